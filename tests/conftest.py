@@ -1,0 +1,72 @@
+"""What holds for every test: nothing is logged as an error, and no thread is left running."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# At the end of the path, not at its head: `training` and `samples` come from the checkout, while
+# `vidrepair` and `trt_build` are the installed ones where they are installed, as on CI.
+sys.path.append(str(Path(__file__).parents[1]))
+
+THREAD_GRACE = 2.0
+"""Seconds a thread may take to end after its test."""
+
+
+@pytest.fixture
+def root() -> Path:
+    """The checkout."""
+    return Path(__file__).parents[1]
+
+
+@pytest.fixture
+def samples(root: Path) -> Path:
+    """The folder of the sample clips."""
+    return root / "samples"
+
+
+@pytest.fixture
+def ffmpeg() -> str:
+    """The path of ffmpeg. CI installs it; elsewhere its tests are skipped where it is missing."""
+    path = shutil.which("ffmpeg")
+    if path is None:
+        if os.environ.get("CI"):
+            pytest.fail("ffmpeg is missing; install it with apt-get install ffmpeg")
+        pytest.skip("needs ffmpeg")
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _no_error_is_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    yield
+    # FFmpeg's own log, which PyAV hands on as "libav", may well complain about a broken file.
+    errors = [
+        record.getMessage()
+        for phase in ("setup", "call")
+        for record in caplog.get_records(phase)  # type: ignore[arg-type]
+        if record.levelno >= logging.ERROR and not record.name.startswith("libav")
+    ]
+    assert not errors, f"logged as errors: {errors}"
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_is_left() -> Iterator[None]:
+    yield
+    deadline = time.monotonic() + THREAD_GRACE
+    while (left := _ours()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not left, f"threads left running: {left}"
+
+
+def _ours() -> list[str]:
+    """Our threads by name; libraries keep pools of their own."""
+    names = (thread.name for thread in threading.enumerate())
+    return sorted(name for name in names if name.startswith(("decode", "encode", "lane")))

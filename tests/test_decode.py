@@ -1,0 +1,321 @@
+"""decode: every format as planes, times repaired, damage counted, fields told from frames."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from clips import Extras, picture, samples_of, write_clip, y4m
+from numpy.typing import NDArray
+from unpacking import PACKED, random_frame, rows, unpacked
+
+from vidrepair.carriers import Repacker, plane_views
+from vidrepair.decode import combed, open_source
+from vidrepair.errors import InputError
+from vidrepair.frames import Frame
+from vidrepair.tags import Copied, native_format, pixel_format
+
+NATIVE = [
+    *("yuv410p", "yuv411p", "yuv420p", "yuv422p", "yuv440p", "yuv444p", "yuva420p", "gray"),
+    *("yuv420p9le", "yuv422p10le", "yuv444p12le", "yuv420p14le", "yuv444p16le", "yuva444p10le"),
+    *("gray10le", "gray16le", "gbrp10le", "gbrp16le", "gbrap12le"),
+]
+
+
+def read(path: Path) -> tuple[list[Frame], list[Copied]]:
+    with open_source(path) as source:
+        items = list(source.read())
+    frames = [item for item in items if isinstance(item, Frame)]
+    return frames, [item for item in items if isinstance(item, Copied)]
+
+
+def in_our_order(planes: list[Any], family: str) -> list[Any]:
+    """FFmpeg's G, B, R(, A) or Y, Cb, Cr(, A) as R, G, B or Y, Cb, Cr."""
+    return [planes[2], planes[0], planes[1]] if family == "rgb" else planes[:3]
+
+
+@pytest.mark.parametrize("pix_fmt", NATIVE)
+def test_planes_are_the_samples_that_were_written(tmp_path: Path, pix_fmt: str) -> None:
+    written = write_clip(tmp_path / "a.mkv", frames=3, size=(40, 24), pix_fmt=pix_fmt)
+    frames, _ = read(tmp_path / "a.mkv")
+    assert [frame.picture.format.name for frame in frames] == [pix_fmt] * 3
+    for frame, truth in zip(frames, written, strict=True):
+        expected = in_our_order(samples_of(truth), frame.picture.format.family)
+        assert len(frame.planes) == (1 if pix_fmt.startswith("gray") else 3)
+        for plane, samples in zip(frame.planes, expected, strict=False):
+            np.testing.assert_array_equal(plane, samples)
+            assert not plane.flags.writeable
+            assert np.shares_memory(plane, memory_of(frame.carrier))
+
+
+def memory_of(carrier: Any) -> Any:
+    """All bytes of the buffer that the planes of a carrier lie in."""
+    views = [np.frombuffer(plane, "u1") for plane in carrier.planes]
+    start = min(view.__array_interface__["data"][0] for view in views)
+    for view in views:
+        if view.__array_interface__["data"][0] == start:
+            end = max(v.__array_interface__["data"][0] + v.size for v in views)
+            return np.lib.stride_tricks.as_strided(view, (end - start,), (1,))
+    raise AssertionError
+
+
+@pytest.mark.parametrize("name", PACKED)
+def test_repacking_changes_no_sample(name: str) -> None:
+    frame = random_frame(name)
+    native = "gbrap" if name == "pal8" else native_format(name)
+    assert native is not None
+    form = pixel_format(native)
+    assert form is not None
+    repacked = Repacker().repack(frame, native)
+    truth = unpacked(frame)
+    assert len(truth) >= (1 if form.family == "gray" else 3)
+    for index, plane in enumerate(plane_views(repacked, form)):
+        np.testing.assert_array_equal(plane, truth[index])
+    if form.alpha:
+        alpha = samples_of(repacked)[3]
+        np.testing.assert_array_equal(alpha, truth[3])
+
+
+@pytest.mark.parametrize("name", ["yuvj420p", "yuvj422p", "yuvj444p", "yuvj411p", "yuvj440p"])
+def test_full_range_formats_are_only_renamed(name: str) -> None:
+    frame = picture(name, 48, 16, 1)
+    repacked = Repacker().repack(frame, name.replace("j", ""))
+    assert int(repacked.color_range) == 2
+    for own, truth in zip(samples_of(repacked), samples_of(frame), strict=True):
+        np.testing.assert_array_equal(own, truth)
+
+
+@pytest.mark.parametrize(
+    "name", ["yuv420p10be", "yuv444p16be", "gray16be", "gbrp12be", "gbrap16be", "yuva444p10be"]
+)
+def test_big_endian_is_only_swapped(name: str) -> None:
+    frame = picture(name, 48, 16, 1)
+    native = native_format(name)
+    assert native == f"{name[:-2]}le"
+    repacked = Repacker().repack(frame, native)
+    for own, truth in zip(samples_of(repacked), samples_of(frame), strict=True):
+        np.testing.assert_array_equal(own, truth)
+
+
+@pytest.mark.parametrize(
+    ("name", "levels"), [("rgb565le", (32, 64, 32)), ("rgb555le", (32, 32, 32))]
+)
+def test_fewer_than_eight_bits_keep_all_their_levels(name: str, levels: tuple[int, ...]) -> None:
+    frame = random_frame(name, 256, 256)
+    words = rows(frame, 0, "<u2", 256).astype(int)
+    form = pixel_format("gbrp")
+    assert form is not None
+    planes = plane_views(Repacker().repack(frame, "gbrp"), form)
+    green = 6 if name == "rgb565le" else 5
+    shifts = (green + 5, 5, 0)
+    for plane, count, shift in zip(planes, levels, shifts, strict=True):
+        codes = words >> shift & (count - 1)
+        pairs = {
+            (int(code), int(value)) for code, value in zip(codes.flat, plane.flat, strict=True)
+        }
+        assert len(pairs) == count, "one value for each code, another for each other code"
+        assert len({value for _, value in pairs}) == count
+
+
+def test_every_other_format_is_refused_by_name() -> None:
+    assert native_format("grayf32le") is None
+    assert native_format("bayer_rggb8") is None
+    assert native_format("gbrpf32le") is None
+    assert native_format("cuda") is None
+
+
+def test_gray_with_alpha_is_seen_as_gray(tmp_path: Path) -> None:
+    frame: Any = av.VideoFrame(8, 4, "ya8")
+    view = np.frombuffer(frame.planes[0], "u1").reshape(4, -1)
+    view[:, :16] = np.arange(64).reshape(4, 16)
+    write_clip(tmp_path / "a.mkv", frames=[frame], size=(8, 4), pix_fmt="ya8")
+    (decoded,), _ = read(tmp_path / "a.mkv")
+    np.testing.assert_array_equal(decoded.planes[0], np.arange(0, 64, 2).reshape(4, 8))
+
+
+def test_the_clip_knows_its_tags(tmp_path: Path) -> None:
+    path = tmp_path / "a.mkv"
+    extras = Extras(audio=2, subtitles=1, chapters=2, cover=True, metadata=(("title", "Äh"),))
+    options = {"color_range": 1, "color_primaries": 9, "color_trc": 16, "colorspace": 9}
+    write_clip(
+        path,
+        frames=10,
+        pix_fmt="yuv420p10le",
+        codec="libx264",
+        extras=extras,
+        sample_aspect_ratio=Fraction(16, 15),
+        **options,
+    )
+    with open_source(path) as source:
+        clip = source.clip
+        assert list(source.covers) == [4]
+    assert (clip.codec, clip.lossless, clip.container) == ("h264", False, "matroska,webm")
+    assert (clip.color_range, clip.color_matrix, clip.color_primaries) == (1, 9, 9)
+    assert clip.color_transfer == 16
+    assert (clip.picture.matrix, clip.picture.full_range) == ("bt2020", False)
+    assert (clip.sar, clip.rate) == (Fraction(16, 15), Fraction(25))
+    assert [facts.kind for facts in clip.others] == ["audio", "audio", "subtitle", "cover"]
+    assert [facts.language for facts in clip.others] == ["eng", "deu", "eng", ""]
+    assert dict(clip.metadata)["title"] == "Äh"
+    assert clip.chapters == 2
+    assert clip.as_dict()["streams"][1]["title"] == "Track 0"
+    assert "bt2020 limited range, 25 fps, h264" in clip.summary()
+
+
+def test_rotation_is_read(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a.mp4", codec="libx264", display_rotation=90)
+    with open_source(tmp_path / "a.mp4") as source:
+        assert abs(source.clip.rotation) == 90
+        assert source.clip.display_matrix is not None
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec"),
+    [("mkv", "libx264"), ("mp4", "libx264"), ("avi", "libx264"), ("avi", "mjpeg")],
+)
+def test_frames_come_in_order_with_rising_times(tmp_path: Path, suffix: str, codec: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+    options = {"bf": "3", "qp": "0"} if codec == "libx264" else {}
+    written = write_clip(path, frames=20, codec=codec, pix_fmt=pix_fmt, options=options)
+    frames, _ = read(path)
+    assert [frame.number for frame in frames] == list(range(20))
+    steps = {float((b.pts - a.pts) * a.time_base) for a, b in pairwise(frames)}
+    assert steps == {0.04}
+    if codec == "libx264":  # the order shows in the pictures
+        for frame, truth in zip(frames, written, strict=True):
+            np.testing.assert_array_equal(frame.planes[0], samples_of(truth)[0])
+
+
+def test_a_raw_stream_without_times_is_counted(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a.h264", frames=8, codec="libx264", container="h264")
+    with open_source(tmp_path / "a.h264") as source:
+        frames = [item for item in source.read() if isinstance(item, Frame)]
+        assert source.damage.repaired_pts == 0
+    seconds = [frame.seconds for frame in frames]
+    np.testing.assert_allclose(np.diff(seconds), 0.04, atol=1e-6)
+
+
+def test_variable_times_are_kept(tmp_path: Path) -> None:
+    pts = [0, 40, 160, 200, 203, 400]
+    write_clip(tmp_path / "a.mkv", frames=6, pts=pts, time_base=Fraction(1, 1000))
+    frames, _ = read(tmp_path / "a.mkv")
+    assert [frame.pts for frame in frames] == pts
+
+
+def test_packets_of_other_streams_come_in_the_same_demux(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a.mkv", frames=25, extras=Extras(audio=2, subtitles=1))
+    frames, copied = read(tmp_path / "a.mkv")
+    assert len(frames) == 25
+    assert {item.stream for item in copied} == {1, 2, 3}
+    assert sum(item.stream == 1 for item in copied) >= 46
+
+
+def test_close_is_final_and_idempotent(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a.mkv", frames=12)
+    source = open_source(tmp_path / "a.mkv")
+    reading = source.read()
+    first = next(reading)
+    assert isinstance(first, Frame)
+    source.close()
+    source.close()
+    assert list(reading) == []
+    assert first.planes[0].mean() > 0  # frames outlive their source
+
+
+@pytest.mark.parametrize("change", ["size", "format"])
+def test_a_changing_picture_is_refused(tmp_path: Path, change: str) -> None:
+    size, pix_fmt = ((32, 32), "yuv420p") if change == "size" else ((64, 48), "yuv444p")
+    write_clip(tmp_path / "1.h264", frames=4, codec="libx264", container="h264")
+    write_clip(
+        tmp_path / "2.h264", frames=4, codec="libx264", container="h264", size=size, pix_fmt=pix_fmt
+    )
+    both = (tmp_path / "1.h264").read_bytes() + (tmp_path / "2.h264").read_bytes()
+    (tmp_path / "a.h264").write_bytes(both)
+    with open_source(tmp_path / "a.h264") as source, pytest.raises(InputError, match="changes at"):
+        list(source.read())
+
+
+def moving(number: int, phase: float = 0.0) -> NDArray[np.uint8]:
+    """A textured picture that moves by six samples a frame."""
+    y, x = np.mgrid[0:144, 0:176].astype(float)
+    x = x - 6.0 * (number + phase)
+    texture = 60 * np.sin(x / 5.0) * np.sin(y / 6.0) + 40 * (np.sin(x / 11.0) > 0.2)
+    noise = np.random.default_rng(number).normal(0, 3, x.shape)
+    return np.clip(110 + texture + noise, 0, 255).astype(np.uint8)
+
+
+def woven(number: int) -> NDArray[np.uint8]:
+    """Two fields, half a frame apart."""
+    frame = moving(number).copy()
+    frame[1::2] = moving(number, 0.5)[1::2]
+    return frame
+
+
+def telecined(number: int) -> NDArray[np.uint8]:
+    """2:3 pulldown: frames 2 and 3 of five are made of two films frames."""
+    film, place = number // 5 * 4, number % 5
+    if place in (2, 3):
+        frame = moving(film + place - 1).copy()
+        frame[1::2] = moving(film + place)[1::2]
+        return frame
+    return moving(film + (place if place < 2 else place - 1))
+
+
+def test_combing_is_told_from_everything_else() -> None:
+    grain = [
+        np.random.default_rng(n).integers(40, 200, (144, 176)).astype(np.uint8) for n in range(24)
+    ]
+    still = [moving(0)] * 24
+    stripes = np.zeros((144, 176), np.uint8)
+    stripes[::2] = 200
+    assert combed([woven(n) for n in range(24)])
+    assert combed([telecined(n) for n in range(40)])
+    assert combed([woven(n).astype(np.uint16) * 4 for n in range(24)])
+    assert not combed([moving(n) for n in range(24)])
+    assert not combed(grain)
+    assert not combed(still)
+    assert not combed([stripes] * 24)
+    assert not combed(
+        [
+            np.clip(moving(n) + 0.5 * (g.astype(float) - 120), 0, 255).astype(np.uint8)
+            for n, g in enumerate(grain)
+        ]
+    )
+    assert not combed([])
+
+
+@pytest.mark.parametrize("flagged", [True, False])
+def test_interlaced_film_is_refused_with_the_remedy(tmp_path: Path, flagged: bool) -> None:
+    frames = []
+    for number in range(24):
+        frame: Any = av.VideoFrame(176, 144, "gray")
+        samples = moving(number) if flagged else woven(number)
+        np.frombuffer(frame.planes[0], "u1").reshape(144, -1)[:, :176] = samples
+        frames.append(frame)
+    order = {"field_order": 2} if flagged else {}
+    path = tmp_path / "a.mkv"
+    write_clip(path, frames=frames, size=(176, 144), pix_fmt="gray", **order)
+    with open_source(path) as source:
+        assert source.clip.interlaced == flagged
+        with pytest.raises(InputError, match=r"interlaced.*bwdif"):
+            source.require_progressive()
+
+
+def test_progressive_film_passes(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a.mkv", frames=30, size=(176, 144))
+    with open_source(tmp_path / "a.mkv") as source:
+        source.require_progressive()
+
+
+def test_y4m_files_are_read(tmp_path: Path) -> None:
+    frames = [picture("yuv420p", 32, 16, number) for number in range(3)]
+    (tmp_path / "a.y4m").write_bytes(y4m(frames))
+    decoded, _ = read(tmp_path / "a.y4m")
+    assert len(decoded) == 3
+    np.testing.assert_array_equal(decoded[2].planes[1], samples_of(frames[2])[1])

@@ -1,0 +1,138 @@
+"""One contract for every engine."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from vidrepair.engines import Engine, make_engine
+from vidrepair.errors import EngineError, UsageError
+from vidrepair.frames import Batch, FloatArray, LaneStep, Picture, PixelFormat
+from vidrepair.models import find_model
+from vidrepair.settings import EngineSettings
+
+PICTURE = Picture(200, 144, PixelFormat("yuv420p", "yuv", 8, (2, 2)))
+SIZE = (144, 208)
+STEPS = 16
+CODE = 1.0 / 255.0
+ENGINES = {
+    "openvino-fp32": EngineSettings(backend="openvino", precision="fp32"),
+    "openvino-auto": EngineSettings(backend="openvino"),
+    "torch-bf16": EngineSettings(backend="torch", precision="bf16"),
+}
+
+
+def moving_film(seed: int, speed: float = 3.0) -> FloatArray:
+    """(STEPS + 2, 3, H, W): a textured picture that pans, with noise."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[: SIZE[0], : SIZE[1]].astype(np.float32)
+    film = np.empty((STEPS + 2, 3, *SIZE), dtype=np.float32)
+    for t in range(STEPS + 2):
+        place = x + speed * t
+        film[t, 0] = 0.5 + 0.2 * np.sin(place / 5) * np.cos(y / 7) + 0.1 * np.sin(place * y / 900)
+        film[t, 1:] = 0.1 * np.sin(place / 11)
+    return film + rng.normal(0, 25 * CODE, film.shape).astype(np.float32)
+
+
+def run(engine: Engine, films: list[FloatArray]) -> list[list[FloatArray]]:
+    """The residuals of each film, one lane each."""
+    noise = np.full((2, 17), 25 * CODE, dtype=np.float32)
+    out: list[list[FloatArray]] = [[] for _ in films]
+    for t in range(STEPS):
+        steps = tuple(
+            LaneStep(lane, film[t : t + 3], noise, fresh=t == 0) for lane, film in enumerate(films)
+        )
+        for lane, repaired in enumerate(engine.step(Batch(steps))):
+            assert repaired.denoise is not None
+            out[lane].append(repaired.denoise)
+    return out
+
+
+def residuals(settings: EngineSettings, *films: FloatArray) -> list[FloatArray]:
+    engine = make_engine(find_model("fast"), PICTURE, settings)
+    try:
+        return [np.stack(lane) for lane in run(engine, list(films))]
+    finally:
+        engine.close()
+
+
+@pytest.fixture(scope="module")
+def reference() -> FloatArray:
+    return residuals(EngineSettings(backend="torch", precision="fp32"), moving_film(0))[0]
+
+
+@pytest.mark.parametrize("name", ENGINES)
+class TestContract:
+    def test_a_whole_span_agrees_with_torch(self, name: str, reference: FloatArray) -> None:
+        found = residuals(ENGINES[name], moving_film(0))[0]
+        difference = np.abs(found - reference)
+        if "fp32" in name:
+            assert difference[0].max() < 1e-4
+            assert difference.max() < CODE / 10
+        # bfloat16 holds 8 bits of the residual, which is up to 80 codes here.
+        assert difference.max() < 2 * CODE
+        assert np.sqrt(np.square(difference).mean()) < CODE / 5
+        assert np.abs(reference).max() > 20 * CODE  # the weights do something
+
+    def test_a_second_run_gives_equal_bytes(self, name: str) -> None:
+        film = moving_film(1)
+        assert np.array_equal(residuals(ENGINES[name], film)[0], residuals(ENGINES[name], film)[0])
+
+    def test_who_shares_a_step_changes_nothing(self, name: str) -> None:
+        one, two = moving_film(2), moving_film(3)
+        together = residuals(ENGINES[name], one, two)
+        assert np.array_equal(together[0], residuals(ENGINES[name], one)[0])
+        assert np.array_equal(together[1], residuals(ENGINES[name], two)[0])
+
+    def test_threads_change_no_byte(self, name: str) -> None:
+        film = moving_film(4)
+        runs = [residuals(replace(ENGINES[name], threads=n), film)[0] for n in (1, 2, 4)]
+        assert np.array_equal(runs[0], runs[1])
+        assert np.array_equal(runs[0], runs[2])
+
+    @pytest.mark.parametrize("speed", [1.0, 100.0])
+    def test_tiles_agree_with_the_whole(self, name: str, speed: float) -> None:
+        film = moving_film(5, speed)
+        whole = residuals(ENGINES[name], film)[0]
+        tiled = residuals(replace(ENGINES[name], tile=16), film)[0]
+        assert np.abs(whole - tiled).max() < CODE
+
+
+def test_align_is_compiled_in_fp32_whatever_the_hint() -> None:
+    from vidrepair.engines.openvino import OpenVinoEngine
+    from vidrepair.engines.plan import Plan
+
+    engine = OpenVinoEngine(find_model("fast"), PICTURE, Plan(1, 0, 1), bf16=True)
+    align = engine._pairs[0].align.get_compiled_model().get_runtime_model()
+    engine.close()
+    facts = [node.get_rt_info() for node in align.get_ops()]
+    kinds = {str(fact["layerType"].astype(str)) for fact in facts}
+    precisions = {str(fact["outputPrecisions"].astype(str)) for fact in facts}
+    assert {"GridSample", "Convolution"} <= kinds
+    assert precisions <= {"f32", "i32", "u8"}  # numbers of samples are f32, shapes the others
+
+
+def test_zero_noise_changes_nothing() -> None:
+    engine = make_engine(find_model("fast"), PICTURE, EngineSettings(backend="openvino"))
+    nothing = np.zeros((2, 17), dtype=np.float32)
+    answer = engine.step(Batch((LaneStep(0, moving_film(6)[:3], nothing, True),)))[0]
+    engine.close()
+    assert answer.denoise is not None
+    assert (answer.denoise == 0).all()
+
+
+def test_output_that_is_not_finite_is_an_engine_error() -> None:
+    engine = make_engine(find_model("fast"), PICTURE, EngineSettings(backend="openvino"))
+    noise = np.full((2, 17), np.nan, dtype=np.float32)
+    with pytest.raises(EngineError, match="not finite"):
+        engine.step(Batch((LaneStep(0, moving_film(6)[:3], noise, True),)))
+    engine.close()
+
+
+def test_a_picture_beyond_the_memory_is_refused_before_work() -> None:
+    large = replace(PICTURE, width=4096, height=2160)
+    with pytest.raises(UsageError, match="--memory"):
+        make_engine(find_model("fast"), large, EngineSettings(memory=256))

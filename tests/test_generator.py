@@ -1,0 +1,218 @@
+"""The generator's contract: shapes, identities, reach, cost."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from vidrepair.engines.generator import BASE, FAST, Generator, GeneratorShape, noise_map, warp
+
+
+@pytest.fixture(scope="module")
+def generator() -> Generator:
+    """`fast` with random weights: at its start it is the identity, which would prove nothing."""
+    return random_generator(FAST)
+
+
+def random_generator(shape: GeneratorShape) -> Generator:
+    torch.manual_seed(0)
+    generator = Generator(shape)
+    with torch.no_grad():
+        for weight in generator.parameters():
+            if not weight.any():
+                weight.normal_(std=0.05)
+    return generator.eval()
+
+
+def picture(*shape: int, seed: int = 0) -> Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def rising_noise(batch: int = 1) -> Tensor:
+    """A profile that differs from level to level."""
+    return torch.linspace(0.01, 0.2, 34).view(1, 2, 17).repeat(batch, 1, 1)
+
+
+@pytest.mark.parametrize(("batch", "height", "width"), [(1, 16, 16), (2, 48, 80), (1, 80, 48)])
+def test_outputs_have_the_shapes_of_the_contract(
+    generator: Generator, batch: int, height: int, width: int
+) -> None:
+    frames = picture(batch, 3, 3, height, width)
+    state = generator.initial_state(frames[:, 1])
+    assert state.shape == (batch, 24, height // 2, width // 2)
+    assert not state.any()
+    with torch.inference_mode():
+        motion, aligned = generator.align(frames, state)
+        denoise, fill, defect, after = generator.restore(frames[:, 1], aligned, rising_noise(batch))
+    assert motion.shape == (batch, 4, height // 4, width // 4)
+    assert aligned.shape == (batch, 24 + 12, height // 2, width // 2)
+    assert denoise.shape == fill.shape == (batch, 3, height, width)
+    assert defect.shape == (batch, 1, height, width)
+    assert after.shape == state.shape
+    assert all(x.dtype == torch.float32 for x in (motion, aligned, denoise, fill, defect, after))
+
+
+def test_a_new_generator_changes_nothing() -> None:
+    frames = picture(1, 3, 3, 32, 32)
+    generator = Generator(FAST)
+    with torch.inference_mode():
+        denoise, fill, defect, _, motion = generator(
+            frames, generator.initial_state(frames[:, 1]), rising_noise()
+        )
+    assert not denoise.any()
+    assert not motion.any()
+    assert torch.equal(fill, frames[:, 1])
+    assert torch.all(defect == 0.5)
+
+
+def test_zero_noise_gives_zero_residual(generator: Generator) -> None:
+    frames = picture(1, 3, 3, 48, 80)
+    noise = rising_noise()
+    noise[:, 0] = 0.0
+    with torch.inference_mode():
+        denoise = generator(frames, generator.initial_state(frames[:, 1]), noise)[0]
+    assert not denoise[:, 0].any()
+    assert denoise[:, 1:].any()  # each of luma and chroma has its own scale
+
+
+def test_defect_is_a_probability(generator: Generator) -> None:
+    frames = 40.0 * picture(1, 3, 3, 32, 32)  # far beyond the range, to drive the logits
+    with torch.inference_mode():
+        defect = generator(frames, generator.initial_state(frames[:, 1]), rising_noise())[2]
+    assert defect.min() >= 0.0
+    assert defect.max() <= 1.0
+    assert defect.std() > 0.01
+
+
+def test_autocast_leaves_motion_and_outputs_in_fp32(generator: Generator) -> None:
+    frames = picture(1, 3, 3, 48, 48)
+    state = picture(1, 24, 24, 24)
+    with torch.inference_mode():
+        exact = generator.align(frames, state)
+        with torch.autocast("cpu", torch.bfloat16):
+            under = generator.align(frames, state)
+            outputs = generator.restore(frames[:, 1], under[1], rising_noise())
+    assert torch.equal(exact[0], under[0])
+    assert torch.equal(exact[1], under[1])
+    assert all(output.dtype == torch.float32 for output in outputs)
+
+
+def test_lanes_of_a_batch_do_not_see_each_other(generator: Generator) -> None:
+    frames = picture(2, 3, 3, 32, 48)
+    state = picture(2, 24, 16, 24)
+    with torch.inference_mode():
+        both = generator(frames, state, rising_noise(2))
+        second = generator(frames[1:], state[1:], rising_noise())
+    for together, alone in zip(both, second, strict=True):
+        torch.testing.assert_close(together[1:], alone, atol=1e-5, rtol=0.0)
+
+
+def test_warp_takes_x_then_y_in_pixels_and_repeats_the_border() -> None:
+    source = torch.arange(48.0).view(1, 1, 6, 8)
+    motion = torch.zeros(1, 2, 6, 8)
+    motion[:, 0] = 2.0
+    motion[:, 1] = -1.0
+    expected = source[:, :, [0, 0, 1, 2, 3, 4]][..., [2, 3, 4, 5, 6, 7, 7, 7]]
+    torch.testing.assert_close(warp(source, motion), expected, atol=1e-4, rtol=0.0)
+    half = warp(source, torch.full((1, 2, 6, 8), 0.5))
+    assert half[0, 0, 2, 3].item() == pytest.approx(source[0, 0, 2, 3].item() + 4.5, abs=1e-4)
+
+
+def test_motion_aligns_the_neighbour_at_full_size() -> None:
+    """With a constant displacement put in, `aligned` is the shifted picture, unshuffled."""
+    generator = Generator(FAST)
+    for net in generator.motion_net.nets:
+        torch.nn.init.zeros_(net[-1].bias)  # type: ignore[index, union-attr, arg-type]
+    last = generator.motion_net.nets[-1][-1].bias  # type: ignore[index, union-attr]
+    with torch.no_grad():
+        last.copy_(torch.tensor([1.25, 0.0]))  # type: ignore[operator, union-attr]  # times 4: x by 5
+    frames = picture(1, 3, 3, 32, 64)
+    with torch.inference_mode():
+        motion, aligned = generator.align(frames, picture(1, 24, 16, 32))
+    assert torch.all(motion[:, [0, 2]] == 5.0)
+    assert not motion[:, [1, 3]].any()
+    neighbour = torch.nn.functional.pixel_shuffle(aligned[:, 24:], 2)
+    torch.testing.assert_close(neighbour[..., :-5], frames[:, 2][..., 5:], atol=1e-5, rtol=0.0)
+
+
+def test_noise_map_follows_smoothed_luma() -> None:
+    frame = torch.zeros(1, 3, 32, 64)
+    frame[:, 0, :, 32:] = 1.0
+    noise = torch.zeros(1, 2, 17)
+    noise[0, 0, 0], noise[0, 0, 16], noise[0, 1, 8] = 0.1, 0.3, 0.2
+    levels = noise_map(noise, frame)
+    assert levels.shape == (1, 2, 16, 32)
+    assert levels[0, 0, :, 0].allclose(torch.tensor(0.1))
+    assert levels[0, 0, :, -1].allclose(torch.tensor(0.3))
+    assert not levels[0, 1, :, 0].any()
+    grain = (torch.rand(1, 3, 32, 64) - 0.5) * 0.4 + 0.5
+    straight = torch.linspace(0.0, 0.16, 17).expand(1, 2, 17)
+    # The level is read where the picture is, not where its noise is.
+    assert noise_map(straight, grain).std() < 0.2 * (0.16 * grain[:, 0]).std()
+
+
+@pytest.mark.parametrize("left", [0, 176, 384])
+def test_a_tile_with_its_halo_equals_the_whole(generator: Generator, left: int) -> None:
+    width, height, side, halo = 416, 96, 32, FAST.halo
+    frame = picture(1, 3, height, width)
+    aligned = picture(1, 36, height // 2, width // 2, seed=1)
+    start, end = max(0, left - halo), min(width, left + side + halo)
+    with torch.inference_mode():
+        whole = generator.restore(frame, aligned, rising_noise())
+        part = generator.restore(
+            frame[..., start:end], aligned[..., start // 2 : end // 2], rising_noise()
+        )
+    for all_of_it, tile, scale in zip(whole, part, (1, 1, 1, 2), strict=True):
+        inside = (left - start) // scale
+        expected = all_of_it[..., left // scale : (left + side) // scale]
+        got = tile[..., inside : inside + side // scale]
+        torch.testing.assert_close(got, expected, atol=1e-5, rtol=0.0)
+
+
+def test_the_halo_is_the_reach(generator: Generator) -> None:
+    """What a column of the outputs depends on, measured by its gradient."""
+    column, width = 208, 416
+    frame = picture(1, 3, 16, width).requires_grad_()
+    aligned = picture(1, 36, 8, width // 2).requires_grad_()
+    outputs = generator.restore(frame, aligned, rising_noise())
+    sum(
+        output[..., column // scale].abs().sum()
+        for output, scale in zip(outputs, (1, 1, 1, 2), strict=True)
+    ).backward()  # type: ignore[union-attr]
+    assert frame.grad is not None
+    assert aligned.grad is not None
+    seen = aligned.grad.abs().amax((0, 1, 2)).nonzero()
+    assert column - 2 * int(seen.min()) == 62
+    assert 2 * int(seen.max()) + 1 - column < FAST.halo == 64
+    by_frame = frame.grad.abs().amax((0, 1, 2))
+    assert int(column - by_frame.nonzero().min()) == 68  # by way of the noise map
+    assert by_frame[: column - FAST.halo].max() < 1e-6 * by_frame.max()
+
+
+@pytest.mark.parametrize(("shape", "gflop", "parameters"), [(FAST, 18.0, 0.6), (BASE, 70.0, 2.5)])
+def test_the_cost_is_within_the_budget(
+    shape: GeneratorShape, gflop: float, parameters: float
+) -> None:
+    with torch.device("meta"):
+        generator = Generator(shape)
+        frames = torch.empty(1, 3, 3, 480, 864)
+        noise = torch.empty(1, 2, 17)
+        state = generator.initial_state(frames[:, 1])
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        generator.restore(
+            frames[:, 1], torch.empty(1, state.shape[1] + 12, 240, 432, device="meta"), noise
+        )
+        generator.motion_net(*(torch.empty(2, 3, 120, 216, device="meta"),) * 2)
+    cost = counter.get_total_flops() * 854 / 864 / 1e9
+    assert 0.7 * gflop < cost <= gflop
+    millions = sum(math.prod(weight.shape) for weight in generator.parameters()) / 1e6
+    assert 0.7 * parameters < millions <= parameters
+
+
+def test_widths_that_are_no_multiple_of_8_are_refused() -> None:
+    with pytest.raises(ValueError, match="multiples of 8"):
+        GeneratorShape(widths=(20, 48, 96))

@@ -1,0 +1,134 @@
+"""The settings of one training, read from a TOML file; every field can be set by --set."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class DataConfig:
+    """Where the clean pictures come from, and how they are shown."""
+
+    clips: tuple[str, ...] = ()
+    """Folders of video files, one shot each."""
+    photos: tuple[str, ...] = ()
+    """Folders of stills, shown with synthetic camera motion."""
+    photo_share: float = 0.3
+    """Share of the showings that are stills."""
+    exclude: tuple[str, ...] = ()
+    """Name prefixes of files that are left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchConfig:
+    """How much is seen at each step."""
+
+    lanes: int = 6
+    """Showings advancing side by side."""
+    frames: int = 10
+    """Frames of each lane per step; gradients flow through all of them."""
+    crop: int = 96
+    """Side of the square shown, a multiple of 16."""
+    long_share: float = 0.25
+    """Share of showings that run on for up to `long_frames`, the state carried, detached."""
+    long_frames: int = 80
+    """Length of the long showings."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleConfig:
+    """Warm-up, stable, decay: the decay is linear to 2 % and ends at `steps`."""
+
+    steps: int = 20000
+    warmup: int = 100
+    decay: int = 5000
+    checkpoint_every: int = 250
+    log_every: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class OptimiserConfig:
+    """Muon for the filter banks inside, AdamW for the first and last ones and all biases."""
+
+    muon: float = 0.01
+    adamw: float = 0.002
+    clip: float = 1.0
+    ema: float = 0.999
+
+
+@dataclass(frozen=True, slots=True)
+class LossConfig:
+    """Weights of the terms beside the Charbonnier term, which has weight 1."""
+
+    temporal: float = 0.1
+    warp: float = 0.5
+    epsilon: float = 0.1
+    """Charbonnier's epsilon, in standard deviations of the noise."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """One training, whole."""
+
+    name: str = "fast"
+    size: str = "fast"
+    seed: int = 1
+    device: str = "auto"
+    threads: int = 0
+    """CPU threads; 0 leaves the choice to torch."""
+    start_from: str = ""
+    """A checkpoint whose weights to start from; empty starts from scratch."""
+    data: DataConfig = field(default_factory=DataConfig)
+    batch: BatchConfig = field(default_factory=BatchConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+
+
+def load_config(path: Path, overrides: tuple[str, ...] = ()) -> TrainConfig:
+    """Read a TOML file, then apply `key=value` overrides such as `schedule.steps=100`.
+
+    Relative folders are relative to the file. Raises ValueError naming an unknown key.
+    """
+    values = tomllib.loads(path.read_text())
+    for override in overrides:
+        name, _, text = override.partition("=")
+        table = values
+        *parents, key = name.split(".")
+        for parent in parents:
+            table = table.setdefault(parent, {})
+        table[key] = _parse(text)
+    config = _build(TrainConfig, values, where=path.name)
+    return dataclasses.replace(config, data=_absolute(config.data, path.parent))
+
+
+def _parse(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _build(kind: Any, values: dict[str, Any], where: str) -> Any:
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    made: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in fields:
+            raise ValueError(f"{where}: unknown key {key!r}; known: {', '.join(fields)}")
+        nested = fields[key].default_factory
+        if isinstance(value, dict) and nested is not dataclasses.MISSING:
+            made[key] = _build(nested, value, f"{where}.{key}")
+        else:
+            made[key] = tuple(value) if isinstance(value, list) else value
+    return kind(**made)
+
+
+def _absolute(data: DataConfig, root: Path) -> DataConfig:
+    def resolve(folders: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(str((root / folder).resolve()) for folder in folders)
+
+    return dataclasses.replace(data, clips=resolve(data.clips), photos=resolve(data.photos))

@@ -1,0 +1,172 @@
+"""Clean pictures: folders of clips and stills, held as uint8 RGB, shown as moving crops."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from training.config import DataConfig
+
+CLIP_SUFFIXES = {".mp4", ".mkv", ".mov", ".webm", ".avi"}
+PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png"}
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Everything there is to show: clips (T, 3, H, W) and photos (3, H, W), uint8 RGB."""
+
+    clips: list[Tensor]
+    photos: list[Tensor]
+
+    def __post_init__(self) -> None:
+        if not self.clips and not self.photos:
+            raise ValueError("no clip and no photograph found; set data.clips or data.photos")
+
+
+def load_pool(config: DataConfig, device: torch.device) -> Pool:
+    """Decode every file of the configured folders into the memory of the device."""
+    clips = [
+        read_clip(path).to(device) for path in _files(config.clips, CLIP_SUFFIXES, config.exclude)
+    ]
+    photos = [
+        read_photo(path).to(device)
+        for path in _files(config.photos, PHOTO_SUFFIXES, config.exclude)
+    ]
+    return Pool([clip for clip in clips if len(clip) > 1], photos)
+
+
+def _files(folders: tuple[str, ...], suffixes: set[str], exclude: tuple[str, ...]) -> list[Path]:
+    found: list[Path] = []
+    for folder in folders:
+        if not Path(folder).is_dir():
+            raise ValueError(f"{folder} is not a folder; see data.clips and data.photos")
+        found += [path for path in sorted(Path(folder).iterdir()) if path.suffix in suffixes]
+    return [path for path in found if not path.name.startswith(exclude or ("\0",))]
+
+
+def read_clip(path: Path, limit: int | None = None) -> Tensor:
+    """Decode a clip to (T, 3, H, W) uint8 RGB, by PyAV or, where it is missing, OpenCV."""
+    try:
+        import av
+    except ImportError:
+        return _read_clip_opencv(path, limit)
+    frames = []
+    with av.open(f"file:{path}") as container:
+        for frame in container.decode(video=0):
+            # Untagged video would be taken as BT.601; ours is BT.709.
+            frames.append(frame.to_ndarray(format="rgb24", src_colorspace="itu709"))
+            if limit is not None and len(frames) == limit:
+                break
+    return torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2).contiguous()
+
+
+def _read_clip_opencv(path: Path, limit: int | None) -> Tensor:
+    import cv2
+
+    capture = cv2.VideoCapture(str(path))
+    frames = []
+    while limit is None or len(frames) < limit:
+        there, picture = capture.read()
+        if not there:
+            break
+        frames.append(picture[:, :, ::-1])
+    capture.release()
+    return torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2).contiguous()
+
+
+def read_photo(path: Path) -> Tensor:
+    """Decode a still to (3, H, W) uint8 RGB."""
+    import cv2
+
+    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise ValueError(f"cannot decode {path}; remove it from the folder")
+    return torch.from_numpy(picture[:, :, ::-1].copy()).permute(2, 0, 1).contiguous()
+
+
+def show_clip(pool: Pool, frames: int, crop: int, rng: np.random.Generator) -> Tensor:
+    """Show a random clip: (frames, 3, crop, crop) float RGB 0..1.
+
+    Time is reversed, sped up or held still; short clips are played forth and back. Half the
+    crops are scaled down, which makes compressed sources sharp again.
+    """
+    weights = np.array([clip.numel() for clip in pool.clips], dtype=np.float64) ** 0.5
+    clip = pool.clips[rng.choice(len(pool.clips), p=weights / weights.sum())]
+    scale = 1.0 if rng.random() < 0.5 else rng.uniform(1.0, 2.2)
+    side = int(min(round(crop * scale), *clip.shape[-2:]))
+    top = int(rng.integers(clip.shape[-2] - side + 1))
+    left = int(rng.integers(clip.shape[-1] - side + 1))
+    times = _times(len(clip), frames, rng)
+    window = clip[torch.from_numpy(times).to(clip.device), :, top : top + side, left : left + side]
+    picture = window.float() / 255.0
+    if side != crop:
+        picture = functional.interpolate(
+            picture, size=(crop, crop), mode="bilinear", antialias=True, align_corners=False
+        )
+    return _turn(picture, rng)
+
+
+def _times(length: int, frames: int, rng: np.random.Generator) -> np.ndarray:
+    """Frame numbers of a showing: a walk forth and back through the clip."""
+    speed = rng.choice([0, 1, 2, 3], p=[0.03, 0.77, 0.15, 0.05])
+    period = 2 * (length - 1)
+    walk = (rng.integers(period) + speed * np.arange(frames)) % period
+    return np.where(walk < length, walk, period - walk)
+
+
+def _turn(picture: Tensor, rng: np.random.Generator) -> Tensor:
+    if rng.random() < 0.5:
+        picture = picture.flip(-1)
+    if rng.random() < 0.5:
+        picture = picture.flip(-2)
+    if rng.random() < 0.5:
+        picture = picture.transpose(-1, -2)
+    return picture.clamp(0.0, 1.0)
+
+
+def show_photo(pool: Pool, frames: int, crop: int, rng: np.random.Generator) -> Tensor:
+    """Show a random still under a camera that pans, zooms, turns and trembles.
+
+    Returns (frames, 3, crop, crop) float RGB 0..1; speeds are log-uniform up to 20 pixels a
+    frame, a fifth of the showings are locked.
+    """
+    photo = pool.photos[rng.integers(len(pool.photos))]
+    height, width = photo.shape[-2:]
+    times = np.arange(frames)
+    moves = rng.random() < 0.8
+    speed = moves * math.exp(rng.uniform(math.log(0.05), math.log(20.0)))
+    angle = rng.uniform(0, 2 * math.pi)
+    tremble = moves * rng.choice([0.0, 0.3, 1.0])
+    path = np.stack([np.cos(angle) * speed * times, np.sin(angle) * speed * times])
+    path = path + tremble * rng.standard_normal((2, frames))
+    path += np.array([[rng.uniform(0, width)], [rng.uniform(0, height)]])
+    zooming = moves * (rng.random() < 0.4) * rng.normal(0, 0.002)
+    turning = moves * (rng.random() < 0.4) * rng.normal(0, 0.003)
+    zoom = rng.uniform(1.0, 1.8) * np.exp(zooming * times)
+    half = np.arange(crop) - (crop - 1) / 2
+    down, across = np.meshgrid(half, half, indexing="ij")
+    cos = (zoom * np.cos(turning * times))[:, None, None]
+    sin = (zoom * np.sin(turning * times))[:, None, None]
+    x = path[0][:, None, None] + cos * across - sin * down
+    y = path[1][:, None, None] + sin * across + cos * down
+    grid = np.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], axis=-1)
+    # The picture is first made as small as the zoom asks, so that sampling does not alias.
+    factor = float(np.mean(zoom))
+    source = functional.interpolate(
+        photo[None].float() / 255.0, scale_factor=1 / factor, mode="bilinear", antialias=True
+    )
+    shown = functional.grid_sample(
+        source.expand(frames, -1, -1, -1),
+        torch.from_numpy(grid).float().to(photo.device),
+        mode="bicubic",
+        padding_mode="reflection",
+        align_corners=False,
+    )
+    return _turn(shown, rng)
+

@@ -1,0 +1,150 @@
+"""The evaluation protocol: known noise on clean clips, PSNR per frame, clip and set.
+
+Noise is drawn once per clip with a seed of the clip's name and the level, added to R'G'B',
+clipped and rounded to 8 bits; 384x256 centre crops, 24 frames.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from training.data import CLIP_SUFFIXES, read_clip
+from vidrepair.engines.generator import SHAPES, Generator
+from vidrepair.noise import known_profile
+from vidrepair.planes import rgb_to_ycbcr
+
+CROP = (256, 384)
+FRAMES = 24
+CALM = {"calendar", "city", "market", "baseball"}
+WARM_UP = 8
+
+Restore = Callable[[Tensor, float], Tensor]
+"""Noisy (T, 3, H, W) uint8 R'G'B' and sigma on the 8-bit scale -> restored, float 0..255."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The PSNR of each frame of one clip at one level."""
+
+    clip: str
+    sigma: float
+    psnr: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """Mean over the frames, dB."""
+        return float(np.mean(self.psnr))
+
+
+def clean_clip(path: Path) -> Tensor:
+    """The clean centre crop (T, 3, 256, 384) uint8 R'G'B', at most 24 frames."""
+    clip = read_clip(path, FRAMES)
+    top, left = ((size - crop) // 2 for size, crop in zip(clip.shape[-2:], CROP, strict=True))
+    return clip[..., top : top + CROP[0], left : left + CROP[1]]
+
+
+def add_known_noise(clean: Tensor, name: str, sigma: float) -> Tensor:
+    """Clean uint8 -> noisy uint8; the seed is that of the clip's name and the level."""
+    noisy = []
+    for t, frame in enumerate(clean.numpy()):
+        rng = np.random.default_rng((zlib.crc32(name.encode()), int(sigma), t))
+        noise = rng.standard_normal(frame.shape) * sigma
+        noisy.append(np.clip(np.round(frame + noise), 0, 255).astype(np.uint8))
+    return torch.from_numpy(np.stack(noisy))
+
+
+def psnr(clean: Tensor, restored: Tensor) -> tuple[float, ...]:
+    """PSNR of each frame over R', G', B', dB, peak 255."""
+    error = (clean.double() - restored.double()).square().mean(dim=(1, 2, 3))
+    return tuple(float(10.0 * np.log10(255.0**2 / max(e, 1e-9))) for e in error.tolist())
+
+
+def evaluate(folder: Path, restore: Restore, sigmas: tuple[float, ...]) -> list[Score]:
+    """Score `restore` on every clip of the folder at every level."""
+    paths = sorted(path for path in folder.iterdir() if path.suffix in CLIP_SUFFIXES)
+    scores = []
+    for path in paths:
+        clean = clean_clip(path)
+        for sigma in sigmas:
+            restored = restore(add_known_noise(clean, path.stem, sigma), sigma)
+            # What a viewer gets: rounded to 8 bits.
+            restored = restored.round().clamp(0.0, 255.0)
+            scores.append(Score(path.stem, sigma, psnr(clean, restored)))
+    return scores
+
+
+def table(scores: list[Score]) -> str:
+    """A Markdown table: a row per clip and the means of all, calm and fast clips."""
+    sigmas = sorted({score.sigma for score in scores})
+    clips = sorted({score.clip for score in scores})
+    found = {(score.clip, score.sigma): score for score in scores}
+    rows = [f"| clip | frames | {' | '.join(f'{s:g}' for s in sigmas)} |", "|---|---|" + "---|" * len(sigmas)]
+
+    def row(name: str, of: list[str]) -> str:
+        frames = sum(len(found[clip, sigmas[0]].psnr) for clip in of)
+        means = [np.mean([found[clip, sigma].mean for clip in of]) for sigma in sigmas]
+        return f"| {name} | {frames} | {' | '.join(f'{mean:.2f}' for mean in means)} |"
+
+    rows += [row(clip, [clip]) for clip in clips]
+    for name, of in (
+        ("all", clips),
+        ("calm", [clip for clip in clips if clip in CALM]),
+        ("fast", [clip for clip in clips if clip not in CALM]),
+    ):
+        if of:
+            rows.append(row(f"**{name}**", of))
+    return "\n".join(rows)
+
+
+def load_generator(checkpoint: Path, *, averaged: bool = True) -> Generator:
+    """The generator of a training's checkpoint, by default with the averaged weights."""
+    saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    model = Generator(SHAPES[saved["config"]["size"]])
+    model.load_state_dict(saved["average" if averaged else "model"])
+    return model.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]  # torch's stub lacks it
+
+
+def generator_restore(model: Generator, *, mirrored: bool = True, bf16: bool = True) -> Restore:
+    """Restore a clip as one span of one shot, the noise known."""
+    matrix = torch.from_numpy(rgb_to_ycbcr()).float()
+
+    def restore(noisy: Tensor, sigma: float) -> Tensor:
+        ycbcr = torch.einsum("ij,tjhw->tihw", matrix, noisy.float() / 255.0)
+        height, width = ycbcr.shape[-2:]
+        padded = functional.pad(ycbcr, (0, -width % 16, 0, -height % 16), mode="reflect")
+        noise = torch.from_numpy(known_profile(sigma, sigma, rgb=True).array())[None]
+        residual = run_span(model, padded, noise, mirrored=mirrored, bf16=bf16)
+        change = torch.einsum("ij,tjhw->tihw", torch.linalg.inv(matrix), residual)
+        return noisy.float() + 255.0 * change[..., :height, :width]
+
+    return restore
+
+
+def run_span(
+    model: Generator, frames: Tensor, noise: Tensor, *, mirrored: bool, bf16: bool
+) -> Tensor:
+    """Residuals (T, 3, H, W) of a shot (T, 3, H, W), with or without a mirrored warm-up."""
+    last = len(frames) - 1
+    warm = min(WARM_UP, last) if mirrored else 0
+    walk = [*range(warm, 0, -1), *range(last + 1)]
+    state = model.initial_state(frames[:1])
+    out = []
+    with torch.inference_mode():
+        for i, t in enumerate(walk):
+            # Beyond an end the neighbour on the other side stands in.
+            before = walk[i - 1] if i else min(t + 1, last)
+            after = walk[i + 1] if i + 1 < len(walk) else max(t - 1, 0)
+            motion, aligned = model.align(frames[[before, t, after]][None], state)
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                residual, _, _, state = model.restore(frames[t : t + 1], aligned, noise)
+            if i >= warm:
+                out.append(residual[0])
+    return torch.stack(out)

@@ -1,0 +1,74 @@
+"""Lanes: showings that advance side by side, each starting as a span starts in the tool."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from training.config import BatchConfig, DataConfig
+from training.data import Pool, show_clip, show_photo
+from training.degrade.noise import add_noise, disturb_profile, draw_noise, true_profile
+from training.degrade.storage import draw_storage
+
+WARM_UP = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Showing:
+    """A stretch of one lane. `noisy` and `clean` are (n + 2, 3, H, W): a frame of context at
+    both ends, n steps between."""
+
+    noisy: Tensor
+    clean: Tensor
+    noise: Tensor
+    """(2, 17): what the generator is told."""
+    sigma: float
+    """True deviation of luma and chroma, root mean square, at least 1/255."""
+    fresh: bool
+    """The state starts at zero here."""
+
+
+def run_lane(
+    pool: Pool, data: DataConfig, batch: BatchConfig, rng: np.random.Generator
+) -> Iterator[Showing]:
+    """Show one clip after the other, `batch.frames` steps at a time, for ever."""
+    while True:
+        yield from _showings(pool, data, batch, rng)
+
+
+def _showings(
+    pool: Pool, data: DataConfig, batch: BatchConfig, rng: np.random.Generator
+) -> Iterator[Showing]:
+    order = _order(batch, rng)
+    still = not pool.clips or (pool.photos and rng.random() < data.photo_share)
+    show = show_photo if still else show_clip
+    rgb = show(pool, int(order.max()) + 1, batch.crop, rng)
+    storage = draw_storage(rng)
+    noisy, clean = add_noise(rgb, draw_noise(rng), storage)
+    noise = disturb_profile(true_profile(noisy, clean), rng)
+    sigma = max(float((noisy - clean).square().mean().sqrt()), 1.0 / 255.0)
+    for start in range(0, len(order) - 2, batch.frames):
+        at = torch.from_numpy(order[start : start + batch.frames + 2]).to(noisy.device)
+        yield Showing(noisy[at], clean[at], noise, sigma, fresh=start == 0)
+
+
+def _order(batch: BatchConfig, rng: np.random.Generator) -> np.ndarray:
+    """Numbers of the frames shown, with one of context at both ends.
+
+    Half the showings start cold at frame 0, half after mirrored frames, never frame 0 twice
+    in a row; what is lacking at an end is mirrored; some shots have one frame only.
+    """
+    chunks = 1
+    if rng.random() < batch.long_share:
+        chunks = max(1, round(batch.long_frames / batch.frames))
+    steps = chunks * batch.frames
+    if rng.random() < 0.02:
+        return np.zeros(steps + 2, dtype=np.int64)[: batch.frames + 2]
+    warm = int(rng.integers(1, WARM_UP + 1)) if rng.random() < 0.5 else 0
+    walk = np.concatenate([np.arange(warm, 0, -1), np.arange(steps - warm)])
+    before = min(walk[0] + 1, walk.max()) if warm else walk[1]
+    return np.concatenate([[before], walk, [walk[-2]]])

@@ -1,0 +1,175 @@
+"""The training loop, from top to bottom."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from training.config import LossConfig, ScheduleConfig, TrainConfig
+from training.data import Pool, load_pool
+from training.lanes import Showing, run_lane
+from training.losses import fidelity, warp_error
+from training.optimiser import Average, Optimiser
+from vidrepair.engines.generator import SHAPES, Generator
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` is the GPU where there is one."""
+    if name != "auto":
+        return torch.device(name)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def learning_share(step: int, schedule: ScheduleConfig) -> float:
+    """Warm-up, stable, decay: the share of the full learning rates at a step."""
+    if step < schedule.warmup:
+        return (step + 1) / schedule.warmup
+    left = schedule.steps - step
+    if left >= schedule.decay:
+        return 1.0
+    return 0.02 + 0.98 * left / schedule.decay
+
+
+def train(config: TrainConfig, out: Path, minutes: float | None = None) -> None:
+    """Train, or go on training, until `schedule.steps` or for so many minutes.
+
+    `out` holds `checkpoint.pt`, rewritten every `checkpoint_every` steps and resumed from
+    when it is there, and `log.jsonl`, one line per `log_every` steps.
+    """
+    device = pick_device(config.device)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    torch.manual_seed(config.seed)
+    model = Generator(SHAPES[config.size]).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+    optimiser = Optimiser(model, config.optimiser)
+    average = Average(model, config.optimiser.ema)
+    progress = _resume(config, out, model, optimiser, average)
+    batches = _batches(load_pool(config.data, device), config, progress["step"])
+    state: Tensor | None = None
+    started = logged = time.monotonic()
+    losses: list[Tensor] = []
+    while progress["step"] < config.schedule.steps:
+        share = learning_share(progress["step"], config.schedule)
+        loss, state = _loss(model, next(batches), state, config.loss)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = optimiser.step(share)
+        progress["step"] += 1
+        progress["pixels"] += config.batch.lanes * config.batch.frames * config.batch.crop**2
+        average.update(model, progress["step"])
+        losses.append(loss.detach())
+        now = time.monotonic()
+        if progress["step"] % config.schedule.log_every == 0:
+            progress["seconds"] += now - logged
+            logged = now
+            _log(out, progress, torch.stack(losses).mean().item(), share, norm)
+            losses.clear()
+        over = minutes is not None and now - started > minutes * 60
+        last = over or progress["step"] == config.schedule.steps
+        if last or progress["step"] % config.schedule.checkpoint_every == 0:
+            _save(out, config, model, optimiser, average, progress)
+        if over:
+            break
+
+
+def _loss(
+    model: Generator, showings: list[Showing], state: Tensor | None, weights: LossConfig
+) -> tuple[Tensor, Tensor]:
+    """Run every lane through its stretch. Returns the loss and the detached state."""
+    noisy = torch.stack([showing.noisy for showing in showings])
+    clean = torch.stack([showing.clean for showing in showings])
+    noise = torch.stack([showing.noise for showing in showings])
+    sigma = torch.tensor([showing.sigma for showing in showings], device=noisy.device)
+    if state is None:
+        state = model.initial_state(noisy[:, 0])
+    going_on = [not showing.fresh for showing in showings]
+    state = state * torch.tensor(going_on, device=noisy.device)[:, None, None, None]
+    steps = noisy.shape[1] - 2
+    total = noisy.new_zeros(())
+    before: Tensor | None = None
+    for t in range(1, steps + 1):
+        frames = noisy[:, t - 1 : t + 2]
+        motion, aligned = model.align(frames, state)
+        with torch.autocast(noisy.device.type, torch.bfloat16):
+            residual, _, _, state = model.restore(frames[:, 1], aligned, noise)
+        error = frames[:, 1] + residual - clean[:, t]
+        total = total + fidelity(error, sigma, weights.epsilon)
+        if before is not None:
+            total = total + weights.temporal * fidelity(error - before, sigma, weights.epsilon)
+        total = total + weights.warp * warp_error(clean[:, t - 1 : t + 2], motion)
+        before = error
+    assert state is not None
+    return total / steps, state.detach()
+
+
+def _batches(pool: Pool, config: TrainConfig, step: int) -> Iterator[list[Showing]]:
+    """The next stretch of every lane; a resumed training sees other showings than before."""
+    lanes = [
+        run_lane(pool, config.data, config.batch, np.random.default_rng((config.seed, step, lane)))
+        for lane in range(config.batch.lanes)
+    ]
+    while True:
+        yield [next(lane) for lane in lanes]
+
+
+def _resume(
+    config: TrainConfig, out: Path, model: Generator, optimiser: Optimiser, average: Average
+) -> dict[str, Any]:
+    """Load the checkpoint of `out`, or the one to start from. Returns step, pixels, seconds."""
+    path = out / "checkpoint.pt"
+    if path.exists():
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        model.load_state_dict(saved["model"])
+        optimiser.load_state_dict(saved["optimiser"])
+    elif config.start_from:
+        saved = torch.load(config.start_from, map_location="cpu", weights_only=True)
+        model.load_state_dict(saved["model"])
+        saved["progress"]["step"] = 0
+    else:
+        return {"step": 0, "pixels": 0, "seconds": 0.0}
+    for name, value in saved["average"].items():
+        average.weights[name].copy_(value)
+    progress: dict[str, Any] = saved["progress"]
+    return progress
+
+
+def _save(
+    out: Path,
+    config: TrainConfig,
+    model: Generator,
+    optimiser: Optimiser,
+    average: Average,
+    progress: dict[str, Any],
+) -> None:
+    """Write beside, fsync, rename: a cut-off training loses nothing."""
+    out.mkdir(parents=True, exist_ok=True)
+    beside = out / "checkpoint.part"
+    with beside.open("wb") as file:
+        torch.save(
+            {
+                "model": model.state_dict(),
+                "average": average.weights,
+                "optimiser": optimiser.state_dict(),
+                "progress": dict(progress),
+                "config": dataclasses.asdict(config),
+            },
+            file,
+        )
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(out / "checkpoint.pt")
+
+
+def _log(out: Path, progress: dict[str, Any], loss: float, share: float, norm: float) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    line = {**progress, "loss": round(loss, 5), "share": round(share, 4), "norm": round(norm, 3)}
+    with (out / "log.jsonl").open("a") as file:
+        file.write(json.dumps(line) + "\n")

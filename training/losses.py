@@ -1,0 +1,37 @@
+"""The fidelity terms, all in standard deviations of the noise."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from vidrepair.engines.generator import warp
+from vidrepair.planes import rgb_to_ycbcr
+
+
+def rgb_error(error: Tensor) -> Tensor:
+    """An error in Y'CbCr (B, 3, H, W) as the R'G'B' error that it makes on a screen."""
+    inverse = torch.linalg.inv(torch.from_numpy(rgb_to_ycbcr("bt709"))).to(error)
+    return torch.einsum("ij,bjhw->bihw", inverse, error)
+
+
+def charbonnier(error: Tensor, epsilon: float) -> Tensor:
+    """Mean of sqrt(e^2 + epsilon^2) - epsilon (Charbonnier et al. 1994)."""
+    return ((error.square() + epsilon * epsilon).sqrt() - epsilon).mean()
+
+
+def fidelity(error: Tensor, sigma: Tensor, epsilon: float) -> Tensor:
+    """Charbonnier over sigma: `error` (B, 3, H, W) in Y'CbCr, `sigma` (B,), at least 1/255."""
+    return charbonnier(rgb_error(error) / sigma[:, None, None, None], epsilon)
+
+
+def warp_error(clean: Tensor, motion: Tensor, epsilon: float = 0.01) -> Tensor:
+    """How far the neighbours, moved by `motion`, are from frame t; all of it clean.
+
+    `clean` (B, 3, 3, H, W): t-1, t, t+1; `motion` (B, 4, H/4, W/4). At quarter size, robust.
+    """
+    pooled = functional.avg_pool2d(clean.flatten(0, 1), 4).unflatten(0, clean.shape[:2])
+    moved = [warp(pooled[:, at], part / 4.0) for at, part in zip((0, 2), motion.split(2, dim=1))]
+    errors = [charbonnier(picture - pooled[:, 1], epsilon) for picture in moved]
+    return (errors[0] + errors[1]) / 2.0

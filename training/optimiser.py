@@ -1,0 +1,84 @@
+"""Muon for the filter banks inside, AdamW for the rest; an average of the weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from training.config import OptimiserConfig
+
+# The first and the last convolutions map between pictures and features: not for Muon.
+_EDGES = ("restorer.enter", "restorer.denoise", "restorer.repair")
+
+
+class Optimiser:
+    """Both optimisers behind one `step`.
+
+    torch's Muon (Jordan et al. 2024: momentum 0.95, Nesterov, five Newton-Schulz steps,
+    scaled by sqrt(max(1, rows / columns))) takes matrices only, so each filter bank is handed
+    over as a view (out, in x height x width) of the same memory.
+    """
+
+    def __init__(self, model: nn.Module, config: OptimiserConfig) -> None:
+        self.config = config
+        banks, rest = split_parameters(model)
+        self.parameters = banks + rest
+        self.banks = [(bank, nn.Parameter(_flat(bank.data, like=bank))) for bank in banks]
+        self.muon = torch.optim.Muon(
+            [flat for _, flat in self.banks], lr=config.muon, momentum=0.95, weight_decay=0.0
+        )
+        self.adamw = torch.optim.AdamW(rest, lr=config.adamw, betas=(0.9, 0.99), weight_decay=0.0)
+
+    def step(self, share: float) -> float:
+        """One step at `share` of the full rates. Returns the norm of the gradient."""
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
+        for bank, flat in self.banks:
+            flat.grad = None if bank.grad is None else _flat(bank.grad, like=bank)
+        for optimiser, rate in ((self.muon, self.config.muon), (self.adamw, self.config.adamw)):
+            for group in optimiser.param_groups:
+                group["lr"] = rate * share
+            optimiser.step()
+        for parameter in self.parameters:
+            parameter.grad = None
+        return float(norm)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"muon": self.muon.state_dict(), "adamw": self.adamw.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.muon.load_state_dict(state["muon"])
+        self.adamw.load_state_dict(state["adamw"])
+
+
+def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """The filter banks for Muon, and everything else, in the model's order."""
+    banks, rest = [], []
+    for name, parameter in model.named_parameters():
+        inner = parameter.ndim == 4 and not name.startswith(_EDGES)
+        # First and last layers of the motion net: 8 channels in, 2 out.
+        inner = inner and min(parameter.shape[:2]) > 8
+        (banks if inner else rest).append(parameter)
+    return banks, rest
+
+
+def _flat(values: Tensor, like: Tensor) -> Tensor:
+    """A filter bank, or its gradient, as a matrix in the memory order of the bank `like`."""
+    channels_last = like.permute(0, 2, 3, 1).is_contiguous()
+    return (values.permute(0, 2, 3, 1) if channels_last else values).reshape(len(values), -1)
+
+
+class Average:
+    """An exponential moving average of a model's weights, with a warm-up of its own."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+    def update(self, model: nn.Module, step: int) -> None:
+        """Move towards the model's weights after `step` steps."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        with torch.no_grad():
+            for name, value in model.state_dict().items():
+                self.weights[name].lerp_(value, 1.0 - decay)

@@ -1,0 +1,83 @@
+"""A training's checkpoint -> a release: weights, graphs and card."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.numpy import save
+
+from trt_build.export import build_graphs, write_graphs
+from vidrepair.engines.generator import LOOK_AHEAD, SHAPES, STRIDE, GeneratorShape, load_generator
+from vidrepair.errors import ModelError
+from vidrepair.models import ModelCard, ModelFiles, WeightsFile, find_model
+from vidrepair.models.weights import CARD_KEY, Weights, fingerprint
+
+
+def publish(
+    checkpoint: Path, name: str, folder: Path, *, training_data: str, notes: str = ""
+) -> ModelFiles:
+    """Release the averaged weights of a checkpoint as NAME in `folder`, replacing what is there.
+
+    `training_data` says what it saw and under which licences; `notes` stand among the figures
+    of the training. Raises ModelError when a weight is not finite, EngineError when a graph
+    differs from torch; then nothing has changed.
+    """
+    saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    size = saved["config"]["size"]
+    # Contiguous: training is channels-last, and safetensors writes memory as it lies.
+    weights: Weights = {
+        key: np.ascontiguousarray(value.float().numpy(), dtype=np.float16)
+        for key, value in saved["average"].items()
+    }
+    for key, values in weights.items():
+        if not np.isfinite(values).all():
+            raise ModelError(
+                f"{key} of {checkpoint} is not finite in half precision; publish an earlier one"
+            )
+    card = _card(name, size, weights, training_data, _figures(saved["progress"], notes))
+    path = folder / f"{name}.safetensors"
+    graphs = build_graphs(load_generator(WeightsFile(path, card, weights)), card)
+    write_graphs(graphs, folder, name)
+    beside = path.with_name(path.name + ".part")
+    with beside.open("wb") as file:
+        file.write(save(weights, metadata={CARD_KEY: card.to_json()}))
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+    return find_model(path)
+
+
+def _card(
+    name: str,
+    size: str,
+    weights: Weights,
+    training_data: str,
+    training: dict[str, float | int | str],
+) -> ModelCard:
+    shape: GeneratorShape = SHAPES[size]
+    return ModelCard(
+        name=name,
+        size=size,
+        widths=shape.widths,
+        blocks=shape.blocks,
+        motion_width=shape.motion_width,
+        halo=shape.halo,
+        sha256=fingerprint(weights),
+        training_data=training_data,
+        training=training,
+        look_ahead=LOOK_AHEAD,
+        stride=STRIDE,
+    )
+
+
+def _figures(progress: dict[str, Any], notes: str) -> dict[str, float | int | str]:
+    figures: dict[str, float | int | str] = {
+        "steps": int(progress["step"]),
+        "pixels": int(progress["pixels"]),
+        "seconds": round(float(progress["seconds"])),
+    }
+    return figures | ({"notes": notes} if notes else {})

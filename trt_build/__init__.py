@@ -1,0 +1,1 @@
+"""Builds what the engines run: weights -> ONNX graphs -> compiled engines. Needs torch."""

@@ -1,0 +1,7 @@
+"""The command line: parse and call."""
+
+from __future__ import annotations
+
+from vidrepair.cli.group import main
+
+__all__ = ["main"]

@@ -1,0 +1,50 @@
+"""vidrepair doctor: what this machine offers, and whether the main path works."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+import click
+
+from vidrepair import __version__
+from vidrepair.engines import make_engine
+from vidrepair.engines.plan import total_memory
+from vidrepair.errors import VidrepairError
+from vidrepair.frames import Picture, PixelFormat
+from vidrepair.models import find_model, released_models
+from vidrepair.settings import EngineSettings
+
+PACKAGES = ("av", "numpy", "openvino", "safetensors", "click", "rich", "torch", "tensorrt")
+
+
+@click.command()
+def doctor() -> None:
+    """Check the installation: versions, processor, models, and one step of each engine."""
+    click.echo(f"vidrepair {__version__}, Python {platform.python_version()}, {platform.platform()}")
+    click.echo(f"{os.cpu_count()} processors, {total_memory() / 2**30:.1f} GiB of memory")
+    for package in PACKAGES:
+        try:
+            click.echo(f"  {package} {version(package)}")
+        except PackageNotFoundError:
+            click.echo(f"  {package} is not installed")
+    failed = False
+    for name in released_models():
+        for backend in ("openvino", "torch"):
+            failed |= not _try(name, backend)
+    if failed:
+        raise SystemExit(6)
+
+
+def _try(model: str, backend: str) -> bool:
+    """Compile one engine for a small picture and say how it went; torch may be missing."""
+    picture = Picture(64, 64, PixelFormat("yuv420p", "yuv", 8, (2, 2)))
+    try:
+        engine = make_engine(find_model(model), picture, EngineSettings(backend=backend))
+    except VidrepairError as error:
+        click.echo(f"  model {model} on {backend}: {error}")
+        return backend == "torch"
+    click.echo(f"  model {model} on {backend}: ready ({engine.identity.summary()})")
+    engine.close()
+    return True

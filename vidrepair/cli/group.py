@@ -1,0 +1,70 @@
+"""The group of commands: errors become exit codes here, and nowhere else."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from types import FrameType
+from typing import Any
+
+import click
+
+from vidrepair import __version__
+from vidrepair.cli.doctor import doctor
+from vidrepair.cli.probe import probe
+from vidrepair.cli.run import run
+from vidrepair.errors import VidrepairError
+
+INTERRUPTED, TERMINATED = 130, 143
+
+
+class Commands(click.Group):
+    """`vidrepair IN -o OUT` is `vidrepair run IN -o OUT`; our errors end in their exit code."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        known = {*self.commands, "--help", "--version"}
+        if args and not any(arg in known for arg in args):
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        signal.signal(signal.SIGTERM, _terminate)
+        try:
+            return super().main(*args, **{**kwargs, "standalone_mode": False})
+        except VidrepairError as error:
+            _fail(str(error), error.exit_code)
+        except click.ClickException as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except (click.Abort, KeyboardInterrupt):
+            _fail("interrupted; nothing was written under the final name", INTERRUPTED)
+        except _Terminated:
+            _fail("terminated; nothing was written under the final name", TERMINATED)
+
+
+class _Terminated(BaseException):
+    """SIGTERM came."""
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise _Terminated
+
+
+def _fail(message: str, code: int) -> None:
+    click.echo(f"vidrepair: {message}", err=True)
+    sys.exit(code)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="vidrepair")
+def main() -> None:
+    """Give a noisy, worn or damaged video back clean, with everything else in it kept.
+
+    vidrepair IN -o OUT is short for vidrepair run IN -o OUT.
+    """
+    logging.basicConfig(format="vidrepair: %(message)s", level=logging.WARNING)
+
+
+for command in (run, probe, doctor):
+    main.add_command(command)

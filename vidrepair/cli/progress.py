@@ -1,0 +1,92 @@
+"""Progress for people (a bar on stderr) and for wrappers (JSON lines on stderr)."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from vidrepair.report import Progress as State
+from vidrepair.report import Report
+
+KINDS = ("auto", "bar", "json", "none")
+
+
+class Shown(Protocol):
+    """Called with every state, and once with the report."""
+
+    def __call__(self, state: State) -> None: ...
+
+    def done(self, report: Report) -> None: ...
+
+
+@contextmanager
+def show_progress(kind: str) -> Iterator[Shown]:
+    """Show a run in the way asked for; `auto` is a bar on a terminal, else nothing."""
+    if kind == "auto":
+        kind = "bar" if sys.stderr.isatty() else "none"
+    if kind == "json":
+        yield _Lines()
+    elif kind == "none":
+        yield _Summary()
+    else:
+        bar = _Bar()
+        with bar.display:
+            yield bar
+
+
+class _Summary:
+    """Warnings and the closing line only."""
+
+    def __call__(self, state: State) -> None:
+        """A state is not shown."""
+
+    def done(self, report: Report) -> None:
+        for warning in report.warnings:
+            click.echo(f"vidrepair: {warning}", err=True)
+        click.echo(report.summary(), err=True)
+
+
+class _Lines(_Summary):
+    """One JSON object a line."""
+
+    def __call__(self, state: State) -> None:
+        click.echo(json.dumps(state.as_dict()), err=True)
+
+    def done(self, report: Report) -> None:
+        click.echo(json.dumps(report.as_dict()), err=True)
+
+
+class _Bar(_Summary):
+    """A bar with frames per second, the time left and the limiting stage."""
+
+    def __init__(self) -> None:
+        self.display = Progress(
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total} frames"),
+            TextColumn("{task.fields[fps]:.1f} fps"),
+            TimeRemainingColumn(),
+            TextColumn("limit: {task.fields[limit]}"),
+            console=Console(stderr=True),
+        )
+        self._task = self.display.add_task("", total=None, fps=0.0, limit="decode")
+
+    def __call__(self, state: State) -> None:
+        self.display.update(
+            self._task,
+            completed=state.frames,
+            total=state.total,
+            fps=state.fps,
+            limit=state.limit,
+        )
+
+    def done(self, report: Report) -> None:
+        self.display.update(self._task, completed=report.frames, total=report.frames)
+        self.display.stop()
+        super().done(report)

@@ -1,0 +1,111 @@
+"""vidrepair run: repair one file or pipe."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import click
+
+from vidrepair.cli.progress import KINDS, show_progress
+from vidrepair.cli.types import PAIR, TILE, path_or_pipe
+from vidrepair.pipeline import run_job
+from vidrepair.settings import (
+    BACKENDS,
+    PRECISIONS,
+    EngineSettings,
+    Job,
+    OutputSettings,
+    Pair,
+    RepairSettings,
+)
+
+LEVELS = ("error", "warning", "info", "debug")
+
+
+@click.command()
+@click.argument("source", metavar="IN")
+@click.option("-o", "--output", required=True, metavar="OUT", help="mkv, mp4 or mov; - is y4m.")
+@click.option("-y", "--overwrite", is_flag=True, help="Replace OUT if it exists.")
+@click.option("-c", "--codec", help="h264, hevc or ffv1; by default as the source suggests.")
+@click.option("--crf", type=float, help="Quality of h264 and hevc; lower is better.")
+@click.option("--preset", help="Speed of h264 and hevc, such as veryfast or slow.")
+@click.option("--pix-fmt", help="Refuse unless the output has this pixel format.")
+@click.option("--frames", type=int, metavar="N", help="Stop after N frames.")
+@click.option(
+    "--denoise",
+    type=PAIR,
+    default="100",
+    metavar="P[,P]",
+    show_default=True,
+    help="Share of the noise removed, luma and chroma, 0 to 100; 0 changes nothing.",
+)
+@click.option(
+    "--noise",
+    type=PAIR,
+    default="auto",
+    metavar="auto|S[,S]",
+    show_default=True,
+    help="Standard deviation of the noise on the 8-bit scale, luma and chroma; auto measures it.",
+)
+@click.option("--model", default="fast", metavar="NAME|FILE", show_default=True)
+@click.option("--backend", type=click.Choice(BACKENDS), default="auto", show_default=True)
+@click.option("--device", default="auto", show_default=True, help="Of the torch backend.")
+@click.option("--precision", type=click.Choice(PRECISIONS), default="auto", show_default=True)
+@click.option(
+    "--tile",
+    type=TILE,
+    default="auto",
+    metavar="auto|0|N",
+    show_default=True,
+    help="Side of the tiles that large pictures are cut into; 0 never cuts.",
+)
+@click.option("--memory", type=int, metavar="MB", help="What the engine may use.")
+@click.option("--threads", type=int, default=0, help="Of the engine; 0 takes all.")
+@click.option("--progress", type=click.Choice(KINDS), default="auto", show_default=True)
+@click.option("--log-level", type=click.Choice(LEVELS), default="warning", show_default=True)
+def run(
+    source: str,
+    output: str,
+    overwrite: bool,
+    codec: str | None,
+    crf: float | None,
+    preset: str | None,
+    pix_fmt: str | None,
+    frames: int | None,
+    denoise: Pair,
+    noise: Pair | None,
+    model: str,
+    backend: str,
+    device: str,
+    precision: str,
+    tile: int | None,
+    memory: int | None,
+    threads: int,
+    progress: str,
+    log_level: str,
+) -> None:
+    """Repair IN into OUT, keeping sound, subtitles, timing and tags.
+
+    IN is any video file, or - for a y4m pipe. A pipe answers once two or three spans of 64
+    frames of one shot have come in.
+    """
+    logging.getLogger().setLevel(log_level.upper())
+    job = Job(
+        path_or_pipe(source),
+        path_or_pipe(output),
+        RepairSettings(denoise, noise),
+        EngineSettings(
+            model=model,
+            backend=backend,
+            device=device,
+            precision=precision,
+            tile="auto" if tile is None else tile,
+            threads=threads,
+            memory=memory,
+        ),
+        OutputSettings(codec, crf, preset, pix_fmt, overwrite, frames),
+    )
+    with show_progress(progress) as observer:
+        report = run_job(job, observer)
+        observer.done(report)

@@ -1,0 +1,55 @@
+"""Parameter types of the commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from vidrepair.settings import Pair
+
+
+class PairType(click.ParamType[Pair | None]):
+    """One or two numbers, luma and chroma, or auto."""
+
+    name = "pair"
+
+    def convert(
+        self, value: str | Pair, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Pair | None:
+        if not isinstance(value, str):
+            return value
+        if value == "auto":
+            return None
+        try:
+            numbers = [float(part) for part in value.split(",")]
+        except ValueError:
+            numbers = []
+        if len(numbers) not in (1, 2):
+            self.fail(f"{value!r} is not a number or two, such as 80 or 80,100", param, ctx)
+        return numbers[0], numbers[-1]
+
+
+class TileType(click.ParamType[int | None]):
+    """A whole number, or auto."""
+
+    name = "tile"
+
+    def convert(
+        self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | None:
+        if value == "auto":
+            return None
+        try:
+            return int(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither auto nor a whole number", param, ctx)
+
+
+PAIR = PairType()
+TILE = TileType()
+
+
+def path_or_pipe(name: str) -> Path | None:
+    """A path, or None for `-`."""
+    return None if name == "-" else Path(name)

@@ -1,0 +1,270 @@
+"""Files are opened here, and nowhere else: by list, never by trust; and said what they hold."""
+
+from __future__ import annotations
+
+import stat
+import struct
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+
+from vidrepair.errors import InputError
+from vidrepair.frames import Picture, PixelFormat
+from vidrepair.tags import (
+    FULL_RANGE,
+    PROGRESSIVE,
+    TEXT_ERRORS,
+    Clip,
+    StreamFacts,
+    luma_matrix,
+    native_format,
+    pixel_format,
+)
+
+# FFmpeg opens playlists and URLs by default, and takes plain text for ANSI art. Only demuxers
+# that read one file of sound and pictures are let in.
+FORMATS = (
+    "mov,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,vvc,av1,obu,ivf,ogg,flv,live_flv,"
+    "asf,asf_o,wtv,rm,mxf,gxf,nut,nsv,nuv,dv,yuv4mpegpipe,gif,apng,webp,webp_pipe,png_pipe,"
+    "jpeg_pipe,bmp_pipe,tiff_pipe,dpx_pipe,mjpeg,mjpeg_2000,smjpeg,vc1,vc1test,dirac,dnxhd,swf,"
+    "roq,bink,smk,flic,mlv,cine,ser,lxf,rpl,film_cpk,avs2,avs3,cavsvideo,h261,h263,pva,ty,amv,"
+    "cdxl,kux,pmp,v210,mp3,wav,w64,flac,aac,ac3,eac3,aiff,ape,wv,tak,tta"
+)
+PLAYLIST_ENDINGS = (".m3u", ".m3u8", ".ffconcat", ".mpd", ".sdp", ".pls", ".xspf", ".asx", ".ism")
+PLAYLIST_STARTS = (b"#EXTM3U", b"ffconcat version", b"v=0\r\n", b"v=0\n", b"[playlist]", b"<smil")
+# A picture is opened by what it is: by its name, img%03d.png would become a sequence.
+PICTURES = {
+    b"\x89PNG": "png_pipe",
+    b"\xff\xd8\xff": "jpeg_pipe",
+    b"BM": "bmp_pipe",
+    b"II*\x00": "tiff_pipe",
+    b"MM\x00*": "tiff_pipe",
+}
+# Second look, by demuxer. AVI: PyAV's genpts scrambles the times of B-frames. Transport and
+# program streams: streams that appear after the first look crash PyAV 18's demux.
+REOPENED = {
+    "avi": {"fflags": "-genpts"},
+    "mpegts": {"probesize": "50000000", "analyzeduration": "20000000"},
+    "mpeg": {"probesize": "50000000", "analyzeduration": "20000000"},
+}
+COVER = int(av.stream.Disposition.attached_pic)
+MAX_SIDE = 32768
+
+
+def open_container(path: Path | None) -> Any:
+    """Open a file, or y4m on standard input, for demuxing.
+
+    Raises InputError for everything that is not one readable file with a picture.
+    """
+    if path is None:
+        return _open("pipe:0", "standard input", {}, form="yuv4mpegpipe", protocol="pipe")
+    head = _check_file(path)
+    form = None if head[4:8] == b"ftyp" else _picture_format(head)
+    # Without the protocol in front, a:b.avi is taken for a protocol and -x.avi for an option.
+    url = f"file:{path}"
+    container = _open(url, str(path), {}, form=form)
+    again = REOPENED.get(container.format.name)
+    if again is None:
+        return container
+    container.close()
+    return _open(url, str(path), again, form=form)
+
+
+def _check_file(path: Path) -> bytes:
+    """Refuse what is no regular, readable, non-empty file; return its first bytes."""
+    try:
+        facts = path.stat()
+        if stat.S_ISDIR(facts.st_mode):
+            raise InputError(f"{path} is a folder; name one video file in it")
+        if not stat.S_ISREG(facts.st_mode):
+            raise InputError(f"{path} is not a regular file; copy it to one, or pipe y4m into -")
+        with path.open("rb") as file:
+            head = file.read(64)
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; check the name and the folder") from None
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read: {error.strerror}; check its permissions"
+        ) from None
+    except ValueError:  # a NUL in the name
+        raise InputError(f"{str(path)!r} is not a file name; check it") from None
+    if not head:
+        raise InputError(f"{path} is empty; copy or download it again")
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if path.suffix.lower() in PLAYLIST_ENDINGS or start.startswith(PLAYLIST_STARTS):
+        raise InputError(
+            f"{path} is a playlist, which would open other files; name the video itself"
+        )
+    return head
+
+
+def _picture_format(head: bytes) -> str | None:
+    """The demuxer for a still picture, by its first bytes."""
+    for magic, form in PICTURES.items():
+        if head.startswith(magic) and b"acTL" not in head:
+            return form
+    return None
+
+
+def _open(
+    url: str, name: str, options: Mapping[str, str], *, form: str | None, protocol: str = "file"
+) -> Any:
+    guarded = {"format_whitelist": FORMATS, "protocol_whitelist": protocol, **options}
+    try:
+        return av.open(url, "r", format=form, options=guarded, **TEXT_ERRORS)
+    except (av.FFmpegError, ValueError, LookupError) as error:
+        expected = "a y4m stream" if form == "yuv4mpegpipe" else "a video file"
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(
+            f"{name} cannot be read as {expected} ({reason}); check that it is complete"
+            " and plays elsewhere"
+        ) from None
+
+
+def video_stream(container: Any, name: str) -> Any:
+    """The first video stream that is no cover art. Raises InputError when there is none."""
+    found = [stream for stream in container.streams.video if not stream.disposition & COVER]
+    if not found:
+        kinds = sorted({stream.type for stream in container.streams})
+        held = f"only {' and '.join(kinds)}" if kinds else "nothing that is known"
+        raise InputError(f"{name} has no video stream, it holds {held}; name a file with a picture")
+    if found[0].codec_context is None:
+        raise InputError(
+            f"the video codec of {name} is not known here; convert it with ffmpeg to FFV1 first"
+        )
+    return found[0]
+
+
+def fraction(value: Any) -> Fraction | None:
+    """PyAV 18's Fraction or None, or PyAV 19's AVRational that is falsy when unset."""
+    return Fraction(value.numerator, value.denominator) if value else None
+
+
+def describe(container: Any, stream: Any, first: Any, name: str) -> Clip:
+    """Everything that is known, `first` being the first decoded frame.
+
+    Raises InputError when its pixel format or size is beyond the tool.
+    """
+    context = stream.codec_context
+    color_range = _range(first)
+    order = context.field_order
+    if first.interlaced_frame and order in PROGRESSIVE:
+        order = 2  # top field first; which one does not matter to those who ask
+    rate = fraction(stream.guessed_rate) or fraction(stream.average_rate)
+    duration = _duration(container, stream)
+    base = fraction(stream.time_base) or Fraction(1, 90000)
+    count = stream.frames or (round(duration * rate) if duration and rate else None)
+    starts = [s.start_time * s.time_base for s in container.streams if s.start_time is not None]
+    return Clip(
+        name=name,
+        container=container.format.name,
+        codec=context.codec.name,
+        lossless=context.codec.lossless and not context.codec.lossy,
+        picture=_picture(first, color_range, name),
+        stored_format=first.format.name,
+        time_base=base,
+        rate=rate,
+        start=fraction(min(starts)) or Fraction(0) if starts else Fraction(0),
+        video_start=(stream.start_time or 0) * base,
+        duration=duration,
+        frame_count=count,
+        bit_rate=container.bit_rate or None,
+        sar=fraction(stream.sample_aspect_ratio),
+        color_range=color_range,
+        color_matrix=int(first.colorspace),
+        color_primaries=int(first.color_primaries),
+        color_transfer=int(first.color_trc),
+        display_matrix=_display_matrix(first),
+        rotation=int(first.rotation),
+        field_order=order,
+        side_data=tuple(sorted({entry.type.name for entry in _entries(first)})),
+        video=facts(stream),
+        others=tuple(facts(other) for other in container.streams if other.index != stream.index),
+        chapters=len(container.chapters()),
+        metadata=tuple(container.metadata.items()),
+        video_metadata=tuple(stream.metadata.items()),
+    )
+
+
+def _picture(first: Any, color_range: int, name: str) -> Picture:
+    form = work_format(first)
+    if form is None:
+        raise InputError(
+            f"the pixel format {first.format.name} of {name} is not supported;"
+            " convert it with ffmpeg -pix_fmt to one of 8 to 16 bits"
+        )
+    if max(first.width, first.height) > MAX_SIDE:
+        raise InputError(
+            f"{name} is {first.width}x{first.height}, more than {MAX_SIDE} samples a side; scale it"
+        )
+    matrix = luma_matrix(int(first.colorspace), form.family, first.width, first.height)
+    # FFmpeg too takes gray that says nothing for full range.
+    full = color_range == FULL_RANGE or form.family == "rgb"
+    full |= form.family == "gray" and color_range == 0
+    return Picture(first.width, first.height, form, matrix, full)
+
+
+def work_format(frame: Any) -> PixelFormat | None:
+    """The planar format in which the samples of a decoded frame are worked on."""
+    name = native_format(frame.format.name)
+    if frame.format.name == "pal8" and _transparent(frame):
+        name = "gbrap"
+    return None if name is None else pixel_format(name)
+
+
+def _transparent(frame: Any) -> bool:
+    """Whether a colour that the picture uses is not opaque."""
+    indices, palette = (bytes(plane) for plane in frame.planes)
+    stride = len(indices) // frame.height
+    rows = (indices[row * stride : row * stride + frame.width] for row in range(frame.height))
+    # Native-endian ARGB: in the high byte of each 32-bit word.
+    alphas = [word >> 24 for (word,) in struct.iter_unpack("=I", palette)]
+    return any(alphas[index] != 255 for index in set().union(*map(set, rows)))
+
+
+def _range(first: Any) -> int:
+    return FULL_RANGE if first.format.name.startswith("yuvj") else int(first.color_range)
+
+
+def _display_matrix(first: Any) -> tuple[int, ...] | None:
+    for entry in _entries(first):
+        if entry.type.name == "DISPLAYMATRIX":
+            return struct.unpack("=9i", bytes(entry))
+    return None
+
+
+def _entries(first: Any) -> list[Any]:
+    try:
+        # By number: PyAV 18 iterates over the entries, PyAV 19 over their types.
+        return [first.side_data[index] for index in range(len(first.side_data))]
+    except ValueError:  # PyAV 18 met side data of a type that it does not know, and shows none
+        return []
+
+
+def _duration(container: Any, stream: Any) -> float | None:
+    if container.duration:
+        return float(container.duration / av.time_base)
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    return None
+
+
+def facts(stream: Any) -> StreamFacts:
+    """Index, kind, codec and names of one stream."""
+    context = getattr(stream, "codec_context", None)
+    cover = stream.type == "video" and bool(stream.disposition & COVER)
+    tags = stream.metadata
+    codec = context.codec.name if context is not None else tags.get("mimetype", "")
+    return StreamFacts(
+        index=stream.index,
+        kind="cover" if cover else stream.type,
+        codec=codec or "unknown codec",
+        language=tags.get("language", ""),
+        title=tags.get("title") or tags.get("name") or tags.get("filename") or "",
+        disposition=tuple(
+            flag.name for flag in av.stream.Disposition if flag.name and stream.disposition & flag
+        ),
+    )

@@ -1,0 +1,345 @@
+"""A file or y4m pipe -> Frame, and the packets of all other streams, in one demux."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import replace
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import av
+import numpy as np
+
+from vidrepair.carriers import Repacker, plane_views
+from vidrepair.containers import describe, open_container, video_stream, work_format
+from vidrepair.errors import InputError
+from vidrepair.frames import Frame, Plane
+from vidrepair.tags import Clip, Copied, Damage
+
+READ_ERRORS = 100
+"""So many failed reads in a row, and the file is taken to have ended."""
+STATED_LENGTH = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi")
+"""Containers whose header says how long they are, so that truncation shows."""
+MISSING = 1.0
+"""Seconds by which a film may end before its stated length and still be whole."""
+COMBING_FRAMES = 24
+"""Looked at from the start and from the middle of a film."""
+COMBED_SHARE = 0.3
+"""Telecined film has two combed frames in five."""
+
+
+def open_source(path: Path | None) -> Source:
+    """Open a file, or y4m on standard input, up to its first frame.
+
+    Raises InputError when it is missing, unreadable, a playlist, has no picture, or not one
+    frame can be decoded.
+    """
+    name = "standard input" if path is None else str(path)
+    container = open_container(path)
+    try:
+        return Source(container, video_stream(container, name), name, path)
+    except BaseException:
+        container.close()
+        raise
+
+
+class Source:
+    """An open film: its facts, and once, in order, its frames and packets.
+
+    Owns the container and refuses everything after `close`: PyAV would crash.
+    """
+
+    def __init__(self, container: Any, stream: Any, name: str, path: Path | None) -> None:
+        self.container = container
+        """Opaque to all but streams."""
+        self.damage = Damage()
+        """What has been met so far."""
+        self._path = path
+        self._stream = stream
+        self._closed = False
+        self._seen = 0.0
+        self._repacker = Repacker()
+        stream.thread_type = "AUTO"
+        self._items = self._decoded()
+        self._held: list[Any] = []
+        for item in self._items:
+            self._held.append(item)
+            if not isinstance(item, Copied):
+                break
+        else:
+            raise InputError(f"{name} holds no frame that can be decoded; copy it again")
+        self.clip: Clip = describe(container, stream, self._held[-1], name)
+        covers = {facts.index for facts in self.clip.others if facts.kind == "cover"}
+        # FFmpeg hands the attached pictures out before everything else.
+        self.covers: dict[int, bytes] = {
+            item.stream: bytes(item.packet)
+            for item in self._held
+            if isinstance(item, Copied) and item.stream in covers
+        }
+        """The attached pictures by stream index, encoded as they are in the file."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the container; frames that are out stay valid. Idempotent.
+
+        No other thread may be inside `read` meanwhile.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        self._items.close()
+        self._held.clear()
+        self.container.close()
+
+    def read(self) -> Iterator[Frame | Copied]:
+        """Yield every frame in output order, and every packet of the other streams.
+
+        Holds no frame but the first. Raises InputError when size or pixel format change on the
+        way. Damage is counted in `damage` and ends nothing.
+        """
+        clock = _Clock(self.clip)
+        number = 0
+        for item in self._all():
+            if isinstance(item, Copied):
+                yield item
+                continue
+            pts, repaired = clock.stamp(item)
+            if repaired:
+                self._count(repaired_pts=1)
+            yield self._frame(item, number, pts)
+            number += 1
+        stated = self.clip.duration if self.clip.container in STATED_LENGTH else None
+        if stated is not None and self._seen < float(self.clip.start) + stated - MISSING:
+            self.damage = replace(self.damage, truncated=True)
+
+    def require_progressive(self) -> None:
+        """Refuse interlaced film: flagged, or combed though nothing says so.
+
+        Raises InputError. A pipe cannot be looked at ahead: there only the flag counts.
+        """
+        what = "is interlaced"
+        if not self.clip.interlaced:
+            if self._path is None or not combed(_sampled(self._path, self.clip)):
+                return
+            what = "is combed (interlaced without saying so, or telecined)"
+        raise InputError(
+            f"{self.clip.name} {what}, which is not supported yet; deinterlace it first:"
+            " ffmpeg -i IN -vf bwdif -c:v ffv1 -c:a copy OUT.mkv"
+        )
+
+    def _all(self) -> Iterator[Any]:
+        """What was read to see the first frame, then the rest."""
+        while self._held:
+            yield self._held.pop(0)
+        if not self._closed:
+            yield from self._items
+
+    def _frame(self, decoded: Any, number: int, pts: int) -> Frame:
+        """Check a decoded frame and wrap it, its planes as views."""
+        clip, picture = self.clip, self.clip.picture
+        size = (decoded.width, decoded.height)
+        if size != (picture.width, picture.height) or decoded.format.name != clip.stored_format:
+            raise InputError(
+                f"the picture of {clip.name} changes at frame {number} from"
+                f" {picture.width}x{picture.height} {clip.stored_format} to"
+                f" {size[0]}x{size[1]} {decoded.format.name};"
+                " cut the file there and repair the parts"
+            )
+        if decoded.format.name == "pal8" and work_format(decoded) != picture.format:
+            raise InputError(
+                f"frame {number} of {clip.name} turns transparent, which its first frame is not;"
+                " convert it to rgba with ffmpeg first"
+            )
+        if decoded.is_corrupt:
+            self._count(corrupt_frames=1)
+        carrier = self._repacker.repack(decoded, picture.format.name)
+        return Frame(
+            planes=plane_views(carrier, picture.format),
+            picture=picture,
+            number=number,
+            pts=pts,
+            time_base=clip.time_base,
+            duration=decoded.duration or 0,
+            carrier=carrier,
+            corrupt=bool(decoded.is_corrupt),
+        )
+
+    def _decoded(self) -> Generator[Any]:
+        """Decoded frames and copied packets, through every error on the way."""
+        for packet in self._packets():
+            if packet.stream.index != self._stream.index:
+                # The last packet of a stream is an empty one that flushes its decoder.
+                if packet.size:
+                    yield Copied(packet.stream.index, self._time(packet), packet)
+                continue
+            self._time(packet)
+            if packet.is_corrupt:
+                self._count(corrupt_packets=1)
+            try:
+                frames = packet.decode()
+            except (av.FFmpegError, EOFError):
+                self._count(decode_errors=1)
+                continue
+            yield from frames
+
+    def _packets(self) -> Iterator[Any]:
+        """All packets, flushing ones included; a failed read is counted and tried again."""
+        failed = 0
+        while failed < READ_ERRORS:
+            try:
+                for packet in self.container.demux():
+                    failed = 0
+                    yield packet
+            except av.FFmpegError:
+                failed += 1
+                self._count(decode_errors=1)
+            else:
+                return
+        last: Any = av.Packet()
+        last.stream = self._stream
+        yield last
+
+    def _time(self, packet: Any) -> float:
+        """Decoding time in seconds, -inf when unknown; remembers how far the file went."""
+        ticks = packet.dts if packet.dts is not None else packet.pts
+        if ticks is None or not packet.time_base:
+            return float("-inf")
+        seconds = float(ticks * packet.time_base)
+        self._seen = max(self._seen, seconds + float((packet.duration or 0) * packet.time_base))
+        return seconds
+
+    def _count(self, **found: int) -> None:
+        more = {name: getattr(self.damage, name) + count for name, count in found.items()}
+        self.damage = replace(self.damage, **more)
+
+
+class _Clock:
+    """Gives every frame a time that is later than that of the frame before."""
+
+    def __init__(self, clip: Clip) -> None:
+        rate = clip.rate or Fraction(25)
+        self._step = max(Fraction(1), 1 / (rate * clip.time_base))
+        self._next = Fraction(clip.video_start / clip.time_base)
+        self._last: int | None = None
+        self._timed = False
+
+    def stamp(self, decoded: Any) -> tuple[int, bool]:
+        """The frame's pts, and whether it was made up though the film has times.
+
+        AVI with B-frames and raw streams have none at all: there frames are counted.
+        """
+        pts, repaired = decoded.pts, False
+        if pts is None or (self._last is not None and pts <= self._last):
+            repaired = self._timed
+            pts = round(self._next)
+            if self._last is not None:
+                pts = max(pts, self._last + 1)
+            self._next += self._step
+        else:
+            self._timed = True
+            self._next = pts + self._step
+        self._last = pts
+        return pts, repaired
+
+
+def combed(lumas: Iterable[Plane]) -> bool:
+    """Whether (H, W) lumas in film order are woven from two fields of different times.
+
+    FFmpeg's idet, over several frames, tells field from frame; one field order must prevail,
+    which fine texture, noise and dirt do not show. Static and progressive film is not combed.
+    """
+    counts = {"tff": 0, "bff": 0}
+    total = 0
+    graph: Any = None
+    for number, luma in enumerate(lumas):
+        if graph is None:
+            graph = _field_detector(luma.shape[1], luma.shape[0])
+        frame = _gray(luma, number)
+        graph.vpush(frame)
+        while (seen := _pull(graph)) is not None:
+            total += 1
+            _tally(counts, seen)
+    if graph is None:
+        return False
+    graph.vpush(None)
+    while (seen := _pull(graph)) is not None:
+        total += 1
+        _tally(counts, seen)
+    most, least = max(counts.values()), min(counts.values())
+    return most >= 4 and most >= COMBED_SHARE * total and least <= most / 4
+
+
+def _field_detector(width: int, height: int) -> Any:
+    graph = av.filter.Graph()
+    graph.threads = 1
+    source = graph.add("buffer", video_size=f"{width}x{height}", pix_fmt="gray", time_base="1/25")
+    graph.link_nodes(source, graph.add("idet"), graph.add("buffersink")).configure()
+    return graph
+
+
+def _gray(luma: Plane, number: int) -> Any:
+    """An 8-bit frame of the luma."""
+    samples = luma if luma.dtype == np.uint8 else (luma >> int(luma.max()).bit_length() - 8)
+    frame = av.VideoFrame(luma.shape[1], luma.shape[0], "gray")
+    plane: Any = frame.planes[0]
+    view = np.frombuffer(plane, "u1").reshape(luma.shape[0], -1)
+    view[:, : luma.shape[1]] = samples
+    frame.pts, frame.time_base = number, Fraction(1, 25)
+    return frame
+
+
+def _pull(graph: Any) -> Any:
+    """The next frame, or None when the graph wants more or has ended."""
+    try:
+        return graph.vpull()
+    except (av.BlockingIOError, EOFError):
+        return None
+
+
+def _tally(counts: dict[str, int], seen: Any) -> None:
+    verdict = seen.metadata.get("lavfi.idet.multiple.current_frame", "")
+    if verdict in counts:
+        counts[verdict] += 1
+
+
+def _sampled(path: Path, clip: Clip) -> Iterator[Plane]:
+    """Lumas from the start and the middle of a file, opened once more."""
+    if clip.picture.height < 32 or clip.picture.format.family == "rgb":
+        return  # nothing was ever interlaced there, and idet needs some lines
+    container = open_container(path)
+    try:
+        stream = video_stream(container, clip.name)
+        repacker = Repacker()
+        for place in (0.0, 0.5):
+            if place and clip.duration:
+                container.seek(int((float(clip.start) + place * clip.duration) * av.time_base))
+            for frame in islice(_readable(container, stream), COMBING_FRAMES):
+                if (frame.width, frame.height) == (clip.picture.width, clip.picture.height):
+                    carrier = repacker.repack(frame, clip.picture.format.name)
+                    yield plane_views(carrier, clip.picture.format)[0]
+    except av.FFmpegError:
+        return  # damage is met, and counted, in the one real pass
+    finally:
+        container.close()
+
+
+def _readable(container: Any, stream: Any) -> Iterator[Any]:
+    """Frames of a stream, without those that fail."""
+    for packet in container.demux(stream):
+        try:
+            yield from packet.decode()
+        except (av.FFmpegError, EOFError):
+            continue

@@ -1,0 +1,280 @@
+"""Frame -> file or pipe: written beside under a temporary name, renamed only when whole."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import av
+import numpy as np
+
+from vidrepair.carriers import Cloner, Repacker, plane_views
+from vidrepair.errors import VidrepairError
+from vidrepair.frames import Frame
+from vidrepair.outputs import OutputPlan, plan_output
+from vidrepair.tags import TEXT_ERRORS, Clip, Copied, Passengers, kept_tags
+
+__all__ = ["OutputPlan", "Target", "open_target", "plan_output"]
+
+
+def open_target(
+    clip: Clip, plan: OutputPlan, output: Path | None, passengers: Passengers | None = None
+) -> Target:
+    """Open the file that `plan` describes, or standard output, and write its header.
+
+    `passengers` are the other streams; None writes the picture alone. Raises VidrepairError
+    when it cannot be written.
+    """
+    target = Target(clip, plan, output, passengers)
+    try:
+        target.start()
+    except BaseException:
+        target.abort()
+        raise
+    return target
+
+
+class Target:
+    """A file in the making: no error, and no lack of one, leaves it under its final name.
+
+    Not thread-safe but for `cancel`.
+    """
+
+    def __init__(
+        self, clip: Clip, plan: OutputPlan, output: Path | None, passengers: Passengers | None
+    ) -> None:
+        self._clip, self._plan, self._output = clip, plan, output
+        self._passengers = passengers
+        self._temporary = None if output is None else _beside(output)
+        self._container: Any = None
+        self._stream: Any = None
+        self._closed = False
+        self._cancelled = False
+        picture = clip.picture
+        self._cloner = Cloner(picture.width, picture.height, picture.format.name, clip.time_base)
+        self._repacker = Repacker()
+        self._offset = round(plan.offset / clip.time_base)
+        self._waiting: Frame | None = None
+        self._durations: dict[int, int] = {}
+        self._gap = 0
+        self._end = 0
+        self._copied: deque[Copied] = deque()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.abort()
+
+    def start(self) -> None:
+        """Open the file, add all streams, write the header."""
+        url = "pipe:1" if self._temporary is None else f"file:{self._temporary}"
+        plan = self._plan
+        with self._explained():
+            self._container = av.open(
+                url, "w", format=plan.container, options=dict(plan.muxing), **TEXT_ERRORS
+            )
+            self._stream = self._add_video()
+            if self._passengers is not None:
+                self._passengers.board(self._container, plan.offset)
+            self._container.metadata.update(dict(plan.metadata))
+            self._container.start_encoding()
+
+    def write(self, frame: Frame) -> None:
+        """Encode one frame, in order. Its carrier and planes are read, never written.
+
+        Holds one frame: how long it lasts is known when the next one comes.
+        """
+        self._check_open()
+        last, self._waiting = self._waiting, frame
+        if last is not None:
+            self._gap = frame.pts - last.pts
+            self._encode(last, self._gap)
+
+    def copy(self, item: Copied) -> None:
+        """Take a packet of another stream; it is written when the picture has got there."""
+        if self._passengers is not None:
+            self._copied.append(item)
+
+    def cancel(self) -> None:
+        """From any thread: `write` and `finish` raise VidrepairError as soon as they can."""
+        self._cancelled = True
+
+    def finish(self) -> None:
+        """Write what is left, and give the file its name.
+
+        Raises VidrepairError when no frame was written, the disk is full or the pipe is closed.
+        """
+        self._check_open()
+        last, self._waiting = self._waiting, None
+        if last is None:
+            raise VidrepairError(f"no frame was written to {self._name}; look at the source")
+        self._encode(last, last.duration or self._gap or self._usual_gap())
+        with self._explained():
+            # Not encode(None): that would hold up Ctrl-C until the whole lookahead is flushed.
+            for packet in self._stream.codec_context.encode_lazy(None):
+                self._mux(packet)
+                self._check_open()
+            end = float("inf")
+            if self._plan.cut:
+                end = float(self._end * self._clip.time_base - self._plan.offset)
+            self._mux_copied(end)
+            self._closed = True
+            self._container.close()
+            self._publish()
+
+    def abort(self) -> None:
+        """Close everything and delete the temporary file. Idempotent; after `finish` no-op."""
+        if not self._closed:
+            self._closed = True
+            self._waiting = None
+            self._copied.clear()
+            if self._container is not None:
+                # The disk may be full or the pipe gone: this error is not the one to tell of.
+                with suppress(av.FFmpegError, OSError, ValueError):
+                    self._container.close()
+        if self._temporary is not None:
+            with suppress(FileNotFoundError):
+                self._temporary.unlink()
+
+    @property
+    def _name(self) -> str:
+        return "standard output" if self._output is None else str(self._output)
+
+    def _usual_gap(self) -> int:
+        return max(1, round(1 / (self._clip.rate * self._clip.time_base))) if self._clip.rate else 1
+
+    def _check_open(self) -> None:
+        if self._cancelled:
+            raise VidrepairError(f"writing {self._name} was cancelled")
+        if self._closed:
+            raise VidrepairError(f"{self._name} is closed already")
+
+    def _add_video(self) -> Any:
+        clip, plan = self._clip, self._plan
+        stream = self._container.add_stream(plan.codec, rate=plan.rate, options=dict(plan.options))
+        context = stream.codec_context
+        stream.width, stream.height = clip.picture.width, clip.picture.height
+        stream.pix_fmt = plan.pix_fmt
+        context.time_base = stream.time_base = plan.time_base
+        context.color_range = clip.color_range
+        context.colorspace = clip.color_matrix
+        context.color_primaries = clip.color_primaries
+        context.color_trc = clip.color_transfer
+        if clip.sar is not None:
+            context.sample_aspect_ratio = clip.sar
+        if plan.tag:
+            context.codec_tag = plan.tag
+        if clip.display_matrix is not None:
+            stream.set_display_matrix(clip.display_matrix)
+        stream.metadata.update(kept_tags(dict(clip.video_metadata)))
+        return stream
+
+    def _encode(self, frame: Frame, duration: int) -> None:
+        pts = frame.pts + self._offset
+        self._end = pts + duration
+        carrier = self._loaded(frame)
+        carrier.pict_type = 0  # or the encoder repeats the source's choice of I, P and B
+        carrier.pts, carrier.time_base, carrier.duration = pts, frame.time_base, duration
+        if self._plan.renumbered:
+            carrier.pts, carrier.time_base, carrier.duration = frame.number, self._plan.time_base, 1
+        else:
+            # Encoders lose or miscount durations of variable rates.
+            self._durations[pts] = duration
+        if carrier.format.name != self._stream.pix_fmt:
+            raise VidrepairError(f"frame {frame.number} is {carrier.format.name}, not as planned")
+        with self._explained():
+            for packet in self._stream.codec_context.encode_lazy(carrier):
+                self._mux(packet)
+
+    def _loaded(self, frame: Frame) -> Any:
+        """A frame with the samples to write and the side data of the decoded one."""
+        form = frame.picture.format
+        clone = self._cloner.clone(frame.carrier)
+        stored = plane_views(frame.carrier, form)
+        pairs = list(zip(stored, frame.planes, strict=True))
+        if not all(_same_memory(own, new) for own, new in pairs):
+            clone.make_writable()
+            for own, new in zip(plane_views(clone, form, writable=True), frame.planes, strict=True):
+                np.copyto(own, new, casting="equiv")
+        return self._repacker.repack(clone, self._plan.pix_fmt)
+
+    def _mux(self, packet: Any) -> None:
+        packet.stream = self._stream
+        if (duration := self._durations.pop(packet.pts, 0)) > 0:
+            packet.duration = duration
+        seconds = float((packet.dts if packet.dts is not None else packet.pts) * packet.time_base)
+        self._mux_copied(seconds - float(self._plan.offset))
+        self._container.mux(packet)
+
+    def _mux_copied(self, until: float) -> None:
+        """Write the waiting packets up to `until`, in seconds of the source."""
+        while self._passengers is not None and self._copied and self._copied[0].seconds < until:
+            self._passengers.mux(self._container, self._copied.popleft())
+
+    def _publish(self) -> None:
+        """Make sure that it is on the disk, then give it its name."""
+        if self._temporary is None or self._output is None:
+            return
+        _sync(self._temporary)
+        if self._output.exists() and not self._plan.overwrite:
+            raise VidrepairError(f"{self._output} appeared meanwhile; add -y to replace it")
+        self._temporary.replace(self._output)
+        _sync(self._output.parent)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn what PyAV and the system raise into one sentence."""
+        try:
+            yield
+        except (av.FFmpegError, OSError, ValueError) as error:
+            number = getattr(error, "errno", None)
+            reason = getattr(error, "strerror", None) or str(error)
+            if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise VidrepairError(
+                    f"no space left for {self._name} ({reason});"
+                    " free some, or write to another folder"
+                ) from error
+            if number == errno.EPIPE:
+                raise VidrepairError(
+                    "standard output was closed by its reader before the end; nothing more"
+                    " can be written"
+                ) from error
+            raise VidrepairError(
+                f"{self._name} cannot be written ({reason}); try another folder or --codec ffv1"
+                " into an .mkv file"
+            ) from error
+
+
+def _same_memory(one: Any, other: Any) -> bool:
+    first, second = one.__array_interface__, other.__array_interface__
+    return bool(first["data"][0] == second["data"][0] and one.strides == other.strides)
+
+
+def _beside(output: Path) -> Path:
+    """A hidden name in the same folder, short enough for any file system."""
+    return output.parent / f".{output.name[:40]}.{secrets.token_hex(4)}.part"
+
+
+def _sync(path: Path) -> None:
+    """Flush a file or folder to the disk, where the system can."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except PermissionError:  # folders on Windows
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

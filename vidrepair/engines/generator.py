@@ -1,0 +1,276 @@
+"""The repair generator: a recurrent U-Net over motion-aligned memory, in plain torch.
+
+Two graphs, `align` (whole picture, fp32) and `restore` (may be tiled, may run in bf16 or
+half). Their tensors are a contract that every engine, export and training relies on; it is
+spelled out at `Generator.align` and `Generator.restore`.
+
+No normalisation layer, no attention and no global pooling: every output depends on a bounded
+neighbourhood only, so tiles and picture sizes cannot change a result.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vidrepair.errors import ModelError
+from vidrepair.models import WeightsFile
+
+NOISE_KNOTS = 17
+LOOK_AHEAD = 1
+STRIDE = 16
+"""Pictures are padded to a multiple of this: four halvings, from full to 1/16 size."""
+
+# The map is at most about 0.2; this brings it to the size of the other input channels.
+_NOISE_GAIN = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratorShape:
+    """The sizes that make a generator: everything `Generator` needs besides its weights."""
+
+    widths: tuple[int, int, int] = (24, 48, 96)
+    """Channels at 1/2, 1/4 and 1/8 size; the first is also S, the channels of the state."""
+    blocks: tuple[int, int, int] = (1, 1, 2)
+    """Residual blocks at 1/2 and 1/4 size (on the way down, and again up), and at 1/8 size."""
+    motion_width: int = 20
+    """Channels of the motion net."""
+
+    def __post_init__(self) -> None:
+        if any(width % 8 for width in self.widths):
+            raise ValueError(f"widths {self.widths} must be multiples of 8")
+
+    @property
+    def state_channels(self) -> int:
+        """S, the channels of the memory."""
+        return self.widths[0]
+
+    @property
+    def halo(self) -> int:
+        """Pixels around a tile that its result depends on, rounded up to whole strides.
+
+        Followed from a tile's edge in cells of each scale, up through the network and down
+        again to its inputs. The noise map looks at up to two cells of quarter size more, by
+        then with a weight that moves nothing by 1e-6.
+        """
+        n_half, n_quarter, n_eighth = self.blocks
+        half = 1 + 2 * n_half  # a head; two 3x3 convolutions in each residual block
+        quarter = (half + 1) // 2 + 2 * n_quarter
+        eighth = (quarter + 1) // 2 + 2 * n_eighth
+        reach = 2 * (2 * (2 * eighth + 2 * n_quarter) + 2 * n_half + 1)
+        return -(-reach // STRIDE) * STRIDE
+
+
+FAST = GeneratorShape()
+BASE = GeneratorShape(widths=(48, 96, 192), motion_width=32)
+SHAPES = {"fast": FAST, "base": BASE}
+
+
+def warp(source: Tensor, motion: Tensor) -> Tensor:
+    """Sample `source` (B, C, H, W) at each position displaced by `motion` (B, 2, H, W).
+
+    Displacements are x then y, in pixels of `source`; one bilinear sampling, borders
+    replicated. Both must be fp32: in half precision coordinates are off by up to a pixel.
+    """
+    height, width = motion.shape[-2:]
+    x = torch.arange(width, device=motion.device, dtype=torch.float32)
+    y = torch.arange(height, device=motion.device, dtype=torch.float32)
+    # Turned first and joined with what is constant for a size: OpenVINO is slow at stacking.
+    centres = torch.stack((x.expand(height, -1), y[:, None].expand(-1, width)), dim=-1) + 0.5
+    pixel = torch.stack((x.new_full((), 2.0 / width), y.new_full((), 2.0 / height)))
+    grid = (motion.permute(0, 2, 3, 1) + centres) * pixel - 1.0
+    return functional.grid_sample(
+        source, grid, mode="bilinear", padding_mode="border", align_corners=False
+    )
+
+
+def enlarge(picture: Tensor, factor: int) -> Tensor:
+    """Bilinear enlargement of (B, C, H, W); the values stay as they are."""
+    return functional.interpolate(
+        picture, scale_factor=float(factor), mode="bilinear", align_corners=False
+    )
+
+
+def noise_map(noise: Tensor, frame: Tensor) -> Tensor:
+    """Noise profile (B, 2, 17) and frame (B, 3, H, W) -> deviations (B, 2, H/2, W/2).
+
+    Piecewise linear between the 17 luma levels 0..1, looked up at luma averaged over 12x12
+    pixels (borders replicated), so that the noise itself does not choose its own level.
+    """
+    luma = functional.avg_pool2d(frame[:, :1], 4)
+    luma = functional.avg_pool2d(functional.pad(luma, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+    position = luma.clamp(0.0, 1.0) * (NOISE_KNOTS - 1)
+    knots = torch.arange(NOISE_KNOTS, device=frame.device, dtype=frame.dtype)
+    weights = (1.0 - (position - knots[:, None, None]).abs()).clamp(min=0.0)
+    levels = torch.matmul(noise, weights.flatten(2)).unflatten(2, weights.shape[-2:])
+    return enlarge(levels, 2)
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(relu(conv(x))), the identity at the start of training."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+        nn.init.zeros_(self.second.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(functional.relu(self.first(x)))
+
+
+class MotionNet(nn.Module):
+    """Displacement from one frame to another, coarse to fine, on frames averaged 4x4."""
+
+    SCALES = (4, 2, 1)  # of the pooled frames: 1/16, 1/8 and 1/4 of the picture
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.nets = nn.ModuleList(self._net(width) for _ in self.SCALES)
+
+    @staticmethod
+    def _net(width: int) -> nn.Sequential:
+        last = nn.Conv2d(width, 2, 3, padding=1)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)  # type: ignore[arg-type]  # a bias there is
+        layers: list[nn.Module] = [nn.Conv2d(8, width, 3, padding=1), nn.ReLU()]
+        for _ in range(2):
+            layers += [nn.Conv2d(width, width, 3, padding=1), nn.ReLU()]
+        return nn.Sequential(*layers, last)
+
+    def forward(self, here: Tensor, there: Tensor) -> Tensor:
+        """Pooled frames (B, 3, H/4, W/4) twice -> motion (B, 2, H/4, W/4), full-size pixels."""
+        motion: Tensor | None = None
+        for scale, net in zip(self.SCALES, self.nets, strict=True):
+            near = functional.avg_pool2d(here, scale) if scale > 1 else here
+            far = functional.avg_pool2d(there, scale) if scale > 1 else there
+            pixel = 4.0 * scale
+            motion = near.new_zeros(near[:, :2].shape) if motion is None else enlarge(motion, 2)
+            seen = torch.cat((near, warp(far, motion / pixel), motion / pixel), dim=1)
+            motion = motion + pixel * net(seen)
+        assert motion is not None
+        return motion
+
+
+class Restorer(nn.Module):
+    """The U-Net: three scales on the unshuffled frame, plain convolutions."""
+
+    def __init__(self, shape: GeneratorShape) -> None:
+        super().__init__()
+        half, quarter, eighth = shape.widths
+        n_half, n_quarter, n_eighth = shape.blocks
+        self.enter = nn.Conv2d(12 + shape.state_channels + 12 * LOOK_AHEAD + 2, half, 3, padding=1)
+        self.half_in = nn.Sequential(*(ResidualBlock(half) for _ in range(n_half)))
+        self.down_quarter = nn.Conv2d(half, quarter, 2, stride=2)
+        self.quarter_in = nn.Sequential(*(ResidualBlock(quarter) for _ in range(n_quarter)))
+        self.down_eighth = nn.Conv2d(quarter, eighth, 2, stride=2)
+        self.eighth = nn.Sequential(*(ResidualBlock(eighth) for _ in range(n_eighth)))
+        self.up_quarter = nn.Conv2d(eighth, 4 * quarter, 1)
+        self.quarter_out = nn.Sequential(*(ResidualBlock(quarter) for _ in range(n_quarter)))
+        self.up_half = nn.Conv2d(quarter, 4 * half, 1)
+        self.half_out = nn.Sequential(*(ResidualBlock(half) for _ in range(n_half)))
+        self.denoise = nn.Conv2d(half, 12, 3, padding=1)
+        self.repair = nn.Conv2d(half, 16, 1)  # 12 of the fill, 4 of the defect
+        for head in (self.denoise, self.repair):
+            nn.init.zeros_(head.weight)
+            nn.init.zeros_(head.bias)  # type: ignore[arg-type]  # a bias there is
+
+    def forward(self, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Inputs at half size -> features (the state), raw denoise (12), raw repair (16)."""
+        half = self.half_in(self.enter(seen))
+        quarter = self.quarter_in(self.down_quarter(half))
+        eighth = self.eighth(self.down_eighth(quarter))
+        quarter = quarter + functional.pixel_shuffle(self.up_quarter(eighth), 2)
+        quarter = self.quarter_out(quarter)
+        half = self.half_out(half + functional.pixel_shuffle(self.up_half(quarter), 2))
+        return half, self.denoise(half), self.repair(half)
+
+
+class Generator(nn.Module):
+    """Align the memory to a frame, then restore the frame. See the two methods."""
+
+    def __init__(self, shape: GeneratorShape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.motion_net = MotionNet(shape.motion_width)
+        self.restorer = Restorer(shape)
+
+    def initial_state(self, frame: Tensor) -> Tensor:
+        """The memory before a span's first step: zeros (B, S, H/2, W/2) for (B, 3, H, W)."""
+        batch, _, height, width = frame.shape
+        return frame.new_zeros(batch, self.shape.state_channels, height // 2, width // 2)
+
+    def align(self, frames: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Bring memory and look-ahead to the place where frame t shows them.
+
+        `frames` (B, 3, 3, H, W): t-1, t, t+1 as Y', Cb, Cr of the source's own matrix, luma
+        code / peak in 0..1, chroma (code - half range) / peak in -0.5..0.5; H and W multiples
+        of 16. `state` (B, S, H/2, W/2): the memory of t-1.
+        Returns `motion` (B, 4, H/4, W/4), the displacement (x, y) to t-1 and to t+1 in
+        full-size pixels, and `aligned` (B, S + 12, H/2, W/2), the state and the unshuffled
+        t+1, both warped to t. Whole picture and fp32 always, autocast or not.
+        """
+        with torch.autocast(frames.device.type, enabled=False):
+            batch = frames.shape[0]
+            # One channel each: OpenVINO would fill three up to sixteen.
+            planes = functional.avg_pool2d(frames.flatten(0, 2)[:, None], 4)
+            pooled = planes[:, 0].unflatten(0, (batch, 3, 3))
+            here = torch.cat((pooled[:, 1], pooled[:, 1]))
+            there = torch.cat((pooled[:, 0], pooled[:, 2]))
+            both = self.motion_net(here, there)
+            back, ahead = both[:batch], both[batch:]  # split() by a dynamic size cannot export
+            memory = warp(state.float(), enlarge(back, 2) / 2.0)
+            # The neighbour is sampled at full size: a phase of the unshuffled frame alone
+            # would be interpolated over twice the distance, which blurs odd displacements.
+            neighbour = functional.pixel_unshuffle(warp(frames[:, 2], enlarge(ahead, 4)), 2)
+            return torch.cat((back, ahead), dim=1), torch.cat((memory, neighbour), dim=1)
+
+    def restore(
+        self, frame: Tensor, aligned: Tensor, noise: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Restore frame t.
+
+        `frame` (B, 3, H, W) and `aligned` as in `align`; `noise` (B, 2, 17): standard
+        deviation of the stored samples of luma and of chroma at 17 luma levels 0..1, in the
+        unit of the frame.
+        Returns `denoise` (B, 3, H, W), the residual to add, zero where the noise is zero;
+        `fill` (B, 3, H, W), the picture where frame t is damaged; `defect` (B, 1, H, W), the
+        probability of damage; `state` (B, S, H/2, W/2), the memory of t.
+        """
+        sigma = noise_map(noise, frame)
+        picture = functional.pixel_unshuffle(frame, 2)
+        features, denoise, repair = self.restorer(
+            torch.cat((picture, aligned, sigma * _NOISE_GAIN), dim=1)
+        )
+        luma, chroma = sigma.split(1, dim=1)
+        scale = torch.cat((luma.expand(-1, 4, -1, -1), chroma.expand(-1, 8, -1, -1)), dim=1)
+        # Residuals and the state leave in fp32, whatever the convolutions ran in.
+        residual = functional.pixel_shuffle(denoise.float() * scale, 2)
+        fill = functional.pixel_shuffle(picture + repair[:, :12].float(), 2)
+        defect = torch.sigmoid(functional.pixel_shuffle(repair[:, 12:].float(), 2))
+        return residual, fill, defect, features.float()
+
+    def forward(self, frames: Tensor, state: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
+        """One step, fused: align, then restore. Returns denoise, fill, defect, state, motion."""
+        motion, aligned = self.align(frames, state)
+        return *self.restore(frames[:, 1], aligned, noise), motion
+
+
+def load_generator(file: WeightsFile) -> Generator:
+    """The generator of a weights file, in fp32, ready to run.
+
+    Raises ModelError when the card's shape is not that of the weights.
+    """
+    card = file.card
+    generator = Generator(GeneratorShape(card.widths, card.blocks, card.motion_width))
+    weights = {name: torch.from_numpy(values).float() for name, values in file.weights.items()}
+    try:
+        generator.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ModelError(
+            f"the weights of {file.path} are of another shape than its card says; fetch it again"
+        ) from error
+    return generator.eval()

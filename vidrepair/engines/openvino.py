@@ -1,0 +1,220 @@
+"""The processor's engine: the released ONNX graphs on OpenVINO.
+
+`align` runs in fp32, always: OpenVINO's global bf16 hint would reach the sampling coordinates
+and move them by up to a pixel, so the two graphs are compiled apart. Lanes run side by side,
+each on its share of the threads, which beats one picture split over the cores.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import openvino as ov
+
+from vidrepair.engines.plan import Plan
+from vidrepair.engines.protocol import Identity
+from vidrepair.engines.tiles import cut_tiles, window_size
+from vidrepair.errors import EngineError
+from vidrepair.frames import Batch, FloatArray, LaneStep, Picture, Repaired
+from vidrepair.models import ModelFiles
+from vidrepair.planes import padded_size
+
+_DAMAGE = ("fill", "defect")
+
+
+def has_bf16() -> bool:
+    """Whether this processor computes in bfloat16."""
+    return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+class OpenVinoEngine:
+    """Both graphs compiled for one picture size."""
+
+    def __init__(
+        self, files: ModelFiles, picture: Picture, plan: Plan, *, bf16: bool, damage: bool = False
+    ) -> None:
+        height, width = padded_size(picture)
+        card = files.card
+        self._damage = damage
+        self._tiles = cut_tiles(height, width, plan.tile, card.halo)
+        self._core = ov.Core()
+        self._graphs = _read_graphs(
+            self._core,
+            files,
+            (height, width),
+            window_size(height, width, plan.tile, card.halo),
+            damage=damage,
+        )
+        self._bf16 = bf16
+        self.identity = Identity(
+            backend="openvino",
+            version=ov.__version__,
+            weights=card.sha256,
+            precision="bf16" if bf16 else "fp32",
+            device=str(self._core.get_property("CPU", "FULL_DEVICE_NAME")),
+            height=height,
+            width=width,
+            lanes=plan.lanes,
+            tile=plan.tile,
+        )
+        self._threads = plan.threads
+        self._pairs = self._compile(plan.lanes)
+        self._alone: _Pair | None = None
+        self._lanes = [_Lane(card.state_channels, height, width) for _ in range(plan.lanes)]
+        self._workers = ThreadPoolExecutor(plan.lanes, thread_name_prefix="lane")
+
+    def _compile(self, streams: int) -> list[_Pair]:
+        """As many pairs of requests as there are streams, sharing the threads."""
+        common = {"INFERENCE_NUM_THREADS": self._threads, "NUM_STREAMS": streams}
+        align, restore = self._graphs
+        exact = self._core.compile_model(
+            align, "CPU", {**common, "INFERENCE_PRECISION_HINT": "f32"}
+        )
+        hint = "bf16" if self._bf16 else "f32"
+        quick = self._core.compile_model(
+            restore, "CPU", {**common, "INFERENCE_PRECISION_HINT": hint}
+        )
+        return [
+            _Pair(exact.create_infer_request(), quick.create_infer_request())
+            for _ in range(streams)
+        ]
+
+    def step(self, batch: Batch) -> list[Repaired]:
+        """One step of each lane, side by side; a single lane gets all threads.
+
+        How many threads share a step changes no byte (tests/test_engines.py).
+        """
+        try:
+            if len(batch.lanes) == 1 and len(self._pairs) > 1:
+                self._alone = self._alone or self._compile(1)[0]
+                return [self._step(batch.lanes[0], self._alone)]
+            return list(self._workers.map(self._step, batch.lanes, self._pairs))
+        except RuntimeError as error:
+            raise EngineError(
+                f"the openvino engine failed ({str(error).strip().splitlines()[-1]}); "
+                "try a smaller --memory, or --backend torch"
+            ) from error
+
+    def _step(self, step: LaneStep, pair: _Pair) -> Repaired:
+        lane = self._lanes[step.lane]
+        if step.fresh:
+            lane.state[...] = 0.0
+        pair.align.set_tensor("frames", _shared(step.frames[None]))
+        pair.align.set_tensor("state", _shared(lane.state))
+        pair.align.set_tensor("aligned", _shared(lane.aligned))
+        pair.align.infer()
+        pair.restore.set_tensor("noise", ov.Tensor(step.noise[None]))
+        if len(self._tiles) == 1:
+            repaired = self._whole(lane, step, pair)
+        else:
+            repaired = self._tiled(lane, step, pair)
+        # One sum finds a NaN or an infinity anywhere, at a fraction of the cost of isfinite.
+        if repaired.denoise is None or not np.isfinite(repaired.denoise.sum()):
+            raise EngineError(
+                f"the engine's output is not finite in {self.identity.precision}; "
+                "run with --precision fp32"
+            )
+        return repaired
+
+    def _whole(self, lane: _Lane, step: LaneStep, pair: _Pair) -> Repaired:
+        request = pair.restore
+        out = self._outputs()
+        request.set_tensor("frame", _shared(step.frames[None, 1]))
+        request.set_tensor("aligned", _shared(lane.aligned))
+        request.set_tensor("state", _shared(lane.state))
+        for name, whole in out.items():
+            request.set_tensor(name, _shared(whole[None]))
+        request.infer()
+        return self._repaired(out, pair)
+
+    def _tiled(self, lane: _Lane, step: LaneStep, pair: _Pair) -> Repaired:
+        request = pair.restore
+        out = self._outputs()
+        for tile in self._tiles:
+            frame = np.ascontiguousarray(step.frames[1][:, *tile.window()])
+            memory = np.ascontiguousarray(lane.aligned[0][:, *tile.window(2)])
+            request.set_tensor("frame", _shared(frame[None]))
+            request.set_tensor("aligned", _shared(memory[None]))
+            request.infer()
+            for name, whole in out.items():
+                part = request.get_tensor(name).data[0]
+                whole[:, *tile.kept()] = part[:, *tile.inside()]
+            part = request.get_tensor("state").data[0]
+            # The state's memory may be written already: `align` has read it for this step.
+            lane.state[0][:, *tile.kept(2)] = part[:, *tile.inside(2)]
+        return self._repaired(out, pair)
+
+    def _outputs(self) -> dict[str, FloatArray]:
+        """Room for a step's results; new each time, since others read them while we go on."""
+        channels = {"denoise": 3, **({"fill": 3, "defect": 1} if self._damage else {})}
+        size = (self.identity.height, self.identity.width)
+        return {name: np.empty((n, *size), dtype=np.float32) for name, n in channels.items()}
+
+    def _repaired(self, out: dict[str, FloatArray], pair: _Pair) -> Repaired:
+        motion = pair.align.get_tensor("motion").data[0].copy() if self._damage else None
+        return Repaired(out["denoise"], out.get("fill"), out.get("defect"), motion)
+
+    def cancel(self) -> None:
+        """Stop the running requests; a 4096-wide step would last seconds."""
+        for pair in (*self._pairs, *([self._alone] if self._alone else [])):
+            pair.align.cancel()
+            pair.restore.cancel()
+
+    def close(self) -> None:
+        """Wait for the lanes and give their memory back."""
+        self._workers.shutdown()
+        self._lanes.clear()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pair:
+    """One request for each graph."""
+
+    align: Any
+    restore: Any
+
+
+class _Lane:
+    """The memory of one lane; the requests read and write it in place."""
+
+    def __init__(self, state_channels: int, height: int, width: int) -> None:
+        size = (height // 2, width // 2)
+        self.state = np.zeros((1, state_channels, *size), dtype=np.float32)
+        self.aligned = np.empty((1, state_channels + 12, *size), dtype=np.float32)
+
+
+def _shared(array: FloatArray) -> Any:
+    return ov.Tensor(array, shared_memory=True)
+
+
+def _read_graphs(
+    core: Any, files: ModelFiles, size: tuple[int, int], window: tuple[int, int], *, damage: bool
+) -> tuple[Any, Any]:
+    """Both graphs, made static: `align` for the picture, `restore` for a tile's window."""
+    memory = files.card.state_channels
+    height, width = size
+    rows, columns = window
+    align = core.read_model(files.align)
+    align.reshape(
+        {"frames": [1, 3, 3, height, width], "state": [1, memory, height // 2, width // 2]}
+    )
+    restore = core.read_model(files.restore)
+    if not damage:
+        restore = _without(restore, _DAMAGE)
+    restore.reshape(
+        {
+            "frame": [1, 3, rows, columns],
+            "aligned": [1, memory + 12, rows // 2, columns // 2],
+            "noise": [1, 2, 17],
+        }
+    )
+    return align, restore
+
+
+def _without(model: Any, names: tuple[str, ...]) -> Any:
+    """The model without some of its outputs; what only they need is not computed."""
+    kept = [out for out in model.outputs if not set(names) & out.get_names()]
+    return ov.Model([out.node for out in kept], model.get_parameters(), model.friendly_name)

@@ -1,0 +1,68 @@
+"""How many lanes run and how large a tile is: a pure function of picture, model and memory."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from vidrepair.errors import UsageError
+from vidrepair.frames import Picture
+from vidrepair.planes import padded_size
+from vidrepair.settings import EngineSettings
+
+# Measured with the `fast` network in fp32 (docs/performance.md): bytes per pixel of the whole
+# picture (three frames and more in the ring, motion, warped memory, outputs, the state), and
+# per pixel of a window (the U-Net's intermediate results).
+_PICTURE_BYTES = 400
+_WINDOW_BYTES = 500
+
+_LARGE = 1920 * 1088
+_MEMORY_SHARE = 0.4
+_SMALLEST_TILE = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The layout of an engine's work."""
+
+    lanes: int
+    tile: int
+    """Side of a tile; 0: the picture in one piece."""
+    threads: int
+
+
+def total_memory() -> int:
+    """The machine's memory in bytes, all of it, free or not: so that a plan can be repeated."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        return 8 << 30  # not told on this system
+
+
+def plan_work(picture: Picture, settings: EngineSettings, *, width: int, halo: int) -> Plan:
+    """Lay out the work on a processor. `width` is the network's S, `halo` its reach.
+
+    One lane for each thread up to two while the picture is at most 1920x1088, else one; tiles
+    as large as the memory allows. Raises UsageError when not even the smallest tile fits.
+    """
+    threads = settings.threads or os.cpu_count() or 1
+    height, columns = padded_size(picture)
+    memory = settings.memory << 20 if settings.memory else int(total_memory() * _MEMORY_SHARE)
+    lanes = min(2, threads) if height * columns <= _LARGE else 1
+    scale = width / 24
+    while True:
+        left = memory / lanes - height * columns * _PICTURE_BYTES * scale
+        if settings.tile != "auto":
+            return Plan(lanes, settings.tile, threads)
+        if height * columns * _WINDOW_BYTES * scale <= left:
+            return Plan(lanes, 0, threads)
+        side = int(max(left / (_WINDOW_BYTES * scale), 0.0) ** 0.5) - 2 * halo
+        side -= side % 16
+        if side >= _SMALLEST_TILE:
+            return Plan(lanes, side, threads)
+        if lanes == 1:
+            raise UsageError(
+                f"{memory >> 20} MB do not hold a picture of {picture.width}x{picture.height}; "
+                "raise --memory"
+            )
+        lanes = 1

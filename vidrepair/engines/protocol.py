@@ -1,0 +1,62 @@
+"""What every engine offers."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Protocol
+
+from vidrepair.frames import Batch, Repaired
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Everything that decides a result beside the source and the settings.
+
+    The same identity means equal bytes.
+    """
+
+    backend: str
+    version: str
+    weights: str
+    """sha256 of the weights; empty for the identity engine."""
+    precision: str
+    device: str
+    height: int
+    width: int
+    lanes: int
+    tile: int
+    """Side of a tile; 0 when the picture is restored in one piece."""
+
+    def as_dict(self) -> dict[str, str | int]:
+        """For reports and sidecars."""
+        return asdict(self)
+
+    def summary(self) -> str:
+        """One line for people."""
+        tiles = f", tiles of {self.tile}" if self.tile else ""
+        return f"{self.backend} {self.precision} on {self.device}, {self.lanes} lanes{tiles}"
+
+
+class Engine(Protocol):
+    """Runs the generator for lanes in lockstep, and keeps each lane's memory.
+
+    Who shares a step with whom never changes a result.
+    """
+
+    @property
+    def identity(self) -> Identity: ...
+
+    def step(self, batch: Batch) -> list[Repaired]:
+        """One step of each lane of the batch, answered in the order of the batch.
+
+        Raises EngineError when the device fails or an output is not finite.
+        """
+        ...
+
+    def cancel(self) -> None:
+        """Make a running step end soon; callable from any thread. The engine is then spent."""
+        ...
+
+    def close(self) -> None:
+        """Give everything back; a second call does nothing."""
+        ...

@@ -1,0 +1,124 @@
+"""The reference engine, on any device of torch. Needs the [train] extra."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from vidrepair.engines.plan import Plan
+from vidrepair.engines.protocol import Identity
+from vidrepair.engines.tiles import Tile, cut_tiles
+from vidrepair.errors import EngineError
+from vidrepair.frames import Batch, LaneStep, Picture, Repaired
+from vidrepair.models import ModelFiles
+from vidrepair.planes import padded_size
+
+try:
+    import torch
+    from torch import Tensor
+
+    from vidrepair.engines.generator import Generator, load_generator
+except ImportError as error:
+    raise EngineError(
+        "the torch engine needs torch, which is not installed; pip install 'vidrepair[train]'"
+    ) from error
+
+
+class TorchEngine:
+    """The generator itself, all lanes in one batch."""
+
+    def __init__(
+        self,
+        files: ModelFiles,
+        picture: Picture,
+        plan: Plan,
+        *,
+        bf16: bool,
+        device: str = "auto",
+        damage: bool = False,
+    ) -> None:
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._device = torch.device(device)
+        self._bf16 = bf16
+        self._damage = damage
+        self._model: Generator = load_generator(files.load_weights()).eval()
+        self._model.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+        height, width = padded_size(picture)
+        self._tiles = cut_tiles(height, width, plan.tile, files.card.halo)
+        self._states: dict[int, Tensor] = {}
+        self.identity = Identity(
+            backend="torch",
+            version=torch.__version__,
+            weights=files.card.sha256,
+            precision="bf16" if bf16 else "fp32",
+            device=device,
+            height=height,
+            width=width,
+            lanes=plan.lanes,
+            tile=plan.tile,
+        )
+
+    def step(self, batch: Batch) -> list[Repaired]:
+        """One step of each lane. A lane is never mixed with another: B is 1 on a processor."""
+        try:
+            with torch.inference_mode():
+                return [self._step(step) for step in batch.lanes]
+        except (RuntimeError, torch.OutOfMemoryError) as error:
+            raise EngineError(
+                f"the torch engine failed on {self._device} ({str(error).splitlines()[0]}); "
+                "try a smaller --memory, or --backend openvino"
+            ) from error
+
+    def _step(self, step: LaneStep) -> Repaired:
+        frames = torch.from_numpy(step.frames).to(self._device)[None]
+        noise = torch.from_numpy(step.noise).to(self._device)[None]
+        state = None if step.fresh else self._states.get(step.lane)
+        if state is None:
+            state = self._model.initial_state(frames[:, 1])
+        motion, aligned = self._model.align(frames, state)
+        denoise, fill, defect, state = self._restore(frames[:, 1], aligned, noise)
+        self._states[step.lane] = state
+        if not bool(torch.isfinite(denoise).all()):
+            raise EngineError(
+                f"the engine's output is not finite in {self.identity.precision}; "
+                "run with --precision fp32"
+            )
+        if not self._damage:
+            return Repaired(_array(denoise))
+        return Repaired(_array(denoise), _array(fill), _array(defect), _array(motion))
+
+    def _restore(self, frame: Tensor, aligned: Tensor, noise: Tensor) -> list[Tensor]:
+        whole: list[Tensor] = []
+        for tile in self._tiles:
+            with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
+                parts = self._model.restore(
+                    frame[..., *tile.window()], aligned[..., *tile.window(2)], noise
+                )
+            if len(self._tiles) == 1:
+                return list(parts)
+            whole = whole or [_like(frame, part, tile) for part in parts]
+            for target, part in zip(whole, parts, strict=True):
+                scale = frame.shape[-1] // target.shape[-1]
+                target[..., *tile.kept(scale)] = part[..., *tile.inside(scale)]
+        return whole
+
+    def cancel(self) -> None:
+        """A step of torch cannot be cut short; it ends by itself."""
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._states.clear()
+
+
+def _like(frame: Tensor, part: Tensor, tile: Tile) -> Tensor:
+    """An empty picture of the whole frame's size, at the scale and with the channels of `part`."""
+    scale = tile.width // part.shape[-1]
+    return part.new_empty(
+        1, part.shape[1], frame.shape[-2] // scale, frame.shape[-1] // scale
+    )
+
+
+def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
+    return tensor[0].float().cpu().numpy()

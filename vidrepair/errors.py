@@ -1,0 +1,52 @@
+"""The error tree. Each class carries the exit code that the command line ends with.
+
+    VidrepairError        1  disk full, folder missing or read-only, broken pipe
+    +- UsageError         2  what was asked for cannot be done: codec, CRF, output exists
+    |  +- CannotCarry     2  the target cannot hold something that the source carries
+    +- InputError         3  the source is unreadable, unsupported or a playlist
+    +- CheckFailed        5  the finished file differs from what was promised
+    +- EngineError        6  the engine cannot run, or its output is not sane
+       +- ModelError      6  a weights file is damaged or does not match its card
+
+Messages say what happened, where, and what to do about it.
+"""
+
+from __future__ import annotations
+
+
+class VidrepairError(Exception):
+    """Something went wrong while the job ran; the base of all our errors."""
+
+    exit_code = 1
+
+
+class UsageError(VidrepairError):
+    """The request itself cannot be carried out."""
+
+    exit_code = 2
+
+
+class CannotCarry(UsageError):
+    """The target cannot hold something that the source carries."""
+
+
+class InputError(VidrepairError):
+    """The source cannot be read, or is of a kind that is not supported."""
+
+    exit_code = 3
+
+
+class CheckFailed(VidrepairError):
+    """The finished file is not what was promised."""
+
+    exit_code = 5
+
+
+class EngineError(VidrepairError):
+    """The engine cannot run here, or its output is not sane."""
+
+    exit_code = 6
+
+
+class ModelError(EngineError):
+    """A weights file is missing, damaged, or does not match its card."""

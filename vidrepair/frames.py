@@ -1,0 +1,179 @@
+"""The nouns that travel through the pipe: pixel format, frame, shot, span, batch, repaired."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Plane = NDArray[np.uint8] | NDArray[np.uint16]
+FloatArray = NDArray[np.float32]
+Family = Literal["yuv", "rgb", "gray"]
+
+
+@dataclass(frozen=True, slots=True)
+class PixelFormat:
+    """How samples are stored; always planar and little-endian inside the tool."""
+
+    name: str
+    """FFmpeg's name, such as yuv420p10le."""
+    family: Family
+    bits: int
+    """Significant bits of a sample, 8 to 16."""
+    sampling: tuple[int, int] = (1, 1)
+    """Luma samples per chroma sample, across and down: (2, 2) is 4:2:0."""
+    alpha: bool = False
+    """An alpha plane rides along in the carrier; it is never touched."""
+
+    @property
+    def peak(self) -> int:
+        """The largest code."""
+        return int(2**self.bits - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """The facts of a picture that its samples cannot be read without."""
+
+    width: int
+    height: int
+    format: PixelFormat
+    matrix: str = "bt709"
+    """Key of planes.LUMA_WEIGHTS; for R'G'B' sources always bt709, ours to choose."""
+    full_range: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One decoded frame. Two frames are equal only if they are the same object."""
+
+    planes: tuple[Plane, ...]
+    """Y', Cb, Cr or R', G', B' or gray: (H, W) code values each, chroma at its own size.
+    Views into `carrier`: read only until `encode` has made the carrier writable."""
+    picture: Picture
+    number: int
+    """Counted from 0 in output order."""
+    pts: int
+    time_base: Fraction
+    duration: int = 0
+    """In time_base units; 0 when unknown."""
+    carrier: Any = None
+    """The decoded frame with its side data; opaque to all but decode and encode."""
+    corrupt: bool = False
+    """The decoder flagged damage."""
+    repeat: bool = False
+    """Every sample equals that of the frame before; set by `repeats`."""
+    shot: int = 0
+    """Counted from 0; set by `shots`."""
+
+    @property
+    def luma(self) -> Plane:
+        """The luma plane; for R'G'B' the green one, its closest relative."""
+        return self.planes[1] if self.picture.format.family == "rgb" else self.planes[0]
+
+    @property
+    def seconds(self) -> float:
+        """Presentation time, for text only."""
+        return float(self.pts * self.time_base)
+
+
+@dataclass(frozen=True, slots=True)
+class NoiseProfile:
+    """Deviation of the stored samples at 17 luma levels 0..1, each a share of the peak code.
+
+    Levels are those of the smoothed noisy luma; `luma` and `chroma` are (17,) float32.
+    """
+
+    luma: FloatArray
+    chroma: FloatArray
+
+    def array(self) -> FloatArray:
+        """(2, 17) float32, the generator's `noise` of one lane."""
+        return np.stack([self.luma, self.chroma]).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Span:
+    """A stretch of one shot that is computed on its own, from a zero state.
+
+    `walk` lists the frames in the order in which the generator sees them: one of context,
+    `warm` warm-up steps, the core steps, one of look-ahead. Step i looks at walk[i],
+    walk[i + 1] and walk[i + 2] and restores walk[i + 1].
+    """
+
+    number: int
+    """Counted from 0 over the film."""
+    shot: int
+    walk: tuple[Frame, ...]
+    warm: int
+    repeats: tuple[tuple[Frame, ...], ...]
+    """The repeats that follow each core frame; they take its result."""
+    noise: NoiseProfile
+    fades_in: int
+    """How many of the last warm-up steps show frames of the span before that fade to them."""
+    fades_out: int
+    """How many of the last core frames fade to the next span's warm-up."""
+
+    @property
+    def steps(self) -> int:
+        """Warm-up and core steps together."""
+        return len(self.walk) - 2
+
+    @property
+    def core(self) -> tuple[Frame, ...]:
+        """The frames this span is responsible for."""
+        return self.walk[1 + self.warm : -1]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LaneStep:
+    """What one lane sees at one step."""
+
+    lane: int
+    frames: FloatArray
+    """(3, 3, H, W): t-1, t, t+1 in the generator's unit, padded to multiples of 16."""
+    noise: FloatArray
+    """(2, 17)."""
+    fresh: bool
+    """The lane's state is zeroed first."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """One step of every lane that has something to do."""
+
+    lanes: tuple[LaneStep, ...]
+    damage: bool = False
+    """Fill, defect and motion are wanted too."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Repaired:
+    """The generator's answer for one frame, as the contract of `engines.generator` has it."""
+
+    denoise: FloatArray | None
+    """(3, H, W) residual in the generator's unit, to be added; None changes nothing."""
+    fill: FloatArray | None = None
+    """(3, H, W) the picture where the frame is damaged."""
+    defect: FloatArray | None = None
+    """(1, H, W) probability of damage."""
+    motion: FloatArray | None = None
+    """(4, H/4, W/4) displacement to t-1 and t+1 in full-size pixels."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """What came out of one step of a span."""
+
+    span: Span
+    step: int
+    """0 is the first warm-up step; span.warm the first core frame."""
+    repaired: Repaired
+
+    @property
+    def frame(self) -> Frame:
+        """The frame that was restored."""
+        return self.span.walk[self.step + 1]

@@ -1,0 +1,216 @@
+"""The only file that knows the order: decode, repeats, shots, spans, engine, compose, encode.
+
+Three threads. One decodes, up to finished spans with their noise; the caller's runs the
+engine; one composes and encodes. Two bounded channels between them keep memory flat. This
+module owns everything and closes it on every error, in the order that PyAV needs: workers
+first, then the target, then the source.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from threading import Thread
+
+import numpy as np
+
+from vidrepair.batch import Grid, Profiler, cut_spans
+from vidrepair.channel import BrokenOff, Channel
+from vidrepair.compose import compose
+from vidrepair.decode import Source, open_source
+from vidrepair.encode import Target, open_target, plan_output
+from vidrepair.engines import Engine, make_engine, repair
+from vidrepair.frames import Answer, Frame, Span
+from vidrepair.models import find_model
+from vidrepair.noise import combine, known_profile, measure_span
+from vidrepair.repeats import mark_repeats
+from vidrepair.report import Progress, Report, Speedometer
+from vidrepair.settings import EngineSettings, Job
+from vidrepair.shots import number_shots
+from vidrepair.streams import plan_copies
+from vidrepair.tags import Copied
+
+Observer = Callable[[Progress], None]
+
+
+@dataclass(slots=True)
+class _Run:
+    """Everything that the threads of one run share."""
+
+    job: Job
+    source: Source
+    target: Target
+    engine: Engine
+    grid: Grid
+    spans: Channel[Span]
+    answers: Channel[Answer]
+    copied: deque[Copied] = field(default_factory=deque)
+    """Packets of other streams on their way from decode to encode."""
+    failures: list[BaseException] = field(default_factory=list)
+    stages: dict[str, float] = field(default_factory=dict)
+    frames: int = 0
+    shots: int = 0
+    repeats: int = 0
+    noise: list[tuple[float, float]] = field(default_factory=list)
+
+    def limit(self) -> str:
+        """The stage that the engine waits for, or the engine."""
+        waits = {"decode": self.spans.waited_empty, "encode": self.answers.waited_full}
+        stage = max(waits, key=lambda name: waits[name])
+        return stage if waits[stage] > self.spans.waited_full else "engine"
+
+    def break_off(self) -> None:
+        self.spans.break_off()
+        self.answers.break_off()
+
+
+def run_job(job: Job, observer: Observer | None = None) -> Report:
+    """Repair one file, or pipe. `observer` is called twice a second or so, from a worker.
+
+    Raises a VidrepairError; whatever happens, nothing but a finished file gets the final name,
+    and no thread is left.
+    """
+    started = time.monotonic()
+    with ExitStack() as owned:
+        source = owned.enter_context(open_source(job.source))
+        clip = source.clip
+        plan = plan_output(clip, job.output, job.target)
+        source.require_progressive()
+        copies = plan_copies(source.container, clip, plan.container, source.covers)
+        files = find_model(job.engine.model)
+        engine = make_engine(files, clip.picture, _engine_settings(job))
+        owned.callback(engine.close)
+        target = owned.enter_context(open_target(clip, plan, job.output, copies))
+        grid = Grid(files.card.warm_up, files.card.core_length(clip.picture))
+        run = _Run(job, source, target, engine, grid, Channel(1), Channel(2 * engine.identity.lanes))
+        _drive(run, observer)
+    return _report(run, time.monotonic() - started, (*plan.warnings, *copies.warnings))
+
+
+def _engine_settings(job: Job) -> EngineSettings:
+    """Nothing is computed where nothing is asked for."""
+    if any(job.repair.denoise):
+        return job.engine
+    return replace(job.engine, backend="identity")
+
+
+def _drive(run: _Run, observer: Observer | None) -> None:
+    """Run the three stages to their end; raise the first error of any of them."""
+    workers = [
+        Thread(target=_guard, args=(run, "decode", _decode), name="decode"),
+        Thread(target=_guard, args=(run, "encode", _encode, observer), name="encode"),
+    ]
+    for worker in workers:
+        worker.start()
+    try:
+        _guard(run, "engine", _infer)
+        for worker in workers:
+            worker.join()
+    except BaseException:
+        # Ctrl-C and the like: nobody may be left waiting, least of all inside the engine or
+        # the flush of an encoder's lookahead.
+        run.engine.cancel()
+        run.target.cancel()
+        run.break_off()
+        for worker in workers:
+            worker.join()
+        raise
+    if run.failures:
+        raise run.failures[0]
+
+
+def _guard(run: _Run, stage: str, work: Callable[..., None], *extra: object) -> None:
+    """Run one stage; its first failure wakes and ends the others."""
+    started = time.thread_time()
+    try:
+        work(run, *extra)
+    except BrokenOff:
+        pass
+    except Exception as error:
+        run.failures.append(error)
+        run.break_off()
+    finally:
+        run.stages[stage] = time.thread_time() - started
+
+
+def _decode(run: _Run) -> None:
+    frames = number_shots(mark_repeats(_counted(run)))
+    for span in cut_spans(frames, run.grid, _profiler(run)):
+        run.shots = span.shot + 1
+        run.spans.put(span)
+    run.spans.close()
+
+
+def _counted(run: _Run) -> Iterator[Frame]:
+    """The decoded frames; packets of other streams go past the engine."""
+    for item in run.source.read():
+        if isinstance(item, Frame):
+            yield item
+        else:
+            run.copied.append(item)
+
+
+def _profiler(run: _Run) -> Profiler:
+    known = run.job.repair.noise
+    rgb = run.source.clip.picture.format.family == "rgb"
+    if known is not None:
+        fixed = known_profile(*known, rgb=rgb)
+        return Profiler(lambda core: None, lambda own, before: fixed)
+    return Profiler(measure_span, combine)
+
+
+def _infer(run: _Run) -> None:
+    for answer in repair(run.spans, run.engine):
+        run.answers.put(answer)
+    run.answers.close()
+
+
+def _encode(run: _Run, observer: Observer | None) -> None:
+    clock = Speedometer(run.source.clip.frame_count, time.monotonic)
+    told = 0.0
+    shares = tuple(share / 100.0 for share in run.job.repair.denoise)
+    for frame in compose(_noted(run), (shares[0], shares[1])):
+        while run.copied:
+            run.target.copy(run.copied.popleft())
+        run.target.write(frame)
+        run.frames += 1
+        run.repeats += frame.repeat
+        if observer is not None and time.monotonic() - told > 0.5:
+            told = time.monotonic()
+            observer(clock.progress(run.frames, run.limit()))
+        if run.frames == run.job.target.frames:
+            run.break_off()  # --frames is reached: the other stages have nothing left to do
+            break
+    while run.copied:
+        run.target.copy(run.copied.popleft())
+    run.target.finish()
+
+
+def _noted(run: _Run) -> Iterator[Answer]:
+    """The answers, the noise of each span written down for the report."""
+    for answer in run.answers:
+        if answer.step == 0:
+            profile = answer.span.noise
+            run.noise.append((255.0 * profile.luma.mean(), 255.0 * profile.chroma.mean()))
+        yield answer
+
+
+def _report(run: _Run, seconds: float, warnings: tuple[str, ...]) -> Report:
+    luma, chroma = np.mean(run.noise, axis=0) if run.noise else (0.0, 0.0)
+    return Report(
+        source=run.source.clip.name,
+        output="standard output" if run.job.output is None else str(run.job.output),
+        frames=run.frames,
+        shots=run.shots,
+        repeats=run.repeats,
+        seconds=seconds,
+        engine=run.engine.identity.as_dict(),
+        noise=(float(luma), float(chroma)),
+        damage=run.source.damage.as_dict(),
+        stages={name: round(value, 3) for name, value in run.stages.items()},
+        limit=run.limit(),
+        warnings=warnings,
+    )

@@ -1,0 +1,91 @@
+"""What a run tells while it goes on and when it has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run has come."""
+
+    frames: int
+    """Written so far."""
+    total: int | None
+    """An estimate; None when the source does not say."""
+    seconds: float
+    fps: float
+    """Over the last seconds."""
+    eta: float | None
+    """Seconds left; None when the total is not known."""
+    limit: str
+    """The stage that the others wait for: decode, engine or encode."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON lines."""
+        return {"event": "progress", **asdict(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a run did."""
+
+    source: str
+    output: str
+    frames: int
+    shots: int
+    repeats: int
+    """Frames identical to the one before, computed once."""
+    seconds: float
+    engine: dict[str, str | int]
+    noise: tuple[float, float]
+    """Mean deviation found, luma and chroma, on the 8-bit scale."""
+    damage: dict[str, int]
+    """Corrupt packets and frames, repaired pts: what the decoder met."""
+    stages: dict[str, float]
+    """CPU seconds by stage."""
+    limit: str
+    warnings: tuple[str, ...]
+
+    @property
+    def fps(self) -> float:
+        """Frames per second over the whole run."""
+        return self.frames / self.seconds if self.seconds else 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON lines."""
+        return {"event": "done", **asdict(self), "fps": round(self.fps, 3)}
+
+    def summary(self) -> str:
+        """A line or two for people."""
+        luma, chroma = self.noise
+        lines = [
+            f"{self.output}: {self.frames} frames in {self.seconds:.1f} s ({self.fps:.1f} fps), "
+            f"{self.shots} shots, noise {luma:.1f} luma {chroma:.1f} chroma; "
+            f"the limit was {self.limit}"
+        ]
+        met = [f"{count} {what.replace('_', ' ')}" for what, count in self.damage.items() if count]
+        if met:
+            lines.append("damage met in the source: " + ", ".join(met))
+        return "\n".join(lines)
+
+
+class Speedometer:
+    """Frames per second over the last ten seconds or so."""
+
+    def __init__(self, total: int | None, clock: Callable[[], float]) -> None:
+        self._total, self._clock = total, clock
+        self._started = clock()
+        self._marks: list[tuple[float, int]] = [(self._started, 0)]
+
+    def progress(self, frames: int, limit: str) -> Progress:
+        """The state after so many frames."""
+        now = self._clock()
+        self._marks = [mark for mark in self._marks if now - mark[0] < 10.0] or self._marks[-1:]
+        then, before = self._marks[0]
+        fps = (frames - before) / (now - then) if now > then else 0.0
+        self._marks.append((now, frames))
+        left = None if self._total is None or fps == 0.0 else max(self._total - frames, 0) / fps
+        return Progress(frames, self._total, now - self._started, fps, left, limit)

@@ -1,0 +1,87 @@
+"""The settings of a job; each checks itself and names the flag that is wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from vidrepair.errors import UsageError
+
+BACKENDS = ("auto", "openvino", "torch", "identity")
+PRECISIONS = ("auto", "fp32", "bf16")
+Pair = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class RepairSettings:
+    """What is done to the picture."""
+
+    denoise: Pair = (100.0, 100.0)
+    """Share of the noise removed, luma and chroma, 0 to 100."""
+    noise: Pair | None = None
+    """Standard deviation on the 8-bit scale before clipping, luma and chroma; for R'G'B'
+    sources the first is that of each sample. None: measured span by span."""
+
+    def __post_init__(self) -> None:
+        if not all(0.0 <= share <= 100.0 for share in self.denoise):
+            raise UsageError(f"--denoise {self.denoise} is out of range; use 0 to 100")
+        if self.noise is not None and not all(0.0 <= sigma <= 255.0 for sigma in self.noise):
+            raise UsageError(f"--noise {self.noise} is out of range; use 0 to 255, or auto")
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """What computes it."""
+
+    model: str = "fast"
+    """A released name, or the path of a weights file."""
+    backend: str = "auto"
+    device: str = "auto"
+    precision: str = "auto"
+    tile: int | Literal["auto"] = "auto"
+    """Side of a tile in pixels, a multiple of 16; 0 never tiles."""
+    threads: int = 0
+    """CPU threads of the engine; 0 takes all."""
+    memory: int | None = None
+    """Megabytes the engine may use; None takes a fixed share of the machine's memory."""
+
+    def __post_init__(self) -> None:
+        if self.backend not in BACKENDS:
+            raise UsageError(f"--backend {self.backend} is unknown; use {', '.join(BACKENDS)}")
+        if self.precision not in PRECISIONS:
+            raise UsageError(f"--precision {self.precision} is unknown; use {', '.join(PRECISIONS)}")
+        if self.tile != "auto" and (self.tile < 0 or self.tile % 16):
+            raise UsageError(f"--tile {self.tile} is not a multiple of 16; use auto, 0 or 256, 512")
+        if self.threads < 0:
+            raise UsageError(f"--threads {self.threads} is negative; use 0 for all")
+        if self.memory is not None and self.memory < 256:
+            raise UsageError(f"--memory {self.memory} is too little; use at least 256 (megabytes)")
+
+
+@dataclass(frozen=True, slots=True)
+class OutputSettings:
+    """How the result is written. None means: as the source suggests."""
+
+    codec: str | None = None
+    crf: float | None = None
+    preset: str | None = None
+    pix_fmt: str | None = None
+    overwrite: bool = False
+    frames: int | None = None
+    """Stop the output after so many frames; they equal the full run's."""
+
+    def __post_init__(self) -> None:
+        if self.frames is not None and self.frames < 1:
+            raise UsageError(f"--frames {self.frames} leaves nothing to write; use 1 or more")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One file to repair. A path of None is a y4m pipe: standard input or output."""
+
+    source: Path | None
+    output: Path | None
+    repair: RepairSettings = field(default_factory=RepairSettings)
+    engine: EngineSettings = field(default_factory=EngineSettings)
+    target: OutputSettings = field(default_factory=OutputSettings)
