@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 
 from vidrepair.engines.generator import load_generator
 from vidrepair.errors import ModelError
+from vidrepair.frames import Picture, PixelFormat
 from vidrepair.models import ModelCard, find_model, load_weights, read_card, released_models
 from vidrepair.models.card import parse_card
 from vidrepair.models.weights import CARD_KEY, fingerprint, read_onnx, read_safetensors
@@ -178,6 +179,12 @@ def test_an_unknown_model_names_the_remedy(name: str) -> None:
         find_model(name)
     assert "fast" in str(caught.value) or "check the path" in str(caught.value)
     assert caught.value.exit_code == 6
+
+
+def test_spans_are_shorter_above_full_hd() -> None:
+    yuv = PixelFormat("yuv420p", "yuv", 8, (2, 2))
+    assert CARD.core_length(Picture(1920, 1088, yuv)) == 64
+    assert CARD.core_length(Picture(4096, 2160, yuv)) == 32
 
 
 def test_a_card_survives_its_text() -> None:

@@ -25,10 +25,10 @@ def made(number: int, pixels: PixelFormat, *, seed: int, size: tuple[int, int] =
     sizes = [(height, width)]
     if pixels.family != "gray":
         sizes += [(-(-height // down), -(-width // across))] * 2
-    planes: list[Plane] = [
-        rng.integers(0, pixels.peak, side).astype(np.uint8 if pixels.bits == 8 else np.uint16)
-        for side in sizes
-    ]
+    planes: list[Plane] = []
+    for side in sizes:
+        codes = rng.integers(0, pixels.peak, side)
+        planes.append(codes.astype(np.uint8) if pixels.bits == 8 else codes.astype(np.uint16))
     return Frame(tuple(planes), Picture(width, height, pixels), number, number, Fraction(1, 25))
 
 

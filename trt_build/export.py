@@ -7,6 +7,7 @@ the graphs checks that.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import warnings
@@ -130,11 +131,9 @@ def build_graphs(generator: Generator, card: ModelCard) -> Graphs:
     made: dict[str, bytes] = {}
     left = set(weights)
     for kind in (_Align, _Restore):
-        # torch drops biases that are zero and merges equal weights. So it exports random
-        # ones, and the true ones are put in after.
-        module = kind(_random(generator.shape)).eval()
-        model = _trace(module)
+        model = onnx.load_from_string(_trace(kind, generator.shape))
         left -= _store_half(model, weights)
+        module = kind(generator)
         made[module.name] = _finish(model, module, card)
     if left:
         raise EngineError(f"the export lost {', '.join(sorted(left))}; use the torch of [train]")
@@ -152,16 +151,19 @@ def check_graphs(graphs: Graphs, generator: Generator) -> None:
     _check(graphs.restore, _Restore(generator).eval())
 
 
-def _random(shape: GeneratorShape) -> Generator:
+@functools.cache  # it takes half a minute, and depends on the shape alone
+def _trace(kind: type[_Graph], shape: GeneratorShape) -> bytes:
+    """The graph of a generator with random weights, as torch exports it.
+
+    Random because torch drops biases that are zero and merges weights that are equal; the
+    true ones are put in after.
+    """
     generator = Generator(shape)
     rng = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for weight in generator.parameters():
             weight.normal_(generator=rng)
-    return generator
-
-
-def _trace(module: _Graph) -> onnx.ModelProto:
+    module = kind(generator).eval()
     # The batch of the example is not 1, which torch.export would take for a constant.
     example = tuple(_example(module, 2, 64, 96).values())
     dynamic = {
@@ -183,7 +185,8 @@ def _trace(module: _Graph) -> onnx.ModelProto:
             verbose=False,
         )
     assert program is not None
-    return program.model_proto
+    data: bytes = program.model_proto.SerializeToString()
+    return data
 
 
 def _store_half(model: onnx.ModelProto, weights: Arrays) -> set[str]:
@@ -221,7 +224,8 @@ def _finish(model: onnx.ModelProto, module: _Graph, card: ModelCard) -> bytes:
     for key, text in ((CARD_KEY, card.to_json()), (GRAPH_KEY, digest)):
         model.metadata_props.add(key=key, value=text)
     onnx.checker.check_model(model, full_check=True)
-    return model.SerializeToString(deterministic=True)
+    data: bytes = model.SerializeToString(deterministic=True)
+    return data
 
 
 def _check(data: bytes, module: _Graph) -> None:

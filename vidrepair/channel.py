@@ -24,10 +24,11 @@ class Channel(Generic[Item]):
         self._changed = Condition()
         self._closed = False
         self._broken = False
+        self._begun = False
         self.waited_full = 0.0
         """Seconds that the writer waited for room."""
         self.waited_empty = 0.0
-        """Seconds that the reader waited for an item."""
+        """Seconds that the reader waited for an item, the first one left out."""
 
     def put(self, item: Item) -> None:
         """Wait for room and append. Raises BrokenOff."""
@@ -61,7 +62,9 @@ class Channel(Generic[Item]):
                 started = time.monotonic()
                 while not self._items and not self._closed and not self._broken:
                     self._changed.wait()
-                self.waited_empty += time.monotonic() - started
+                if self._begun:
+                    self.waited_empty += time.monotonic() - started
+                self._begun = True
                 if self._broken:
                     raise BrokenOff
                 if not self._items:

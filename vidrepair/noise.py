@@ -23,7 +23,7 @@ LEVELS = np.linspace(0.0, 1.0, KNOTS)
 
 GROUPS = 5
 """Groups of four frames, that is of two pairs, that are looked at in a span."""
-CALMEST = 0.005
+CALMEST = 0.003
 """Share of the blocks of a level that gives its first estimate."""
 FEWEST = 16
 """Blocks that a level must show to be measured on its own."""
@@ -190,8 +190,8 @@ def _calm_variance(values: FloatArray, judged: FloatArray, weight: NDArray[np.fl
     calmest = np.argpartition(judged, count - 1)[:count]
     median = float(np.median(values[calmest]))
     # The mean, for few samples of coarse grain lie far to one side; but no block counts much.
-    first = float(np.minimum(values[calmest], 3.0 * median).mean())
-    alike = (judged <= ALIKE * first) & (values <= 3.0 * first)
+    first = float(np.minimum(values[calmest], 1.6 * median).mean())
+    alike = (judged <= ALIKE * first) & (values <= 2.5 * first)
     if alike.sum() < count:
         return first
     return float(np.average(values[alike], weights=weight[alike]))

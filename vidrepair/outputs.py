@@ -281,19 +281,20 @@ def _options(clip: Clip, codec: str, settings: OutputSettings) -> Options:
                 )
         return _lossless_options(clip)
     crf = default if settings.crf is None else settings.crf
+    if codec == "hevc" and crf == 0.0:
+        # Measured: x265 as PyAV bundles it changes samples even with lossless=1.
+        raise UsageError("--crf 0 is not lossless with hevc; use --codec ffv1, or h264 --crf 0")
     if not 0.0 <= crf <= MAX_CRF:
-        raise UsageError(f"--crf {crf:g} is out of range for {codec}; use 0 (lossless) to 51")
+        raise UsageError(f"--crf {crf:g} is out of range for {codec}; use 0 to {MAX_CRF:g}")
     preset = settings.preset or "medium"
     if preset not in PRESETS:
         raise UsageError(f"--preset {preset} is unknown; use {', '.join(PRESETS)}")
-    shared = (("preset", preset),)
+    # At more than 8 bits, x264's CRF 0 is not lossless, QP 0 always is.
+    quality = ("qp", "0") if crf == 0.0 else ("crf", f"{crf:g}")
     if codec == "h264":
-        # At more than 8 bits, x264's CRF 0 is not lossless.
-        return (*shared, ("qp", "0") if crf == 0.0 else ("crf", f"{crf:g}"))
-    params = "log-level=error:lossless=1" if crf == 0.0 else "log-level=error"
-    chosen = () if crf == 0.0 else (("crf", f"{crf:g}"),)
+        return (("preset", preset), quality)
     captions = (("a53cc", "1"),) if CAPTIONS in clip.side_data else ()
-    return (*shared, *chosen, ("x265-params", params), *captions)
+    return (("preset", preset), quality, ("x265-params", "log-level=error"), *captions)
 
 
 def _lossless_options(clip: Clip) -> Options:
@@ -308,7 +309,7 @@ def _file_tags(clip: Clip, container: str) -> tuple[Options, list[str]]:
     """The muxer's options, and which tags of the file it will not keep."""
     if container not in ("mp4", "mov"):
         return (), []
-    extra = sorted(set(kept_tags(dict(clip.metadata))) - PLAIN_TAGS)
+    extra = sorted(tag for tag in kept_tags(dict(clip.metadata)) if tag.lower() not in PLAIN_TAGS)
     flags = "+faststart+write_colr"
     if extra and not any(facts.kind == "cover" for facts in clip.others):
         return (("movflags", f"{flags}+use_metadata_tags"),), []

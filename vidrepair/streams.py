@@ -22,10 +22,27 @@ CARRIED_KINDS = {
 CHAPTERED = ("matroska", "mp4", "mov")
 # MOV knows languages by the older, bibliographic code alone and drops the others.
 MOV_LANGUAGES = {
-    **{"ces": "cze", "cym": "wel", "deu": "ger", "ell": "gre", "eus": "baq", "fas": "per"},
-    **{"fra": "fre", "hye": "arm", "isl": "ice", "kat": "geo", "mkd": "mac", "msa": "may"},
-    **{"mya": "bur", "nld": "dut", "ron": "rum", "slk": "slo", "sqi": "alb", "zho": "chi"},
+    "ces": "cze",
+    "cym": "wel",
+    "deu": "ger",
+    "ell": "gre",
+    "eus": "baq",
+    "fas": "per",
+    "fra": "fre",
+    "hye": "arm",
+    "isl": "ice",
+    "kat": "geo",
+    "mkd": "mac",
+    "msa": "may",
+    "mya": "bur",
+    "nld": "dut",
+    "ron": "rum",
+    "slk": "slo",
+    "sqi": "alb",
+    "zho": "chi",
 }
+# Streams that MP4 and MOV cannot describe before they have seen a packet.
+DESCRIBED_BY_PACKETS = ("ac3", "eac3", "mlp", "truehd", "vc1", "dnxhd")
 COVER_FILES = {"png": ("cover.png", "image/png"), "mjpeg": ("cover.jpg", "image/jpeg")}
 
 
@@ -44,7 +61,7 @@ def plan_copies(container: Any, clip: Clip, target: str, covers: Mapping[int, by
         if _rebuilt(fact, clip, target):
             continue
         route = _route(stream, fact, target, covers)
-        if route is not None and _trial(target, route):
+        if route is not None and _trial(target, fact.codec, route):
             routes[stream.index] = route
         else:
             left.append(f"{fact} is not carried: {_name(target)} does not take it")
@@ -52,7 +69,12 @@ def plan_copies(container: Any, clip: Clip, target: str, covers: Mapping[int, by
     if chapters and target not in CHAPTERED:
         left.append(f"{len(chapters)} chapters are not carried: {_name(target)} does not take them")
         chapters = []
-    return Copies(routes, chapters, tuple(left))
+    depths = {
+        film.index: film.codec_context.reorder_depth
+        for film in container.streams.video
+        if film.codec_context is not None
+    }
+    return Copies(routes, depths, chapters, tuple(left))
 
 
 _Route = Callable[[Any], Any]
@@ -63,7 +85,11 @@ class Copies:
     """The streams that travel beside the picture, from one source to one target."""
 
     def __init__(
-        self, routes: Mapping[int, _Route], chapters: list[Any], warnings: tuple[str, ...]
+        self,
+        routes: Mapping[int, _Route],
+        depths: Mapping[int, int],
+        chapters: list[Any],
+        warnings: tuple[str, ...],
     ) -> None:
         self.warnings = warnings
         """What is left behind, by name."""
@@ -74,6 +100,8 @@ class Copies:
         self._streams: dict[int, Any] = {}
         self._offset = Fraction(0)
         self._last: dict[int, int] = {}
+        self._depths = depths
+        """How many frames a film's order of coding runs ahead of that of showing."""
 
     def board(self, output: Any, offset: Fraction) -> None:
         """Add everything to an open output, before its header.
@@ -94,27 +122,37 @@ class Copies:
         if stream is None:
             return
         packet = item.packet
-        ticks = round(self._offset / packet.time_base)
-        dts = packet.dts if packet.dts is not None else packet.pts
-        if dts is None:
-            # Nothing says when: right after the packet before, or at the start.
-            dts = self._last.get(item.stream, -1) + 1
-            packet.pts = dts
+        dts = self._decoding_time(item)
         if dts < self._last.get(item.stream, dts):
             self.dropped[item.stream] = self.dropped.get(item.stream, 0) + 1
             return
         self._last[item.stream] = dts
+        ticks = _ticks(self._offset, packet.time_base)
+        packet.pts = (dts if packet.pts is None else packet.pts) + ticks
         packet.dts = dts + ticks
-        if packet.pts is not None:
-            packet.pts += ticks
         packet.stream = stream
         output.mux(packet)
 
+    def _decoding_time(self, item: Copied) -> int:
+        """The packet's dts, or where it says none, the one that follows from those before.
+
+        Matroska knows no dts; of films with B-frames some packets stay without.
+        """
+        packet, last = item.packet, self._last.get(item.stream)
+        if packet.dts is not None:
+            return int(packet.dts)
+        step = packet.duration or 1
+        if last is None:
+            return (packet.pts or 0) - self._depths.get(item.stream, 0) * step
+        return last + step if packet.pts is None else min(packet.pts, last + step)
+
+
+def _ticks(seconds: Fraction, unit: Any) -> int:
+    return round(seconds * Fraction(unit.denominator, unit.numerator))
+
 
 def _later(chapter: Mapping[str, Any], offset: Fraction) -> dict[str, Any]:
-    ticks = round(
-        offset / Fraction(chapter["time_base"].numerator, chapter["time_base"].denominator)
-    )
+    ticks = _ticks(offset, chapter["time_base"])
     return {**chapter, "start": chapter["start"] + ticks, "end": chapter["end"] + ticks}
 
 
@@ -156,9 +194,15 @@ def _template(output: Any, stream: Any, target: str) -> Any:
     return copy
 
 
-def _trial(target: str, route: _Route) -> bool:
-    """Whether a header with that stream alone can be written."""
-    output: Any = av.open(io.BytesIO(), "w", format=target, **TEXT_ERRORS)
+def _trial(target: str, codec: str, route: _Route) -> bool:
+    """Whether a header with that stream alone can be written.
+
+    MP4 and MOV describe a stream only at the end, where it is too late to refuse it; fragmented
+    they do so at once.
+    """
+    early = target in ("mp4", "mov") and codec not in DESCRIBED_BY_PACKETS
+    options = {"movflags": "empty_moov+default_base_moof"} if early else {}
+    output: Any = av.open(io.BytesIO(), "w", format=target, options=options, **TEXT_ERRORS)
     try:
         route(output)
         output.start_encoding()

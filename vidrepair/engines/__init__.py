@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from vidrepair.engines.identity import IdentityEngine
 from vidrepair.engines.plan import Plan, plan_work
 from vidrepair.engines.protocol import Engine, Identity
 from vidrepair.engines.steps import repair
+from vidrepair.errors import EngineError
 from vidrepair.frames import Picture
 from vidrepair.models import ModelFiles
 from vidrepair.settings import EngineSettings
@@ -35,6 +38,11 @@ def make_engine(
             bf16=settings.precision == "bf16",
             device=settings.device,
             damage=damage,
+        )
+    if find_spec("openvino") is None:
+        raise EngineError(
+            "there is no OpenVINO for this machine; pip install 'vidrepair[train]' and use "
+            "--backend torch"
         )
     from vidrepair.engines.openvino import OpenVinoEngine, has_bf16
 

@@ -1,0 +1,199 @@
+"""The whole path on real files."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from clips import Extras, Samples, samples_of, write_clip
+
+from vidrepair import (
+    EngineSettings,
+    OutputSettings,
+    Progress,
+    RepairSettings,
+    UsageError,
+    probe,
+    repair,
+)
+
+Frames = list[list[Samples]]
+
+
+def moving(width: int, height: int, count: int, *, seed: int = 0, noise: float = 12.0) -> list[av.VideoFrame]:
+    """A pattern that pans by two pixels a frame, with noise, as yuv420p."""
+    rng = np.random.default_rng(seed)
+    frames = []
+    for t in range(count):
+        frame = av.VideoFrame(width, height, "yuv420p")
+        for index, plane in enumerate(frame.planes):
+            y, x = np.mgrid[: plane.height, : plane.width]
+            step = 2 * t if index == 0 else t
+            clean = 120 + 60 * np.sin((x + step + 40 * seed) / (6 + seed)) * np.cos(y / (9 - seed))
+            clean = clean if index == 0 else 128 + (clean - 120) / 3
+            noisy = clean + rng.normal(0, noise, clean.shape)
+            view = np.frombuffer(plane, np.uint8).reshape(plane.height, -1)
+            view[:, : plane.width] = np.clip(noisy.round(), 0, 255)
+        frames.append(frame)
+    return frames
+
+
+def decoded(path: Path) -> Frames:
+    with av.open(str(path)) as container:
+        return [samples_of(frame) for frame in container.decode(video=0)]
+
+
+def times(path: Path) -> list[Fraction]:
+    with av.open(str(path)) as container:
+        return [frame.pts * frame.time_base for frame in container.decode(video=0)]
+
+
+def same(one: Frames, two: Frames) -> bool:
+    return len(one) == len(two) and all(
+        np.array_equal(a, b) for x, y in zip(one, two) for a, b in zip(x, y)
+    )
+
+
+def restore(source: Path, output: Path, engine: EngineSettings | None = None, **settings: object) -> Frames:
+    repair(
+        source,
+        output,
+        settings=RepairSettings(**settings),  # type: ignore[arg-type]
+        engine=engine,
+        target=OutputSettings(codec="ffv1", overwrite=True),
+    )
+    return decoded(output)
+
+
+def test_noise_goes_and_the_picture_stays(tmp_path: Path) -> None:
+    noisy, clean = tmp_path / "noisy.mkv", tmp_path / "clean.mkv"
+    write_clip(noisy, frames=moving(160, 96, 20), size=(160, 96))
+    write_clip(clean, frames=moving(160, 96, 20, noise=0.0), size=(160, 96))
+    truth, before = decoded(clean), decoded(noisy)
+    after = restore(noisy, tmp_path / "out.mkv")
+
+    def error(frames: Frames) -> float:
+        return float(np.mean([np.square(a[0] - b[0].astype(float)).mean() for a, b in zip(frames, truth)]))
+
+    assert error(after) < error(before) / 8
+
+
+def test_zero_strength_and_zero_noise_change_no_sample(tmp_path: Path) -> None:
+    source = tmp_path / "source.mkv"
+    write_clip(source, frames=moving(120, 64, 12), size=(120, 64))
+    truth = decoded(source)
+    assert same(restore(source, tmp_path / "a.mkv", denoise=(0.0, 0.0)), truth)
+    assert same(restore(source, tmp_path / "b.mkv", noise=(0.0, 0.0)), truth)
+    changed = restore(source, tmp_path / "c.mkv", denoise=(100.0, 0.0))
+    assert not same(changed, truth)
+    assert all(np.array_equal(a[1], b[1]) for a, b in zip(changed, truth))
+
+
+def test_a_shot_cut_out_alone_gives_the_same_frames(tmp_path: Path) -> None:
+    shots = [moving(128, 80, count, seed=seed) for seed, count in ((1, 9), (3, 70), (5, 3))]
+    whole, alone = tmp_path / "whole.mkv", tmp_path / "alone.mkv"
+    write_clip(alone, frames=shots[1], size=(128, 80))
+    middle = restore(alone, tmp_path / "alone_out.mkv")
+    shots = [moving(128, 80, count, seed=seed) for seed, count in ((1, 9), (3, 70), (5, 3))]
+    write_clip(whole, frames=[frame for shot in shots for frame in shot], size=(128, 80))
+    film = restore(whole, tmp_path / "whole_out.mkv")
+    assert same(film[9:79], middle)
+    # Lanes are two by default and one with a single thread: nobody's neighbour matters.
+    assert same(restore(whole, tmp_path / "one.mkv", EngineSettings(threads=1)), film)
+    tiled = restore(whole, tmp_path / "tiled.mkv", EngineSettings(tile=16))
+    worst = max(
+        int(np.abs(a.astype(int) - b).max()) for x, y in zip(tiled, film) for a, b in zip(x, y)
+    )
+    assert worst <= 1
+
+
+def test_a_second_run_gives_equal_bytes(tmp_path: Path) -> None:
+    source = tmp_path / "source.mkv"
+    write_clip(source, frames=moving(96, 64, 10), size=(96, 64))
+    restore(source, tmp_path / "one.mkv")
+    restore(source, tmp_path / "two.mkv")
+    assert (tmp_path / "one.mkv").read_bytes()[-4096:] == (tmp_path / "two.mkv").read_bytes()[-4096:]
+    assert same(decoded(tmp_path / "one.mkv"), decoded(tmp_path / "two.mkv"))
+
+
+@pytest.mark.parametrize("lengths", [[1], [2], [3], [1, 2, 3, 1]])
+def test_short_shots_work(tmp_path: Path, lengths: list[int]) -> None:
+    shots = [moving(64, 48, count, seed=1 + 2 * i) for i, count in enumerate(lengths)]
+    source = tmp_path / "source.mkv"
+    write_clip(source, frames=[frame for shot in shots for frame in shot], size=(64, 48))
+    assert len(restore(source, tmp_path / "out.mkv")) == sum(lengths)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (17, 33), (4096, 64)])
+def test_unusual_sizes_work(tmp_path: Path, size: tuple[int, int]) -> None:
+    source = tmp_path / "source.mkv"
+    write_clip(source, frames=2, size=size, pix_fmt="yuv444p")
+    out = restore(source, tmp_path / "out.mkv")
+    assert [plane.shape for plane in out[0]] == [(size[1], size[0])] * 3
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuv422p10le", "gray16le", "gbrp10le", "yuv411p", "yuva420p"])
+def test_depth_and_format_are_kept(tmp_path: Path, pix_fmt: str) -> None:
+    source, output = tmp_path / "source.mkv", tmp_path / "out.mkv"
+    write_clip(source, frames=4, size=(64, 48), pix_fmt=pix_fmt)
+    alpha = [planes[3] for planes in decoded(source)] if pix_fmt == "yuva420p" else []
+    restore(source, output)
+    assert probe(output).picture.format.name == pix_fmt
+    assert all(np.array_equal(a, b[3]) for a, b in zip(alpha, decoded(output)))
+
+
+def test_times_sound_and_repeats_are_kept(tmp_path: Path) -> None:
+    source, output = tmp_path / "source.mkv", tmp_path / "out.mkv"
+    pictures = moving(64, 48, 6)
+    twice = [pictures[0], pictures[1], *moving(64, 48, 2)[1:], *pictures[2:]]
+    pts = [0, 40, 80, 200, 240, 280, 320]
+    write_clip(
+        source,
+        frames=twice,
+        size=(64, 48),
+        pts=pts,
+        time_base=Fraction(1, 1000),
+        extras=Extras(audio=1, subtitles=1),
+    )
+    report = repair(source, output, target=OutputSettings(codec="ffv1"))
+    assert times(output) == [Fraction(p, 1000) for p in pts]
+    assert (report.frames, report.repeats) == (7, 1)
+    found = decoded(output)
+    assert same([found[1]], [found[2]])
+    assert {facts.kind for facts in probe(output).others} == {"audio", "subtitle"}
+
+
+def test_frames_stops_early_with_the_frames_of_the_full_run(tmp_path: Path) -> None:
+    source = tmp_path / "source.mkv"
+    write_clip(source, frames=moving(64, 48, 80), size=(64, 48))
+    full = restore(source, tmp_path / "full.mkv")
+    report = repair(
+        source, tmp_path / "part.mkv", target=OutputSettings(codec="ffv1", frames=70)
+    )
+    assert report.frames == 70
+    assert same(decoded(tmp_path / "part.mkv"), full[:70])
+
+
+def test_progress_counts_up_and_the_report_adds_up(tmp_path: Path) -> None:
+    source = tmp_path / "source.mkv"
+    write_clip(source, frames=moving(64, 48, 30), size=(64, 48))
+    seen: list[Progress] = []
+    report = repair(source, tmp_path / "out.mkv", observer=seen.append)
+    assert [state.frames for state in seen] == sorted(state.frames for state in seen)
+    assert seen[0].total == report.frames == 30
+    assert report.shots == 1
+    assert 8 < report.noise[0] < 16
+    assert set(report.stages) == {"decode", "engine", "encode"}
+
+
+def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
+    source, output = tmp_path / "source.mkv", tmp_path / "out.mkv"
+    write_clip(source, frames=2)
+    output.write_bytes(b"mine")
+    with pytest.raises(UsageError, match="-y"):
+        repair(source, output)
+    assert output.read_bytes() == b"mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.mkv", "source.mkv"]

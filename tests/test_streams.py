@@ -1,0 +1,245 @@
+"""streams: what each container takes arrives, what it does not take is named."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+from clips import Extras, png, write_clip
+from passing import pass_through
+
+from vidrepair.decode import open_source
+from vidrepair.encode import open_target, plan_output
+from vidrepair.frames import Frame
+from vidrepair.settings import OutputSettings
+from vidrepair.streams import plan_copies
+from vidrepair.tags import Copied
+
+FULL = Extras(
+    audio=2,
+    subtitles=2,
+    chapters=3,
+    attachment=b"hello",
+    cover=True,
+    metadata=(("title", "Ä film"), ("comment", "x"), ("director", "Y")),
+)
+
+
+def packets(path: Path, kind: str) -> list[list[tuple[Fraction, bytes]]]:
+    """Time and content of every packet, for each stream of that kind."""
+    with av.open(str(path)) as source:
+        streams = [s for s in source.streams if s.type == kind]
+        found: dict[int, list[tuple[Fraction, bytes]]] = {s.index: [] for s in streams}
+        for packet in source.demux():
+            if packet.size and packet.stream.index in found:
+                found[packet.stream.index].append((packet.pts * packet.time_base, bytes(packet)))
+        return list(found.values())
+
+
+def described(path: Path) -> list[tuple[str, str, str]]:
+    """Kind, language and title of every stream."""
+    with av.open(str(path)) as source:
+        return [
+            (
+                "cover" if s.disposition & 0x400 else s.type,
+                s.metadata.get("language", ""),
+                s.metadata.get("title") or s.metadata.get("name", ""),
+            )
+            for s in source.streams
+        ]
+
+
+def test_matroska_carries_everything(tmp_path: Path) -> None:
+    source, output = tmp_path / "a.mkv", tmp_path / "b.mkv"
+    write_clip(source, frames=50, extras=FULL)
+    passed = pass_through(source, output)
+    assert passed.left == passed.plan.warnings == ()
+    assert sorted(described(output)) == sorted(described(source))
+    for kind in ("audio", "subtitle"):
+        assert packets(output, kind) == packets(source, kind)
+    with av.open(str(output)) as opened, av.open(str(source)) as before:
+        assert opened.metadata["title"] == "Ä film"
+        assert opened.metadata["DIRECTOR"] == "Y"
+        assert [c["metadata"] for c in opened.chapters()] == [
+            c["metadata"] for c in before.chapters()
+        ]
+        assert [c["start"] for c in opened.chapters()] == [c["start"] for c in before.chapters()]
+        assert opened.streams.attachments[0].data == b"hello"
+        assert bytes(next(opened.demux(opened.streams.video[1]))) == png()
+
+
+@pytest.mark.parametrize(("suffix", "cover"), [("mp4", True), ("mov", False)])
+def test_mp4_and_mov_name_what_they_leave(tmp_path: Path, suffix: str, cover: bool) -> None:
+    source, output = tmp_path / "a.mkv", tmp_path / f"b.{suffix}"
+    write_clip(source, frames=50, codec="libx264", extras=FULL)
+    passed = pass_through(source, output)
+    left = "\n".join(passed.left)
+    assert "subtitle stream 3 (srt, eng) is not carried" in left
+    assert "subtitle stream 4 (srt, deu)" in left
+    assert "attachment stream 5 (text/plain, note.txt)" in left
+    assert ("cover stream" in left) != cover
+    assert "the tag DIRECTOR is not carried" in passed.plan.warnings[0]
+    found = described(output)
+    german = "ger" if suffix == "mov" else "deu"
+    assert [entry for entry in found if entry[0] == "audio"] == [
+        ("audio", "eng", "Track 0"),
+        ("audio", german, "Track 1"),
+    ]
+    assert sum(kind == "cover" for kind, _, _ in found) == cover
+    contents = [[data for _, data in stream] for stream in packets(output, "audio")]
+    assert contents == [[data for _, data in stream] for stream in packets(source, "audio")]
+    with av.open(str(output)) as opened:
+        titles = [chapter["metadata"]["title"] for chapter in opened.chapters()]
+        assert titles == ["Kapitel 0 é", "Kapitel 1 é", "Kapitel 2 é"]
+        assert opened.metadata["title"] == "Ä film"
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mov"])
+def test_own_tags_are_kept_where_no_cover_is_at_stake(tmp_path: Path, suffix: str) -> None:
+    source, output = tmp_path / "a.mkv", tmp_path / f"b.{suffix}"
+    extras = Extras(metadata=(("title", "T"), ("director", "Y")))
+    write_clip(source, codec="libx264", extras=extras)
+    assert pass_through(source, output).plan.warnings == ()
+    with av.open(str(output)) as opened:
+        assert (opened.metadata["title"], opened.metadata["DIRECTOR"]) == ("T", "Y")
+
+
+def test_from_mp4_back_to_matroska(tmp_path: Path) -> None:
+    middle = tmp_path / "b.mp4"
+    write_clip(tmp_path / "a.mkv", frames=50, codec="libx264", extras=FULL)
+    pass_through(tmp_path / "a.mkv", middle)
+    passed = pass_through(middle, tmp_path / "c.mkv")
+    assert passed.left == ()  # the text track of the chapters is made anew
+    kinds = [kind for kind, _, _ in described(tmp_path / "c.mkv")]
+    assert kinds == ["video", "audio", "audio", "cover"]
+    with av.open(str(tmp_path / "c.mkv")) as opened:
+        assert len(opened.chapters()) == 3
+
+
+def test_sound_stays_in_step(tmp_path: Path) -> None:
+    """Into MP4 and MOV exactly; Matroska moves all streams together by the AAC priming."""
+    write_clip(tmp_path / "a.mov", frames=50, codec="libx264", extras=Extras(audio=1))
+    for suffix, tolerance in (("mp4", 0.0), ("mov", 0.0), ("mkv", 0.001)):
+        output = tmp_path / f"b.{suffix}"
+        pass_through(tmp_path / "a.mov", output)
+        gaps = []
+        for path in (tmp_path / "a.mov", output):
+            sound, film = packets(path, "audio")[0], packets(path, "video")[0]
+            gaps.append(float(min(t for t, _ in sound) - min(t for t, _ in film)))
+        assert abs(gaps[0] - gaps[1]) <= tolerance
+
+
+def test_packets_are_interleaved(tmp_path: Path) -> None:
+    """The encoder looks far ahead; the sound waits for the picture."""
+    write_clip(tmp_path / "a.mkv", frames=250, codec="libx264", extras=Extras(audio=1))
+    pass_through(tmp_path / "a.mkv", tmp_path / "b.mkv")
+    with av.open(str(tmp_path / "b.mkv")) as opened:
+        timed = [packet for packet in opened.demux() if packet.size and packet.dts is not None]
+        order = [float(packet.dts * packet.time_base) for packet in timed]
+    behind = [max(order[: n + 1]) - time for n, time in enumerate(order)]
+    assert max(behind) < 0.5
+
+
+@pytest.mark.parametrize("codec", ["pcm_s16le", "flac", "libopus", "ac3"])
+@pytest.mark.parametrize("suffix", ["mkv", "mp4", "mov"])
+def test_sound_of_any_codec_arrives_or_is_named(tmp_path: Path, codec: str, suffix: str) -> None:
+    source, output = tmp_path / "a.mkv", tmp_path / f"b.{suffix}"
+    extras = Extras(audio=1, audio_codec=codec)
+    write_clip(source, frames=25, codec="libx264", extras=extras)
+    passed = pass_through(source, output)
+    carried = packets(output, "audio")
+    if passed.left:
+        assert (codec, suffix) in (("flac", "mov"), ("libopus", "mov"), ("pcm_s16le", "mp4"))
+        assert "audio stream 1" in passed.left[0]
+        assert carried == []
+    else:
+        assert b"".join(data for _, data in carried[0]) == b"".join(
+            data for _, data in packets(source, "audio")[0]
+        )
+
+
+def test_a_second_film_is_copied_and_a_cover_never_picked(tmp_path: Path) -> None:
+    """The first real film is restored, whatever pictures and films are beside it."""
+    one, two, both = (tmp_path / f"{name}.mkv" for name in "abc")
+    write_clip(one, frames=10, codec="libx264")
+    write_clip(two, frames=10, codec="libx264", options={"bf": "3"}, size=(32, 32))
+    with av.open(str(both), "w") as output:
+        sources = [av.open(str(path)) for path in (one, two)]
+        for source in sources:
+            output.add_stream_from_template(source.streams.video[0], opaque=True)
+        output.start_encoding()
+        for index, source in enumerate(sources):
+            for packet in source.demux(source.streams.video[0]):
+                if packet.size:
+                    packet.stream = output.streams[index]
+                    output.mux(packet)
+        for source in sources:
+            source.close()
+    passed = pass_through(both, tmp_path / "d.mkv")
+    assert passed.left == ()
+    assert passed.clip.picture.width == 64
+    contents = [[data for _, data in film] for film in packets(tmp_path / "d.mkv", "video")]
+    assert contents[1] == [data for _, data in packets(both, "video")[1]]
+
+
+def test_dispositions_are_kept(tmp_path: Path) -> None:
+    source = tmp_path / "a.mkv"
+    write_clip(tmp_path / "raw.mkv", frames=25, extras=Extras(audio=2))
+    with av.open(str(tmp_path / "raw.mkv")) as raw, av.open(str(source), "w") as marked:
+        copies = []
+        for stream in raw.streams:
+            copy: Any = marked.add_stream_from_template(stream, opaque=True)
+            copies.append(copy)
+        copies[2].disposition = 1 | 8  # default, comment
+        marked.start_encoding()
+        for packet in raw.demux():
+            if packet.size:
+                packet.stream = copies[packet.stream.index]
+                marked.mux(packet)
+    pass_through(source, tmp_path / "b.mkv")
+    with av.open(str(tmp_path / "b.mkv")) as opened, av.open(str(source)) as before:
+        kept = [int(stream.disposition) for stream in opened.streams.audio]
+        assert kept == [int(stream.disposition) for stream in before.streams.audio]
+        assert kept[1] & 8
+
+
+def test_streams_on_a_pipe_are_named(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a.mkv", frames=5, extras=FULL)
+    passed = pass_through(tmp_path / "a.mkv", tmp_path / "b.y4m")
+    left = "\n".join(passed.left)
+    for word in ("audio stream 1", "subtitle stream 4", "attachment", "cover", "3 chapters"):
+        assert word in left
+    assert "the tags of the file are not carried by y4m" in passed.plan.warnings
+
+
+def test_tags_that_are_not_utf8_survive(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a.mkv", extras=Extras(metadata=(("title", "XXXX"),)))
+    data = (tmp_path / "a.mkv").read_bytes()
+    (tmp_path / "a.mkv").write_bytes(data.replace(b"XXXX", b"\xff\xfeAB"))
+    passed = pass_through(tmp_path / "a.mkv", tmp_path / "b.mkv")
+    assert b"\xff\xfeAB" in (tmp_path / "b.mkv").read_bytes()
+    assert passed.clip.as_dict()["metadata"]["title"].endswith("AB")
+
+
+def test_packets_that_run_backwards_are_dropped_and_counted(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a.mkv", frames=25, extras=Extras(audio=1))
+    with open_source(tmp_path / "a.mkv") as source:
+        plan = plan_output(source.clip, tmp_path / "b.mkv", OutputSettings())
+        copies = plan_copies(source.container, source.clip, plan.container, source.covers)
+        with open_target(source.clip, plan, tmp_path / "b.mkv", copies) as target:
+            count = 0
+            for item in source.read():
+                if isinstance(item, Frame):
+                    target.write(item)
+                    continue
+                assert isinstance(item, Copied)
+                count += 1
+                if count == 20:
+                    item.packet.dts = item.packet.pts = 0
+                target.copy(item)
+            target.finish()
+        assert copies.dropped == {1: 1}
+    assert len(packets(tmp_path / "b.mkv", "audio")[0]) == count - 1
