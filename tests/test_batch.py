@@ -91,7 +91,12 @@ def test_noise_looks_one_span_back_and_never_further() -> None:
 def test_repeats_follow_their_frame_and_take_no_step() -> None:
     parts = spans(film([0] * 8, frozenset({1, 2, 5})))
     assert [frame.number for frame in parts[0].core] == [0, 3, 4, 6]
-    assert [[frame.number for frame in group] for group in parts[0].repeats] == [[1, 2], [], [5], []]
+    assert [[frame.number for frame in group] for group in parts[0].repeats] == [
+        [1, 2],
+        [],
+        [5],
+        [],
+    ]
     assert [frame.number for frame in parts[1].core] == [7]
 
 

@@ -188,7 +188,9 @@ def test_a_signal_ends_within_two_seconds_and_leaves_nothing(
     tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
     source, output = tmp_path / "in.mkv", tmp_path / "out.mkv"
-    write_clip(source, frames=150, size=(640, 352), codec="libx264", options={"preset": "ultrafast"})
+    write_clip(
+        source, frames=150, size=(640, 352), codec="libx264", options={"preset": "ultrafast"}
+    )
     with subprocess.Popen(
         [*TOOL, "run", source, "-o", output, "--progress", "json"],
         stderr=subprocess.PIPE,

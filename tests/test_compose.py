@@ -9,7 +9,7 @@ from vidrepair.batch import Grid, Profiler, cut_spans
 from vidrepair.compose import compose
 from vidrepair.engines.protocol import Identity
 from vidrepair.engines.steps import repair
-from vidrepair.frames import Batch, Frame, FloatArray, NoiseProfile, Picture, PixelFormat, Repaired
+from vidrepair.frames import Batch, FloatArray, Frame, NoiseProfile, Picture, PixelFormat, Repaired
 
 FORMAT = PixelFormat("yuv420p", "yuv", 8, (2, 2))
 PICTURE = Picture(16, 16, FORMAT)
@@ -77,7 +77,9 @@ def test_frames_come_in_order_whatever_the_lanes() -> None:
     for lanes in (1, 2, 3):
         out = run(frames, lanes, lambda count, seen: 0.0)
         assert [frame.number for frame in out] == list(range(25))
-        assert all(a.planes[0] is not None and a.pts == b.pts for a, b in zip(out, frames))
+        assert all(
+            a.planes[0] is not None and a.pts == b.pts for a, b in zip(out, frames, strict=True)
+        )
 
 
 def test_who_shares_a_step_changes_nothing() -> None:
@@ -115,7 +117,7 @@ def test_strength_scales_and_zero_touches_nothing() -> None:
     assert lumas(half) == [50 + n for n in range(7)]
     assert all((frame.planes[1] == 128).all() for frame in half)
     none = run(frames, 1, lambda count, seen: 20.0, (0.0, 0.0))
-    assert all(a.planes[0] is b.planes[0] for a, b in zip(none, frames))
+    assert all(a.planes[0] is b.planes[0] for a, b in zip(none, frames, strict=True))
 
 
 def test_the_engine_sees_the_neighbours_of_each_frame() -> None:

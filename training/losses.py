@@ -32,6 +32,9 @@ def warp_error(clean: Tensor, motion: Tensor, epsilon: float = 0.01) -> Tensor:
     `clean` (B, 3, 3, H, W): t-1, t, t+1; `motion` (B, 4, H/4, W/4). At quarter size, robust.
     """
     pooled = functional.avg_pool2d(clean.flatten(0, 1), 4).unflatten(0, clean.shape[:2])
-    moved = [warp(pooled[:, at], part / 4.0) for at, part in zip((0, 2), motion.split(2, dim=1))]
+    moved = [
+        warp(pooled[:, at], part / 4.0)
+        for at, part in zip((0, 2), motion.split(2, dim=1), strict=True)
+    ]
     errors = [charbonnier(picture - pooled[:, 1], epsilon) for picture in moved]
     return (errors[0] + errors[1]) / 2.0

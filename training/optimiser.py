@@ -39,7 +39,7 @@ class Optimiser:
         for optimiser, rate in ((self.muon, self.config.muon), (self.adamw, self.config.adamw)):
             for group in optimiser.param_groups:
                 group["lr"] = rate * share
-            optimiser.step()
+            optimiser.step()  # type: ignore[no-untyped-call]  # torch leaves Muon's untyped
         for parameter in self.parameters:
             parameter.grad = None
         return float(norm)
@@ -54,7 +54,8 @@ class Optimiser:
 
 def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """The filter banks for Muon, and everything else, in the model's order."""
-    banks, rest = [], []
+    banks: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         inner = parameter.ndim == 4 and not name.startswith(_EDGES)
         # First and last layers of the motion net: 8 channels in, 2 out.

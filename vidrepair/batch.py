@@ -66,6 +66,9 @@ class _Open:
     def shown(self) -> int:
         return len(self.core) + sum(len(group) for group in self.repeats)
 
+    def takes_repeat(self, frame: Frame, most: int) -> bool:
+        return frame.shot == self.shot and self.shown() < most
+
 
 def cut_spans(frames: Iterable[Frame], grid: Grid, profiler: Profiler) -> Iterator[Span]:
     """Group frames, stamped with shots and repeats, into spans, in order.
@@ -75,10 +78,9 @@ def cut_spans(frames: Iterable[Frame], grid: Grid, profiler: Profiler) -> Iterat
     """
     span: _Open | None = None
     for frame in frames:
-        if frame.repeat and span is not None and frame.shot == span.shot:
-            if span.shown() < 4 * grid.core:
-                span.repeats[-1].append(frame)
-                continue
+        if frame.repeat and span is not None and span.takes_repeat(frame, 4 * grid.core):
+            span.repeats[-1].append(frame)
+            continue
         if span is None:
             span = _Open(0, frame.shot)
         elif frame.shot != span.shot:
@@ -88,9 +90,7 @@ def cut_spans(frames: Iterable[Frame], grid: Grid, profiler: Profiler) -> Iterat
             closed = _close(span, frame, grid, profiler)
             yield closed
             history = [*span.history, *span.core][-(grid.warm_up + 1) :]
-            span = _Open(
-                span.number + 1, frame.shot, history=history, fades_in=closed.fades_out
-            )
+            span = _Open(span.number + 1, frame.shot, history=history, fades_in=closed.fades_out)
         span.core.append(frame)
         span.repeats.append([])
     if span is not None:

@@ -85,7 +85,9 @@ def run_job(job: Job, observer: Observer | None = None) -> Report:
         owned.callback(engine.close)
         target = owned.enter_context(open_target(clip, plan, job.output, copies))
         grid = Grid(files.card.warm_up, files.card.core_length(clip.picture))
-        run = _Run(job, source, target, engine, grid, Channel(1), Channel(2 * engine.identity.lanes))
+        run = _Run(
+            job, source, target, engine, grid, Channel(1), Channel(2 * engine.identity.lanes)
+        )
         _drive(run, observer)
     return _report(run, time.monotonic() - started, (*plan.warnings, *copies.warnings))
 
@@ -129,7 +131,7 @@ def _guard(run: _Run, stage: str, work: Callable[..., None], *extra: object) -> 
         work(run, *extra)
     except BrokenOff:
         pass
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  # handed to the caller's thread, which raises it
         run.failures.append(error)
         run.break_off()
     finally:
@@ -158,7 +160,7 @@ def _profiler(run: _Run) -> Profiler:
     rgb = run.source.clip.picture.format.family == "rgb"
     if known is not None:
         fixed = known_profile(*known, rgb=rgb)
-        return Profiler(lambda core: None, lambda own, before: fixed)
+        return Profiler(lambda _core: None, lambda _own, _before: fixed)
     return Profiler(measure_span, combine)
 
 

@@ -128,4 +128,5 @@ def add_residual(plane: Plane, residual: FloatArray, bits: int) -> Plane:
     total = residual + plane
     np.rint(total, out=total)
     np.clip(total, 0.0, np.float32(2**bits - 1), out=total)
-    return total.astype(plane.dtype)
+    rounded: Plane = total.astype(plane.dtype)
+    return rounded

@@ -61,15 +61,15 @@ class Report:
     def summary(self) -> str:
         """A line or two for people."""
         luma, chroma = self.noise
-        lines = [
+        first = (
             f"{self.output}: {self.frames} frames in {self.seconds:.1f} s ({self.fps:.1f} fps), "
             f"{self.shots} shots, noise {luma:.1f} luma {chroma:.1f} chroma; "
             f"the limit was {self.limit}"
-        ]
+        )
         met = [f"{count} {what.replace('_', ' ')}" for what, count in self.damage.items() if count]
-        if met:
-            lines.append("damage met in the source: " + ", ".join(met))
-        return "\n".join(lines)
+        if not met:
+            return first
+        return f"{first}\ndamage met in the source: {', '.join(met)}"
 
 
 class Speedometer:

@@ -50,7 +50,9 @@ class EngineSettings:
         if self.backend not in BACKENDS:
             raise UsageError(f"--backend {self.backend} is unknown; use {', '.join(BACKENDS)}")
         if self.precision not in PRECISIONS:
-            raise UsageError(f"--precision {self.precision} is unknown; use {', '.join(PRECISIONS)}")
+            raise UsageError(
+                f"--precision {self.precision} is unknown; use {', '.join(PRECISIONS)}"
+            )
         if self.tile != "auto" and (self.tile < 0 or self.tile % 16):
             raise UsageError(f"--tile {self.tile} is not a multiple of 16; use auto, 0 or 256, 512")
         if self.threads < 0:

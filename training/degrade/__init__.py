@@ -1,0 +1,1 @@
+"""Degradations: each a seeded function on tensors, drawn first and applied second."""

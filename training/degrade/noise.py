@@ -92,7 +92,8 @@ def _grain(like: Tensor, recipe: NoiseRecipe) -> Tensor:
     kernel = kernel / kernel.square().sum().sqrt()  # keeps the variance of white noise
     flat = functional.pad(noise.flatten(0, 1)[:, None], (3, 3, 3, 3), mode="reflect")
     flat = functional.conv2d(flat, kernel[None, None, :, None])
-    return functional.conv2d(flat, kernel[None, None, None, :])[:, 0].unflatten(0, like.shape[:2])
+    blurred: Tensor = functional.conv2d(flat, kernel[None, None, None, :])[:, 0]
+    return blurred.unflatten(0, like.shape[:2])
 
 
 def true_profile(noisy: Tensor, clean: Tensor) -> Tensor:

@@ -22,7 +22,9 @@ PACKAGES = ("av", "numpy", "openvino", "safetensors", "click", "rich", "torch", 
 @click.command()
 def doctor() -> None:
     """Check the installation: versions, processor, models, and one step of each engine."""
-    click.echo(f"vidrepair {__version__}, Python {platform.python_version()}, {platform.platform()}")
+    click.echo(
+        f"vidrepair {__version__}, Python {platform.python_version()}, {platform.platform()}"
+    )
     click.echo(f"{os.cpu_count()} processors, {total_memory() / 2**30:.1f} GiB of memory")
     for package in PACKAGES:
         try:

@@ -119,7 +119,8 @@ class ResidualBlock(nn.Module):
         nn.init.zeros_(self.second.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(functional.relu(self.first(x)))
+        change: Tensor = self.second(functional.relu(self.first(x)))
+        return x + change
 
 
 class MotionNet(nn.Module):

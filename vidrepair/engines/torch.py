@@ -115,9 +115,7 @@ class TorchEngine:
 def _like(frame: Tensor, part: Tensor, tile: Tile) -> Tensor:
     """An empty picture of the whole frame's size, at the scale and with the channels of `part`."""
     scale = tile.width // part.shape[-1]
-    return part.new_empty(
-        1, part.shape[1], frame.shape[-2] // scale, frame.shape[-1] // scale
-    )
+    return part.new_empty(1, part.shape[1], frame.shape[-2] // scale, frame.shape[-1] // scale)
 
 
 def _array(tensor: Tensor) -> np.ndarray[Any, Any]:

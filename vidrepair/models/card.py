@@ -9,7 +9,6 @@ from typing import Any
 
 from vidrepair.errors import ModelError
 from vidrepair.frames import Picture
-from vidrepair.frames import Picture
 
 LAYOUT = 1
 """Version of the card and of the graphs' contract; files of another one are refused."""
@@ -55,11 +54,6 @@ class ModelCard:
     def state_channels(self) -> int:
         """S, the channels of the state."""
         return self.widths[0]
-
-    def core_length(self, picture: Picture) -> int:
-        """T for a picture: shorter where frames are large and many of them wait."""
-        large = picture.width * picture.height > 1920 * 1088
-        return self.span_large if large else self.span
 
     def core_length(self, picture: Picture) -> int:
         """T for a picture of this size: long spans of large ones would hold too much memory."""
