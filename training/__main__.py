@@ -43,5 +43,47 @@ def publish(checkpoint: Path, name: str, out: Path, training_data: str, notes: s
     click.echo(files.safetensors)
 
 
+@main.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--checkpoint", type=FILE, help="A training's checkpoint, run by torch.")
+@click.option("--command", help="A command line with {in}, {out} and {s} instead.")
+@click.option("--sigma", "sigmas", type=float, multiple=True, default=(10.0, 30.0, 50.0))
+@click.option("--cold", is_flag=True, help="Start from a zero state, without mirrored frames.")
+def evaluate(
+    folder: Path,
+    checkpoint: Path | None,
+    command: str | None,
+    sigmas: tuple[float, ...],
+    cold: bool,
+) -> None:
+    """Score known noise on the clean clips of FOLDER: PSNR per clip, a Markdown table."""
+    from training import evaluate as protocol
+
+    if (checkpoint is None) == (command is None):
+        raise click.UsageError("give --checkpoint or --command, one of them")
+    if checkpoint is not None:
+        model = protocol.load_checkpoint(checkpoint)
+        restore = protocol.generator_restore(model, mirrored=not cold)
+    else:
+        restore = protocol.command_restore(command or "")
+    click.echo(protocol.table(protocol.evaluate(folder, restore, sigmas)))
+
+
+@main.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("checkpoint", type=FILE)
+@click.option("--sigma", type=float, default=30.0, show_default=True)
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Write a PNG.")
+def positions(folder: Path, checkpoint: Path, sigma: float, plot: Path | None) -> None:
+    """Measure PSNR by position in the span, after a cut, and the steps at span borders."""
+    from training import evaluate as protocol
+    from training import positions as measure
+
+    found = measure.measure_positions(folder, protocol.load_checkpoint(checkpoint), sigma)
+    click.echo(measure.table(found))
+    if plot is not None:
+        measure.draw(found, plot)
+
+
 if __name__ == "__main__":
     main()

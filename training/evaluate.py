@@ -6,6 +6,9 @@ clipped and rounded to 8 bits; 384x256 centre crops, 24 frames.
 
 from __future__ import annotations
 
+import shlex
+import subprocess
+import tempfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -107,7 +110,7 @@ def table(scores: list[Score]) -> str:
     return "\n".join(rows)
 
 
-def load_generator(checkpoint: Path, *, averaged: bool = True) -> Generator:
+def load_checkpoint(checkpoint: Path, *, averaged: bool = True) -> Generator:
     """The generator of a training's checkpoint, by default with the averaged weights."""
     saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
     model = Generator(SHAPES[saved["config"]["size"]])
@@ -129,6 +132,34 @@ def generator_restore(model: Generator, *, mirrored: bool = True, bf16: bool = T
         return noisy.float() + 255.0 * change[..., :height, :width]
 
     return restore
+
+
+def command_restore(command: str) -> Restore:
+    """Restore through a command line with {in}, {out} and {s}, over lossless R'G'B' files."""
+
+    def restore(noisy: Tensor, sigma: float) -> Tensor:
+        with tempfile.TemporaryDirectory() as folder:
+            paths = {"in": f"{folder}/noisy.mkv", "out": f"{folder}/restored.mkv"}
+            write_lossless(Path(paths["in"]), noisy)
+            filled = command.format(**paths, s=f"{sigma:g}")
+            subprocess.run(shlex.split(filled), check=True)  # noqa: S603  # the user's own command
+            return read_clip(Path(paths["out"])).float()
+
+    return restore
+
+
+def write_lossless(path: Path, clip: Tensor) -> None:
+    """Write (T, 3, H, W) uint8 R'G'B' as FFV1 in Matroska, 25 frames a second."""
+    import av
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.height, stream.width = clip.shape[-2:]
+        stream.pix_fmt = "bgr0"
+        for picture in clip.permute(0, 2, 3, 1).contiguous().numpy():
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            container.mux(stream.encode(frame.reformat(format="bgr0")))
+        container.mux(stream.encode(None))
 
 
 def run_span(

@@ -128,5 +128,4 @@ def add_residual(plane: Plane, residual: FloatArray, bits: int) -> Plane:
     total = residual + plane
     np.rint(total, out=total)
     np.clip(total, 0.0, np.float32(2**bits - 1), out=total)
-    rounded: Plane = total.astype(plane.dtype)
-    return rounded
+    return total.astype(np.uint8) if plane.dtype == np.uint8 else total.astype(np.uint16)

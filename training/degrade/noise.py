@@ -93,7 +93,7 @@ def _grain(like: Tensor, recipe: NoiseRecipe) -> Tensor:
     flat = functional.pad(noise.flatten(0, 1)[:, None], (3, 3, 3, 3), mode="reflect")
     flat = functional.conv2d(flat, kernel[None, None, :, None])
     blurred: Tensor = functional.conv2d(flat, kernel[None, None, None, :])[:, 0]
-    return blurred.unflatten(0, like.shape[:2])
+    return blurred.view(like.shape)
 
 
 def true_profile(noisy: Tensor, clean: Tensor) -> Tensor:
