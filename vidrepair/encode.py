@@ -63,6 +63,7 @@ class Target:
         self._offset = round(plan.offset / clip.time_base)
         self._waiting: Frame | None = None
         self._durations: dict[int, int] = {}
+        self._frames = 0
         self._gap = 0
         self._end = 0
         self._copied: deque[Copied] = deque()
@@ -183,6 +184,7 @@ class Target:
         return stream
 
     def _encode(self, frame: Frame, duration: int) -> None:
+        self._frames += 1
         pts = frame.pts + self._offset
         self._end = pts + duration
         carrier = self._loaded(frame)
@@ -213,6 +215,9 @@ class Target:
 
     def _mux(self, packet: Any) -> None:
         packet.stream = self._stream
+        if self._frames <= 2:
+            # x265 leaves the dts of so short a film uninitialised, and MP4 then refuses it.
+            packet.dts = packet.pts
         if (duration := self._durations.pop(packet.pts, 0)) > 0:
             packet.duration = duration
         seconds = float((packet.dts if packet.dts is not None else packet.pts) * packet.time_base)
