@@ -127,13 +127,10 @@ def test_a_shot_cut_out_alone_gives_the_same_frames(tmp_path: Path) -> None:
 
 def test_a_second_run_gives_equal_bytes(tmp_path: Path) -> None:
     source = tmp_path / "source.mkv"
-    write_clip(source, frames=moving(96, 64, 10), size=(96, 64))
+    write_clip(source, frames=moving(96, 64, 10), size=(96, 64), extras=Extras(audio=1))
     restore(source, tmp_path / "one.mkv")
     restore(source, tmp_path / "two.mkv")
-    assert (tmp_path / "one.mkv").read_bytes()[-4096:] == (tmp_path / "two.mkv").read_bytes()[
-        -4096:
-    ]
-    assert same(decoded(tmp_path / "one.mkv"), decoded(tmp_path / "two.mkv"))
+    assert (tmp_path / "one.mkv").read_bytes() == (tmp_path / "two.mkv").read_bytes()
 
 
 @pytest.mark.parametrize("lengths", [[1], [2], [3], [1, 2, 3, 1]])

@@ -55,7 +55,7 @@ class OptimiserConfig:
     """Muon for the filter banks inside, AdamW for the first and last ones and all biases."""
 
     muon: float = 0.01
-    adamw: float = 0.002
+    adamw: float = 0.001
     clip: float = 1.0
     ema: float = 0.999
 

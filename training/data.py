@@ -15,7 +15,7 @@ from torch.nn import functional
 from training.config import DataConfig
 
 CLIP_SUFFIXES = {".mp4", ".mkv", ".mov", ".webm", ".avi"}
-PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png"}
+PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,17 +95,20 @@ def _loss(
     steps = noisy.shape[1] - 2
     total = noisy.new_zeros(())
     before: Tensor | None = None
-    for t in range(1, steps + 1):
-        frames = noisy[:, t - 1 : t + 2]
-        motion, aligned = model.align(frames, state)
-        with torch.autocast(noisy.device.type, torch.bfloat16):
+    # One autocast around all steps: it keeps the weights it has cast until it ends.
+    with torch.autocast(noisy.device.type, torch.bfloat16):
+        for t in range(1, steps + 1):
+            frames = noisy[:, t - 1 : t + 2]
+            motion, aligned = model.align(frames, state)
             residual, _, _, state = model.restore(frames[:, 1], aligned, noise)
-        error = frames[:, 1] + residual - clean[:, t]
-        total = total + fidelity(error, sigma, weights.epsilon)
-        if before is not None:
-            total = total + weights.temporal * fidelity(error - before, sigma, weights.epsilon)
-        total = total + weights.warp * warp_error(clean[:, t - 1 : t + 2], motion)
-        before = error
+            with torch.autocast(noisy.device.type, enabled=False):
+                error = frames[:, 1] + residual - clean[:, t]
+                total = total + fidelity(error, sigma, weights.epsilon)
+                if before is not None:
+                    step = fidelity(error - before, sigma, weights.epsilon)
+                    total = total + weights.temporal * step
+                total = total + weights.warp * warp_error(clean[:, t - 1 : t + 2], motion)
+            before = error
     assert state is not None
     return total / steps, state.detach()
 

@@ -29,6 +29,8 @@ COMBING_FRAMES = 24
 """Looked at from the start and from the middle of a film."""
 COMBED_SHARE = 0.3
 """Telecined film has two combed frames in five."""
+COMBED_FRAMES = 6
+"""Fewer say nothing: quick cuts look combed too."""
 
 
 def open_source(path: Path | None) -> Source:
@@ -258,8 +260,8 @@ class _Clock:
 def combed(lumas: Iterable[Plane]) -> bool:
     """Whether (H, W) lumas in film order are woven from two fields of different times.
 
-    FFmpeg's idet, over several frames, tells field from frame; one field order must prevail,
-    which fine texture, noise and dirt do not show. Static and progressive film is not combed.
+    FFmpeg's idet tells field from frame; one field order must prevail, which fine texture,
+    noise and dirt do not show. Static and progressive film is not combed.
     """
     counts = {"tff": 0, "bff": 0}
     total = 0
@@ -279,7 +281,7 @@ def combed(lumas: Iterable[Plane]) -> bool:
         total += 1
         _tally(counts, seen)
     most, least = max(counts.values()), min(counts.values())
-    return most >= 4 and most >= COMBED_SHARE * total and least <= most / 4
+    return most >= COMBED_FRAMES and most >= COMBED_SHARE * total and least <= most / 4
 
 
 def _field_detector(width: int, height: int) -> Any:
@@ -310,7 +312,9 @@ def _pull(graph: Any) -> Any:
 
 
 def _tally(counts: dict[str, int], seen: Any) -> None:
-    verdict = seen.metadata.get("lavfi.idet.multiple.current_frame", "")
+    # Not idet's verdict over several frames: where noise leaves most of them undetermined, that
+    # one holds on to a single wrong frame.
+    verdict = seen.metadata.get("lavfi.idet.single.current_frame", "")
     if verdict in counts:
         counts[verdict] += 1
 
@@ -323,7 +327,8 @@ def _sampled(path: Path, clip: Clip) -> Iterator[Plane]:
     try:
         stream = video_stream(container, clip.name)
         repacker = Repacker()
-        for place in (0.0, 0.5):
+        long = (clip.frame_count or 0) > 2 * COMBING_FRAMES
+        for place in (0.0, 0.5) if long else (0.0,):
             if place and clip.duration:
                 container.seek(int((float(clip.start) + place * clip.duration) * av.time_base))
             for frame in islice(_readable(container, stream), COMBING_FRAMES):

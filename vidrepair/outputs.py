@@ -307,6 +307,9 @@ def _lossless_options(clip: Clip) -> Options:
 
 def _file_tags(clip: Clip, container: str) -> tuple[Options, list[str]]:
     """The muxer's options, and which tags of the file it will not keep."""
+    if container == "matroska":
+        # Without random identifiers: a second run gives equal bytes.
+        return (("fflags", "+bitexact"),), []
     if container not in ("mp4", "mov"):
         return (), []
     extra = sorted(tag for tag in kept_tags(dict(clip.metadata)) if tag.lower() not in PLAIN_TAGS)

@@ -8,6 +8,7 @@ first, then the target, then the source.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -34,6 +35,8 @@ from vidrepair.streams import plan_copies
 from vidrepair.tags import Copied
 
 Observer = Callable[[Progress], None]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -70,8 +73,8 @@ class _Run:
 def run_job(job: Job, observer: Observer | None = None) -> Report:
     """Repair one file, or pipe. `observer` is called twice a second or so, from a worker.
 
-    Raises a VidrepairError; whatever happens, nothing but a finished file gets the final name,
-    and no thread is left.
+    What cannot be carried is logged, by name, before the first frame. Raises a VidrepairError;
+    whatever happens, nothing but a finished file gets the final name, and no thread is left.
     """
     started = time.monotonic()
     with ExitStack() as owned:
@@ -80,6 +83,9 @@ def run_job(job: Job, observer: Observer | None = None) -> Report:
         plan = plan_output(clip, job.output, job.target)
         source.require_progressive()
         copies = plan_copies(source.container, clip, plan.container, source.covers)
+        warnings = (*plan.warnings, *copies.warnings)
+        for warning in warnings:
+            log.warning(warning)
         files = find_model(job.engine.model)
         engine = make_engine(files, clip.picture, _engine_settings(job))
         owned.callback(engine.close)
@@ -89,7 +95,7 @@ def run_job(job: Job, observer: Observer | None = None) -> Report:
             job, source, target, engine, grid, Channel(1), Channel(2 * engine.identity.lanes)
         )
         _drive(run, observer)
-    return _report(run, time.monotonic() - started, (*plan.warnings, *copies.warnings))
+    return _report(run, time.monotonic() - started, warnings)
 
 
 def _engine_settings(job: Job) -> EngineSettings:
@@ -141,7 +147,6 @@ def _guard(run: _Run, stage: str, work: Callable[..., None], *extra: object) -> 
 def _decode(run: _Run) -> None:
     frames = number_shots(mark_repeats(_counted(run)))
     for span in cut_spans(frames, run.grid, _profiler(run)):
-        run.shots = span.shot + 1
         run.spans.put(span)
     run.spans.close()
 
@@ -179,6 +184,7 @@ def _encode(run: _Run, observer: Observer | None) -> None:
             run.target.copy(run.copied.popleft())
         run.target.write(frame)
         run.frames += 1
+        run.shots = frame.shot + 1
         run.repeats += frame.repeat
         if observer is not None and time.monotonic() - told > 0.5:
             told = time.monotonic()

@@ -87,13 +87,18 @@ def _grain(like: Tensor, recipe: NoiseRecipe) -> Tensor:
     noise = torch.randn(like.shape, generator=generator, device=like.device)
     if recipe.blur == 0.0:
         return noise
-    reach = torch.arange(-3, 4, device=like.device, dtype=torch.float32)
-    kernel = torch.exp(-0.5 * (reach / recipe.blur) ** 2)
-    kernel = kernel / kernel.square().sum().sqrt()  # keeps the variance of white noise
-    flat = functional.pad(noise.flatten(0, 1)[:, None], (3, 3, 3, 3), mode="reflect")
-    flat = functional.conv2d(flat, kernel[None, None, :, None])
-    blurred: Tensor = functional.conv2d(flat, kernel[None, None, None, :])[:, 0]
-    return blurred.view(like.shape)
+    height, width = like.shape[-2:]
+    # Two products with banded matrices: many times faster than one-channel convolutions.
+    return _blur_matrix(height, recipe.blur, like) @ noise @ _blur_matrix(width, recipe.blur, like).T
+
+
+def _blur_matrix(size: int, radius: float, like: Tensor) -> Tensor:
+    """(size, size): a Gaussian of `radius` around each sample that keeps white noise's variance."""
+    at = torch.arange(size, device=like.device, dtype=like.dtype)
+    distance = (at[:, None] - at).abs()
+    # Cut off, because products with denormal numbers are slow.
+    weights = torch.exp(-0.5 * (distance / radius) ** 2) * (distance < 5.0 * radius)
+    return weights / weights.square().sum(dim=1, keepdim=True).sqrt()
 
 
 def true_profile(noisy: Tensor, clean: Tensor) -> Tensor:

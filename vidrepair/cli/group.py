@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import sys
 from types import FrameType
@@ -63,7 +62,6 @@ def main() -> None:
 
     vidrepair IN -o OUT is short for vidrepair run IN -o OUT.
     """
-    logging.basicConfig(format="vidrepair: %(message)s", level=logging.WARNING)
 
 
 for command in (run, probe, doctor):

@@ -1,8 +1,9 @@
-"""Progress for people (a bar on stderr) and for wrappers (JSON lines on stderr)."""
+"""Progress and messages for people (a bar on stderr) and for wrappers (JSON lines on stderr)."""
 
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,29 @@ class Shown(Protocol):
     def done(self, report: Report) -> None: ...
 
 
+class Messages(logging.Handler):
+    """Log records on stderr: a line for people, or a JSON object for wrappers."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        super().__init__()
+        self._as_json = as_json
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level, message = record.levelname.lower(), record.getMessage()
+        line = f"vidrepair: {level}: {message}"
+        if self._as_json:
+            line = json.dumps({"event": level, "message": message})
+        # Not through a stream of our own: a bar that is being drawn takes stderr over.
+        click.echo(line, err=True)
+
+
+def show_messages(level: str, kind: str) -> None:
+    """Log from `level` up in the way that suits this kind of progress."""
+    logging.basicConfig(
+        level=level.upper(), handlers=[Messages(as_json=kind == "json")], force=True
+    )
+
+
 @contextmanager
 def show_progress(kind: str) -> Iterator[Shown]:
     """Show a run in the way asked for; `auto` is a bar on a terminal, else nothing."""
@@ -42,14 +66,12 @@ def show_progress(kind: str) -> Iterator[Shown]:
 
 
 class _Summary:
-    """Warnings and the closing line only."""
+    """The closing line only."""
 
     def __call__(self, state: State) -> None:
         """A state is not shown."""
 
     def done(self, report: Report) -> None:
-        for warning in report.warnings:
-            click.echo(f"vidrepair: {warning}", err=True)
         click.echo(report.summary(), err=True)
 
 

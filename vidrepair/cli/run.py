@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
-
 import click
 
-from vidrepair.cli.progress import KINDS, show_progress
+from vidrepair.cli.progress import KINDS, show_messages, show_progress
 from vidrepair.cli.types import PAIR, TILE, path_or_pipe
 from vidrepair.pipeline import run_job
 from vidrepair.settings import (
@@ -89,7 +87,7 @@ def run(
     IN is any video file, or - for a y4m pipe. A pipe answers once two or three spans of 64
     frames of one shot have come in.
     """
-    logging.getLogger().setLevel(log_level.upper())
+    show_messages(log_level, progress)
     job = Job(
         path_or_pipe(source),
         path_or_pipe(output),

@@ -11,6 +11,7 @@ neighbourhood only, so tiles and picture sizes cannot change a result.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,11 @@ STRIDE = 16
 
 # The map is at most about 0.2; this brings it to the size of the other input channels.
 _NOISE_GAIN = 8.0
+# Differences of two frames are a few hundredths: the same for them.
+_DIFFERENCE_GAIN = 8.0
+_STATE_BOUND = 8.0
+# Plain ReLUs died: most units of a first training answered nothing after 2,000 steps.
+_SLOPE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +115,19 @@ def noise_map(noise: Tensor, frame: Tensor) -> Tensor:
     return enlarge(levels, 2)
 
 
+def _active() -> nn.Module:
+    return nn.LeakyReLU(_SLOPE)
+
+
+def _silence(layer: nn.Conv2d) -> None:
+    """Let a layer start by answering nothing."""
+    nn.init.zeros_(layer.weight)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+
+
 class ResidualBlock(nn.Module):
-    """x + conv(relu(conv(x))), the identity at the start of training."""
+    """x + conv(leaky_relu(conv(x))), the identity at the start of training."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -119,7 +136,7 @@ class ResidualBlock(nn.Module):
         nn.init.zeros_(self.second.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        change: Tensor = self.second(functional.relu(self.first(x)))
+        change: Tensor = self.second(functional.leaky_relu(self.first(x), _SLOPE))
         return x + change
 
 
@@ -134,13 +151,12 @@ class MotionNet(nn.Module):
 
     @staticmethod
     def _net(width: int) -> nn.Sequential:
-        last = nn.Conv2d(width, 2, 3, padding=1)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)  # type: ignore[arg-type]  # a bias there is
-        layers: list[nn.Module] = [nn.Conv2d(8, width, 3, padding=1), nn.ReLU()]
-        for _ in range(2):
-            layers += [nn.Conv2d(width, width, 3, padding=1), nn.ReLU()]
-        return nn.Sequential(*layers, last)
+        widths = (8, width, width, width, 2)
+        layers = [nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(widths)]
+        _silence(layers[-1])
+        first, second, third, last = layers
+        active = [part for layer in (first, second, third) for part in (layer, _active())]
+        return nn.Sequential(*active, last)
 
     def forward(self, here: Tensor, there: Tensor) -> Tensor:
         """Pooled frames (B, 3, H/4, W/4) twice -> motion (B, 2, H/4, W/4), full-size pixels."""
@@ -150,7 +166,8 @@ class MotionNet(nn.Module):
             far = functional.avg_pool2d(there, scale) if scale > 1 else there
             pixel = 4.0 * scale
             motion = near.new_zeros(near[:, :2].shape) if motion is None else enlarge(motion, 2)
-            seen = torch.cat((near, warp(far, motion / pixel), motion / pixel), dim=1)
+            difference = (warp(far, motion / pixel) - near) * _DIFFERENCE_GAIN
+            seen = torch.cat((near, difference, motion / pixel), dim=1)
             motion = motion + pixel * net(seen)
         assert motion is not None
         return motion
@@ -175,9 +192,8 @@ class Restorer(nn.Module):
         self.half_out = nn.Sequential(*(ResidualBlock(half) for _ in range(n_half)))
         self.denoise = nn.Conv2d(half, 12, 3, padding=1)
         self.repair = nn.Conv2d(half, 16, 1)  # 12 of the fill, 4 of the defect
-        for head in (self.denoise, self.repair):
-            nn.init.zeros_(head.weight)
-            nn.init.zeros_(head.bias)  # type: ignore[arg-type]  # a bias there is
+        _silence(self.denoise)
+        _silence(self.repair)
 
     def forward(self, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Inputs at half size -> features (the state), raw denoise (12), raw repair (16)."""
@@ -248,11 +264,13 @@ class Generator(nn.Module):
         )
         luma, chroma = sigma.split(1, dim=1)
         scale = torch.cat((luma.expand(-1, 4, -1, -1), chroma.expand(-1, 8, -1, -1)), dim=1)
+        # Bounded, so that no span can run away however long it gets.
+        features = features.float().clamp(-_STATE_BOUND, _STATE_BOUND)
         # Residuals and the state leave in fp32, whatever the convolutions ran in.
         residual = functional.pixel_shuffle(denoise.float() * scale, 2)
         fill = functional.pixel_shuffle(picture + repair[:, :12].float(), 2)
         defect = torch.sigmoid(functional.pixel_shuffle(repair[:, 12:].float(), 2))
-        return residual, fill, defect, features.float()
+        return residual, fill, defect, features
 
     def forward(self, frames: Tensor, state: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
         """One step, fused: align, then restore. Returns denoise, fill, defect, state, motion."""
