@@ -1,4 +1,4 @@
-"""python -m training train | evaluate: from clean pictures to weights, and their figures."""
+"""python -m training: from clean pictures to weights, and their figures."""
 
 from __future__ import annotations
 
@@ -13,6 +13,19 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.group()
 def main() -> None:
     """Train and measure the repair generator."""
+
+
+@main.command()
+@click.argument("config", type=FILE)
+@click.option("--out", type=FOLDER, required=True, help="An empty folder, or none yet.")
+@click.option("--max-mb", type=click.FloatRange(min=0), default=30.0, show_default=True)
+def pack(config: Path, out: Path, max_mb: float) -> None:
+    """Copy what CONFIG trains on, or a choice of it, into a folder that can travel."""
+    from training.config import load_config
+    from training.pack import pack as run
+
+    for packed in run(load_config(config).data, out, max_mb):
+        click.echo(packed.summary())
 
 
 @main.command()

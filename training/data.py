@@ -32,17 +32,17 @@ class Pool:
 
 def load_pool(config: DataConfig, device: torch.device) -> Pool:
     """Decode every file of the configured folders into the memory of the device."""
-    clips = [
-        read_clip(path).to(device) for path in _files(config.clips, CLIP_SUFFIXES, config.exclude)
-    ]
-    photos = [
-        read_photo(path).to(device)
-        for path in _files(config.photos, PHOTO_SUFFIXES, config.exclude)
-    ]
+    videos = list_files(config.clips, CLIP_SUFFIXES, config.exclude)
+    stills = list_files(config.photos, PHOTO_SUFFIXES, config.exclude)
+    clips = [read_clip(path).to(device) for path in videos]
+    photos = [read_photo(path).to(device) for path in stills]
     return Pool([clip for clip in clips if len(clip) > 1], photos)
 
 
-def _files(folders: tuple[str, ...], suffixes: set[str], exclude: tuple[str, ...]) -> list[Path]:
+def list_files(
+    folders: tuple[str, ...], suffixes: set[str], exclude: tuple[str, ...]
+) -> list[Path]:
+    """The files with one of the endings, in order. Raises ValueError where there is no folder."""
     found: list[Path] = []
     for folder in folders:
         if not Path(folder).is_dir():

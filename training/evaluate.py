@@ -48,9 +48,13 @@ class Score:
 
 
 def clean_clip(path: Path) -> Tensor:
-    """The clean centre crop (T, 3, 256, 384) uint8 R'G'B', at most 24 frames."""
+    """The clean centre crop (T, 3, 256, 384) uint8 R'G'B', at most 24 frames.
+
+    A smaller clip is taken whole.
+    """
     clip = read_clip(path, FRAMES)
-    top, left = ((size - crop) // 2 for size, crop in zip(clip.shape[-2:], CROP, strict=True))
+    sizes = zip(clip.shape[-2:], CROP, strict=True)
+    top, left = (max((size - crop) // 2, 0) for size, crop in sizes)
     return clip[..., top : top + CROP[0], left : left + CROP[1]]
 
 

@@ -69,7 +69,8 @@ def _order(batch: BatchConfig, rng: np.random.Generator) -> np.ndarray:
     steps = chunks * batch.frames
     if rng.random() < 0.02:
         return np.zeros(steps + 2, dtype=np.int64)[: batch.frames + 2]
-    warm = int(rng.integers(1, WARM_UP + 1)) if rng.random() < 0.5 else 0
+    longest = min(WARM_UP, steps - 1)
+    warm = int(rng.integers(1, longest + 1)) if rng.random() < 0.5 else 0
     walk = np.concatenate([np.arange(warm, 0, -1), np.arange(steps - warm)])
     before = min(walk[0] + 1, walk.max()) if warm else walk[1]
     return np.concatenate([[before], walk, [walk[-2]]])

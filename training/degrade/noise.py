@@ -89,7 +89,9 @@ def _grain(like: Tensor, recipe: NoiseRecipe) -> Tensor:
         return noise
     height, width = like.shape[-2:]
     # Two products with banded matrices: many times faster than one-channel convolutions.
-    return _blur_matrix(height, recipe.blur, like) @ noise @ _blur_matrix(width, recipe.blur, like).T
+    return (
+        _blur_matrix(height, recipe.blur, like) @ noise @ _blur_matrix(width, recipe.blur, like).T
+    )
 
 
 def _blur_matrix(size: int, radius: float, like: Tensor) -> Tensor:

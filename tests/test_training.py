@@ -1,0 +1,230 @@
+"""The training path on real, tiny files: pack, show, train, resume, score."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from clips import write_clip
+
+from training.__main__ import main
+from training.config import DataConfig, ScheduleConfig, TrainConfig, load_config
+from training.data import load_pool, show_clip, show_photo
+from training.evaluate import (
+    Restore,
+    add_known_noise,
+    clean_clip,
+    evaluate,
+    generator_restore,
+    load_checkpoint,
+    psnr,
+    table,
+)
+from training.lanes import run_lane
+from training.loop import learning_share, train
+from training.optimiser import Average, split_parameters
+from training.pack import pack
+from vidrepair.engines.generator import FAST, Generator
+
+CONFIG = """
+threads = 1
+[data]
+clips = ["clips"]
+photos = ["photos"]
+photo_share = 0.5
+[batch]
+lanes = 2
+frames = 3
+crop = 32
+long_share = 0.5
+long_frames = 6
+[schedule]
+steps = 4
+warmup = 2
+decay = 2
+checkpoint_every = 2
+log_every = 1
+"""
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A configuration beside two clips and a photograph."""
+    folder = tmp_path_factory.mktemp("training")
+    (folder / "clips").mkdir()
+    (folder / "photos").mkdir()
+    for number in range(2):
+        write_clip(folder / "clips" / f"clip{number}.mkv", frames=6, size=(96, 64))
+    picture = np.random.default_rng(0).integers(0, 255, (80, 120, 3)).astype(np.uint8)
+    cv2.imwrite(str(folder / "photos" / "photo.png"), picture)
+    (folder / "tiny.toml").write_text(CONFIG)
+    return folder
+
+
+@pytest.fixture
+def config(workplace: Path) -> TrainConfig:
+    return load_config(workplace / "tiny.toml")
+
+
+def read_log(out: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+
+
+def test_a_config_names_what_it_does_not_know(workplace: Path) -> None:
+    config = load_config(workplace / "tiny.toml", ("schedule.steps=9", "name=other"))
+    assert (config.schedule.steps, config.name) == (9, "other")
+    assert config.data.clips == (str(workplace / "clips"),)
+    with pytest.raises(ValueError, match="stepz"):
+        load_config(workplace / "tiny.toml", ("schedule.stepz=9",))
+
+
+def test_showings_have_their_size_and_range(config: TrainConfig) -> None:
+    pool = load_pool(config.data, torch.device("cpu"))
+    assert (len(pool.clips), len(pool.photos)) == (2, 1)
+    for show in (show_clip, show_photo):
+        shown = show(pool, 9, 32, np.random.default_rng(1))
+        assert shown.shape == (9, 3, 32, 32)
+        assert float(shown.min()) >= 0.0
+        assert float(shown.max()) <= 1.0
+
+
+def test_a_lane_starts_fresh_and_goes_on_in_long_showings(config: TrainConfig) -> None:
+    pool = load_pool(config.data, torch.device("cpu"))
+    lane = run_lane(pool, config.data, config.batch, np.random.default_rng(2))
+    seen = [next(lane) for _ in range(40)]
+    assert seen[0].fresh
+    going_on = [showing for showing in seen if not showing.fresh]
+    assert 5 < len(going_on) < 30
+    assert all(showing.noisy.shape == (5, 3, 32, 32) for showing in seen)
+    # A stretch that goes on starts where the one before ended.
+    for before, after in pairwise(seen):
+        if not after.fresh:
+            assert torch.equal(before.noisy[-2:], after.noisy[:2])
+
+
+def test_the_rate_warms_up_stays_and_decays() -> None:
+    schedule = ScheduleConfig(steps=1000, warmup=100, decay=200)
+    shares = [learning_share(step, schedule) for step in (0, 99, 500, 800, 900, 999)]
+    assert shares == pytest.approx([0.01, 1.0, 1.0, 1.0, 0.51, 0.0249])
+
+
+def test_muon_takes_the_filter_banks_inside_and_nothing_else() -> None:
+    model = Generator(FAST)
+    banks, rest = split_parameters(model)
+    assert len(banks) + len(rest) == len(list(model.parameters()))
+    assert all(bank.ndim == 4 for bank in banks)
+    edges = {id(model.restorer.enter.weight), id(model.restorer.denoise.weight)}
+    assert edges <= {id(parameter) for parameter in rest}
+    inside = model.restorer.eighth[0].first.weight  # type: ignore[union-attr]
+    assert id(inside) in {id(bank) for bank in banks}
+
+
+def test_the_average_follows_the_weights() -> None:
+    model = torch.nn.Linear(1, 1, bias=False)
+    average = Average(model, 0.9)
+    with torch.no_grad():
+        model.weight.fill_(5.0)
+    for step in range(200):
+        average.update(model, step)
+    assert float(average.weights["weight"]) == pytest.approx(5.0, abs=1e-3)
+
+
+def test_a_training_that_was_cut_off_goes_on(config: TrainConfig, tmp_path: Path) -> None:
+    short = replace(config, schedule=replace(config.schedule, steps=2))
+    train(short, tmp_path)
+    first = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    train(config, tmp_path)
+    second = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert (first["progress"]["step"], second["progress"]["step"]) == (2, 4)
+    assert second["progress"]["pixels"] == 4 * 2 * 3 * 32 * 32
+    assert [line["step"] for line in read_log(tmp_path)] == [1, 2, 3, 4]
+    moved = [
+        name for name, value in first["model"].items() if (value != second["model"][name]).any()
+    ]
+    assert "restorer.denoise.weight" in moved
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_training_learns(config: TrainConfig, workplace: Path, tmp_path: Path) -> None:
+    schedule = replace(config.schedule, steps=150, warmup=5, decay=50)
+    train(replace(config, schedule=schedule, data=replace(config.data, photos=())), tmp_path)
+    model = load_checkpoint(tmp_path / "checkpoint.pt")
+
+    def mean(restore: Restore) -> float:
+        return float(
+            np.mean([score.mean for score in evaluate(workplace / "clips", restore, (30,))])
+        )
+
+    assert mean(generator_restore(model)) > mean(lambda noisy, _sigma: noisy.float()) + 1.0
+
+
+def test_a_training_starts_from_a_trunk(config: TrainConfig, tmp_path: Path) -> None:
+    train(replace(config, schedule=replace(config.schedule, steps=2)), tmp_path / "trunk")
+    trunk = tmp_path / "trunk" / "checkpoint.pt"
+    train(
+        replace(config, start_from=str(trunk), schedule=replace(config.schedule, steps=1)),
+        tmp_path / "next",
+    )
+    after = torch.load(tmp_path / "next" / "checkpoint.pt", weights_only=True)
+    assert after["progress"]["step"] == 1
+    assert after["progress"]["pixels"] == 3 * 2 * 3 * 32 * 32  # what the trunk saw counts
+
+
+def test_pack_keeps_within_its_limit(config: TrainConfig, tmp_path: Path) -> None:
+    everything = pack(config.data, tmp_path / "all", 100.0)
+    assert [(one.kind, one.taken) for one in everything] == [("clips", 2), ("photos", 1)]
+    size = (tmp_path / "all" / "clips" / "clip0.mkv").stat().st_size
+    photo = (tmp_path / "all" / "photos" / "photo.png").stat().st_size
+    most = (2 * size + photo) * 0.7 / 1e6
+    pack(config.data, tmp_path / "part", most)
+    total = sum(path.stat().st_size for path in (tmp_path / "part").rglob("*.*"))
+    assert 0 < total <= most * 1e6
+    with pytest.raises(ValueError, match="not empty"):
+        pack(config.data, tmp_path / "part", most)
+    with pytest.raises(ValueError, match="max-mb"):
+        pack(config.data, tmp_path / "none", 0.0)
+
+
+def test_an_empty_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"data\.clips"):
+        load_pool(DataConfig(clips=(str(tmp_path),)), torch.device("cpu"))
+
+
+def test_known_noise_is_known(workplace: Path) -> None:
+    clean = clean_clip(workplace / "clips" / "clip0.mkv")
+    assert clean.shape == (6, 3, 64, 96)  # smaller than the crop: whole
+    noisy = add_known_noise(clean, "clip0", 10.0)
+    assert torch.equal(noisy, add_known_noise(clean, "clip0", 10.0))
+    inside = (clean > 60) & (clean < 195)
+    assert float((noisy.float() - clean.float())[inside].std()) == pytest.approx(10.0, rel=0.03)
+    # Clipping near black and white takes some of the noise away.
+    unclipped = 20 * np.log10(255 / 10)
+    assert unclipped < np.mean(psnr(clean, noisy)) < unclipped + 0.6
+
+
+def test_a_score_is_the_mean_over_clips(workplace: Path) -> None:
+    scores = evaluate(workplace / "clips", lambda noisy, _sigma: noisy.float(), (10.0, 30.0))
+    assert [(score.clip, score.sigma) for score in scores] == [
+        (clip, sigma) for clip in ("clip0", "clip1") for sigma in (10.0, 30.0)
+    ]
+    rows = table(scores).splitlines()
+    mean = np.mean([score.mean for score in scores if score.sigma == 10.0])
+    assert rows[-2].startswith(f"| **all** | 12 | {mean:.2f} |")
+
+
+def test_the_command_line_scores_a_checkpoint(
+    config: TrainConfig, workplace: Path, tmp_path: Path
+) -> None:
+    train(replace(config, schedule=replace(config.schedule, steps=1)), tmp_path)
+    arguments = ["evaluate", str(workplace / "clips"), "--sigma", "30"]
+    done = CliRunner().invoke(main, [*arguments, "--checkpoint", str(tmp_path / "checkpoint.pt")])
+    assert done.exit_code == 0, done.output
+    assert "| clip0 | 6 |" in done.output
+    assert CliRunner().invoke(main, arguments).exit_code == 2

@@ -1,0 +1,68 @@
+"""Pack training files into a folder that is small enough to travel to a GPU machine."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from training.config import DataConfig
+from training.data import CLIP_SUFFIXES, PHOTO_SUFFIXES, list_files
+
+MEGABYTE = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """What was taken of a kind of file."""
+
+    kind: str
+    taken: int
+    found: int
+    megabytes: float
+
+    def summary(self) -> str:
+        """One line for people."""
+        return f"{self.kind}: {self.taken} of {self.found} files, {self.megabytes:.1f} MB"
+
+
+def pack(data: DataConfig, out: Path, max_mb: float, seed: int = 1) -> list[Packed]:
+    """Copy the clips and photographs of `data` into OUT/clips and OUT/photos, `max_mb` in all.
+
+    The files are compressed already and stay as they are: OpenCV reads them where PyAV is
+    missing. When they are too many, a seeded choice is taken, each kind in proportion to its
+    size. Raises ValueError when OUT holds something or not one file fits.
+    """
+    if out.exists() and any(out.iterdir()):
+        raise ValueError(f"{out} is not empty; name another folder")
+    kinds = {
+        "clips": list_files(data.clips, CLIP_SUFFIXES, data.exclude),
+        "photos": list_files(data.photos, PHOTO_SUFFIXES, data.exclude),
+    }
+    sizes = {kind: sum(path.stat().st_size for path in paths) for kind, paths in kinds.items()}
+    share = min(1.0, max_mb * MEGABYTE / max(sum(sizes.values()), 1))
+    packed = []
+    for kind, paths in kinds.items():
+        taken = _choose(paths, int(share * sizes[kind]), seed)
+        (out / kind).mkdir(parents=True, exist_ok=True)
+        for path in taken:
+            shutil.copyfile(path, out / kind / path.name)
+        total = sum(path.stat().st_size for path in taken) / MEGABYTE
+        packed.append(Packed(kind, len(taken), len(paths), total))
+    if not any(one.taken for one in packed):
+        raise ValueError(f"not one file fits into {max_mb:g} MB; raise --max-mb")
+    return packed
+
+
+def _choose(paths: list[Path], most: int, seed: int) -> list[Path]:
+    """A random choice of at most `most` bytes; all of them when they fit."""
+    order = np.random.default_rng(seed).permutation(len(paths))
+    taken, left = [], most
+    for index in order:
+        size = paths[index].stat().st_size
+        if size <= left:
+            taken.append(paths[index])
+            left -= size
+    return taken
