@@ -65,7 +65,8 @@ class LossConfig:
     """Weights of the terms beside the Charbonnier term, which has weight 1."""
 
     temporal: float = 0.1
-    warp: float = 0.5
+    warp: float = 5.0
+    """Of the warping loss, which alone trains the motion."""
     epsilon: float = 0.1
     """Charbonnier's epsilon, in standard deviations of the noise."""
 

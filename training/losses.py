@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vidrepair.engines.generator import warp
+from vidrepair.engines.generator import enlarge, warp
 from vidrepair.planes import rgb_to_ycbcr
 
 
@@ -29,12 +29,13 @@ def fidelity(error: Tensor, sigma: Tensor, epsilon: float) -> Tensor:
 def warp_error(clean: Tensor, motion: Tensor, epsilon: float = 0.01) -> Tensor:
     """How far the neighbours, moved by `motion`, are from frame t; all of it clean.
 
-    `clean` (B, 3, 3, H, W): t-1, t, t+1; `motion` (B, 4, H/4, W/4). At quarter size, robust.
+    `clean` (B, 3, 3, H, W): t-1, t, t+1; `motion` (B, 4, H/4, W/4). At half size, robust. The
+    only loss that trains the motion.
     """
-    pooled = functional.avg_pool2d(clean.flatten(0, 1), 4).unflatten(0, clean.shape[:2])
+    pooled = functional.avg_pool2d(clean.flatten(0, 1), 2).unflatten(0, clean.shape[:2])
     moved = [
-        warp(pooled[:, at], part / 4.0)
-        for at, part in zip((0, 2), motion.split(2, dim=1), strict=True)
+        warp(pooled[:, at], part / 2.0)
+        for at, part in zip((0, 2), enlarge(motion, 2).split(2, dim=1), strict=True)
     ]
     errors = [charbonnier(picture - pooled[:, 1], epsilon) for picture in moved]
     return (errors[0] + errors[1]) / 2.0

@@ -25,12 +25,16 @@ LOOK_AHEAD = 1
 STRIDE = 16
 """Pictures are padded to a multiple of this: four halvings, from full to 1/16 size."""
 
-# The map is at most about 0.2; this brings it to the size of the other input channels.
-_NOISE_GAIN = 8.0
-# Differences of two frames are a few hundredths: the same for them.
-_DIFFERENCE_GAIN = 8.0
+# What the convolutions see has its local mean taken out and is brought to deviations of about
+# one. Where brightness was left in, all units of the deeper scales were soon on the same side of
+# their nonlinearity everywhere, and the network had become a linear filter.
+_CONTRAST = 0.05
+"""Deviation of the picture's own detail; together with the noise it gives the unit."""
+_MAP_GAIN = 8.0
+_DETAIL_GAIN = 8.0
+_MOTION_STEP = 4.0
+"""Full-size pixels per unit of the motion net's outputs."""
 _STATE_BOUND = 8.0
-# Plain ReLUs died: most units of a first training answered nothing after 2,000 steps.
 _SLOPE = 0.1
 
 
@@ -59,14 +63,13 @@ class GeneratorShape:
         """Pixels around a tile that its result depends on, rounded up to whole strides.
 
         Followed from a tile's edge in cells of each scale, up through the network and down
-        again to its inputs. The noise map looks at up to two cells of quarter size more, by
-        then with a weight that moves nothing by 1e-6.
+        again to its inputs; the local mean there looks at two cells of quarter size more.
         """
         n_half, n_quarter, n_eighth = self.blocks
         half = 1 + 2 * n_half  # a head; two 3x3 convolutions in each residual block
         quarter = (half + 1) // 2 + 2 * n_quarter
         eighth = (quarter + 1) // 2 + 2 * n_eighth
-        reach = 2 * (2 * (2 * eighth + 2 * n_quarter) + 2 * n_half + 1)
+        reach = 2 * (2 * (2 * eighth + 2 * n_quarter) + 2 * n_half + 1) + 2 * 4
         return -(-reach // STRIDE) * STRIDE
 
 
@@ -100,19 +103,34 @@ def enlarge(picture: Tensor, factor: int) -> Tensor:
     )
 
 
-def noise_map(noise: Tensor, frame: Tensor) -> Tensor:
-    """Noise profile (B, 2, 17) and frame (B, 3, H, W) -> deviations (B, 2, H/2, W/2).
+def smooth(picture: Tensor) -> Tensor:
+    """Mean of 3x3 samples of (B, C, H, W), borders replicated."""
+    return functional.avg_pool2d(
+        functional.pad(picture, (1, 1, 1, 1), mode="replicate"), 3, stride=1
+    )
 
-    Piecewise linear between the 17 luma levels 0..1, looked up at luma averaged over 12x12
-    pixels (borders replicated), so that the noise itself does not choose its own level.
+
+def local_mean(frame: Tensor) -> Tensor:
+    """Mean of about 12x12 samples: (B, C, H, W) -> (B, C, H/4, W/4)."""
+    return smooth(functional.avg_pool2d(frame, 4))
+
+
+def noise_map(noise: Tensor, luma: Tensor) -> Tensor:
+    """Noise profile (B, 2, 17) and smoothed luma (B, 1, h, w) -> deviations (B, 2, h, w).
+
+    Piecewise linear between the 17 luma levels 0..1. The luma is that of `local_mean`, so that
+    the noise itself does not choose its own level.
     """
-    luma = functional.avg_pool2d(frame[:, :1], 4)
-    luma = functional.avg_pool2d(functional.pad(luma, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
     position = luma.clamp(0.0, 1.0) * (NOISE_KNOTS - 1)
-    knots = torch.arange(NOISE_KNOTS, device=frame.device, dtype=frame.dtype)
+    knots = torch.arange(NOISE_KNOTS, device=luma.device, dtype=luma.dtype)
     weights = (1.0 - (position - knots[:, None, None]).abs()).clamp(min=0.0)
-    levels = torch.matmul(noise, weights.flatten(2)).unflatten(2, weights.shape[-2:])
-    return enlarge(levels, 2)
+    return torch.matmul(noise, weights.flatten(2)).unflatten(2, weights.shape[-2:])
+
+
+def _by_phase(luma: Tensor, chroma: Tensor) -> Tensor:
+    """Maps of luma (B, 1, h, w) and Cb, Cr (B, 1 or 2, h, w) -> (B, 12, h, w), as unshuffled."""
+    cb, cr = chroma[:, :1], chroma[:, -1:]
+    return torch.cat([part.expand(-1, 4, -1, -1) for part in (luma, cb, cr)], dim=1)
 
 
 def _active() -> nn.Module:
@@ -166,9 +184,10 @@ class MotionNet(nn.Module):
             far = functional.avg_pool2d(there, scale) if scale > 1 else there
             pixel = 4.0 * scale
             motion = near.new_zeros(near[:, :2].shape) if motion is None else enlarge(motion, 2)
-            difference = (warp(far, motion / pixel) - near) * _DIFFERENCE_GAIN
-            seen = torch.cat((near, difference, motion / pixel), dim=1)
-            motion = motion + pixel * net(seen)
+            detail = near - smooth(near)
+            difference = warp(far, motion / pixel) - near
+            seen = torch.cat((detail * _DETAIL_GAIN, difference * _DETAIL_GAIN, motion / pixel), 1)
+            motion = motion + _MOTION_STEP * net(seen)
         assert motion is not None
         return motion
 
@@ -180,7 +199,9 @@ class Restorer(nn.Module):
         super().__init__()
         half, quarter, eighth = shape.widths
         n_half, n_quarter, n_eighth = shape.blocks
-        self.enter = nn.Conv2d(12 + shape.state_channels + 12 * LOOK_AHEAD + 2, half, 3, padding=1)
+        # The frame, the memory, the neighbour; the local mean and the noise map.
+        seen = 12 + shape.state_channels + 12 * LOOK_AHEAD + 3 + 2
+        self.enter = nn.Conv2d(seen, half, 3, padding=1)
         self.half_in = nn.Sequential(*(ResidualBlock(half) for _ in range(n_half)))
         self.down_quarter = nn.Conv2d(half, quarter, 2, stride=2)
         self.quarter_in = nn.Sequential(*(ResidualBlock(quarter) for _ in range(n_quarter)))
@@ -239,10 +260,13 @@ class Generator(nn.Module):
             there = torch.cat((pooled[:, 0], pooled[:, 2]))
             both = self.motion_net(here, there)
             back, ahead = both[:batch], both[batch:]  # split() by a dynamic size cannot export
-            memory = warp(state.float(), enlarge(back, 2) / 2.0)
+            # Only the warping loss trains the motion. The restoring loss would shift all memory by
+            # half a pixel: interpolation is a low-pass, and that removes noise for nothing.
+            fixed_back, fixed_ahead = back.detach(), ahead.detach()
+            memory = warp(state.float(), enlarge(fixed_back, 2) / 2.0)
             # The neighbour is sampled at full size: a phase of the unshuffled frame alone
             # would be interpolated over twice the distance, which blurs odd displacements.
-            neighbour = functional.pixel_unshuffle(warp(frames[:, 2], enlarge(ahead, 4)), 2)
+            neighbour = functional.pixel_unshuffle(warp(frames[:, 2], enlarge(fixed_ahead, 4)), 2)
             return torch.cat((back, ahead), dim=1), torch.cat((memory, neighbour), dim=1)
 
     def restore(
@@ -257,13 +281,19 @@ class Generator(nn.Module):
         `fill` (B, 3, H, W), the picture where frame t is damaged; `defect` (B, 1, H, W), the
         probability of damage; `state` (B, S, H/2, W/2), the memory of t.
         """
-        sigma = noise_map(noise, frame)
+        mean = local_mean(frame)
+        sigma = enlarge(noise_map(noise, mean[:, :1]), 2)
+        mean = enlarge(mean, 2)
+        scale = _by_phase(sigma[:, :1], sigma[:, 1:])
+        unit = (scale.square() + _CONTRAST**2).rsqrt()
+        below = _by_phase(mean[:, :1], mean[:, 1:])
         picture = functional.pixel_unshuffle(frame, 2)
+        memory, neighbour = aligned[:, : self.shape.state_channels], aligned[:, -12 * LOOK_AHEAD :]
+        level = mean - mean.new_tensor([0.5, 0.0, 0.0])[:, None, None]
+        facts = torch.cat((level, sigma * _MAP_GAIN - 0.5), dim=1)
         features, denoise, repair = self.restorer(
-            torch.cat((picture, aligned, sigma * _NOISE_GAIN), dim=1)
+            torch.cat(((picture - below) * unit, memory, (neighbour - below) * unit, facts), dim=1)
         )
-        luma, chroma = sigma.split(1, dim=1)
-        scale = torch.cat((luma.expand(-1, 4, -1, -1), chroma.expand(-1, 8, -1, -1)), dim=1)
         # Bounded, so that no span can run away however long it gets.
         features = features.float().clamp(-_STATE_BOUND, _STATE_BOUND)
         # Residuals and the state leave in fp32, whatever the convolutions ran in.
