@@ -26,7 +26,9 @@ def read_frame(path: Path, number: int) -> Rgb:
     with av.open(f"file:{path}") as container:
         for index, frame in enumerate(container.decode(video=0)):
             if index == number:
-                return frame.to_ndarray(format="rgb24", src_colorspace="itu709")
+                return np.asarray(
+                    frame.to_ndarray(format="rgb24", src_colorspace="itu709"), dtype=np.uint8
+                )
     raise ValueError(f"{path} has no frame {number}; name an earlier one")
 
 

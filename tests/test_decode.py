@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from unpacking import PACKED, random_frame, rows, unpacked
 
 from vidrepair.carriers import Repacker, plane_views
-from vidrepair.decode import combed, open_source
+from vidrepair.combing import combed
+from vidrepair.decode import open_source
 from vidrepair.errors import InputError
 from vidrepair.frames import Frame
 from vidrepair.tags import Copied, native_format, pixel_format
@@ -276,7 +277,6 @@ def test_combing_is_told_from_everything_else() -> None:
     stripes[::2] = 200
     assert combed([woven(n) for n in range(24)])
     assert combed([telecined(n) for n in range(40)])
-    assert combed([woven(n).astype(np.uint16) * 4 for n in range(24)])
     assert not combed([moving(n) for n in range(24)])
     assert not combed(grain)
     assert not combed(still)
@@ -304,6 +304,37 @@ def test_interlaced_film_is_refused_with_the_remedy(tmp_path: Path, flagged: boo
     with open_source(path) as source:
         assert source.clip.interlaced == flagged
         with pytest.raises(InputError, match=r"interlaced.*bwdif"):
+            source.require_progressive()
+
+
+def test_a_film_of_more_bits_that_starts_on_black_passes(tmp_path: Path) -> None:
+    frames = []
+    for number in range(30):
+        frame = av.VideoFrame(64, 48, "yuv420p10le")
+        for index, plane in enumerate(frame.planes):
+            level = 512 if index else 64 + 4 * number
+            np.frombuffer(plane, "<u2").reshape(plane.height, -1)[:] = level
+        frames.append(frame)
+    write_clip(tmp_path / "a.mkv", frames=frames, size=(64, 48), pix_fmt="yuv420p10le")
+    with open_source(tmp_path / "a.mkv") as source:
+        source.require_progressive()
+
+
+def test_film_that_turns_interlaced_is_refused(tmp_path: Path) -> None:
+    """Two parts put together, only the second one flagged."""
+    parts = []
+    for number, order in enumerate((0, 2)):
+        parts.append(tmp_path / f"{number}.ts")
+        # x264 codes frames as interlaced only when told so in both ways.
+        woven_too = av.codec.context.Flags.interlaced_dct | av.codec.context.Flags.interlaced_me
+        flags = {"field_order": order, "flags": woven_too} if order else {}
+        write_clip(
+            parts[-1], frames=10, size=(64, 64), codec="libx264", container="mpegts", **flags
+        )
+    (tmp_path / "both.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
+    with open_source(tmp_path / "both.ts") as source:
+        assert not source.clip.interlaced
+        with pytest.raises(InputError, match="interlaced"):
             source.require_progressive()
 
 

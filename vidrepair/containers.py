@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import select
 import stat
 import struct
+import sys
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -16,7 +19,6 @@ from vidrepair.frames import Picture, PixelFormat
 from vidrepair.tags import (
     FULL_RANGE,
     PROGRESSIVE,
-    TEXT_ERRORS,
     Clip,
     StreamFacts,
     luma_matrix,
@@ -50,17 +52,46 @@ REOPENED = {
     "mpegts": {"probesize": "50000000", "analyzeduration": "20000000"},
     "mpeg": {"probesize": "50000000", "analyzeduration": "20000000"},
 }
+# Tags that are not UTF-8 survive a copy byte for byte; PyAV 19 does so on its own and no
+# longer knows the option.
+TEXT_ERRORS: dict[str, Any] = (
+    {"metadata_errors": "surrogateescape"} if int(av.__version__.split(".")[0]) < 19 else {}
+)
 COVER = int(av.stream.Disposition.attached_pic)
 MAX_SIDE = 32768
+BUFFER = 1 << 20
+"""Bytes read at a time."""
+PATIENCE = 0.2
+"""Seconds between two looks at whether a pipe was cancelled."""
 
 
-def open_container(path: Path | None) -> Any:
-    """Open a file, or y4m on standard input, for demuxing.
+class Pipe:
+    """Standard input for PyAV. A read ends soon after `cancel`, whatever the writer does."""
+
+    def __init__(self) -> None:
+        self._number = sys.stdin.fileno()
+        self._cancelled = False
+
+    def cancel(self) -> None:
+        """From any thread: the pipe has ended."""
+        self._cancelled = True
+
+    def read(self, size: int) -> bytes:
+        """At most `size` bytes; none at the end."""
+        while not self._cancelled:
+            # Windows cannot wait for a pipe: there a read takes as long as it takes.
+            if os.name == "nt" or select.select([self._number], [], [], PATIENCE)[0]:
+                return os.read(self._number, size)
+        return b""
+
+
+def open_container(path: Path | None, pipe: Pipe | None = None) -> Any:
+    """Open a file, or y4m on standard input, for demuxing; `pipe` can cancel it.
 
     Raises InputError for everything that is not one readable file with a picture.
     """
     if path is None:
-        return _open("pipe:0", "standard input", {}, form="yuv4mpegpipe", protocol="pipe")
+        return _open(pipe or Pipe(), "standard input", {}, form="yuv4mpegpipe")
     head = _check_file(path)
     form = None if head[4:8] == b"ftyp" else _picture_format(head)
     # Without the protocol in front, a:b.avi is taken for a protocol and -x.avi for an option.
@@ -109,12 +140,10 @@ def _picture_format(head: bytes) -> str | None:
     return None
 
 
-def _open(
-    url: str, name: str, options: Mapping[str, str], *, form: str | None, protocol: str = "file"
-) -> Any:
-    guarded = {"format_whitelist": FORMATS, "protocol_whitelist": protocol, **options}
+def _open(url: str | Pipe, name: str, options: Mapping[str, str], *, form: str | None) -> Any:
+    guarded = {"format_whitelist": FORMATS, "protocol_whitelist": "file", **options}
     try:
-        return av.open(url, "r", format=form, options=guarded, **TEXT_ERRORS)
+        return av.open(url, "r", format=form, options=guarded, buffer_size=BUFFER, **TEXT_ERRORS)
     except (av.FFmpegError, ValueError, LookupError) as error:
         expected = "a y4m stream" if form == "yuv4mpegpipe" else "a video file"
         reason = getattr(error, "strerror", None) or str(error)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from itertools import islice
@@ -12,11 +12,13 @@ from typing import Any, Self
 
 import av
 import numpy as np
+from numpy.typing import NDArray
 
 from vidrepair.carriers import Repacker, plane_views
-from vidrepair.containers import describe, open_container, video_stream, work_format
+from vidrepair.combing import combed
+from vidrepair.containers import Pipe, describe, open_container, video_stream, work_format
 from vidrepair.errors import InputError
-from vidrepair.frames import Frame, Plane
+from vidrepair.frames import Frame
 from vidrepair.tags import Clip, Copied, Damage
 
 READ_ERRORS = 100
@@ -27,10 +29,6 @@ MISSING = 1.0
 """Seconds by which a film may end before its stated length and still be whole."""
 COMBING_FRAMES = 24
 """Looked at from the start and from the middle of a film."""
-COMBED_SHARE = 0.3
-"""Telecined film has two combed frames in five."""
-COMBED_FRAMES = 6
-"""Fewer say nothing: quick cuts look combed too."""
 
 
 def open_source(path: Path | None) -> Source:
@@ -40,9 +38,10 @@ def open_source(path: Path | None) -> Source:
     frame can be decoded.
     """
     name = "standard input" if path is None else str(path)
-    container = open_container(path)
+    pipe = Pipe() if path is None else None
+    container = open_container(path, pipe)
     try:
-        return Source(container, video_stream(container, name), name, path)
+        return Source(container, video_stream(container, name), name, path or pipe)
     except BaseException:
         container.close()
         raise
@@ -54,12 +53,12 @@ class Source:
     Owns the container and refuses everything after `close`: PyAV would crash.
     """
 
-    def __init__(self, container: Any, stream: Any, name: str, path: Path | None) -> None:
+    def __init__(self, container: Any, stream: Any, name: str, origin: Path | Pipe | None) -> None:
         self.container = container
         """Opaque to all but streams."""
         self.damage = Damage()
         """What has been met so far."""
-        self._path = path
+        self._origin = origin
         self._stream = stream
         self._closed = False
         self._seen = 0.0
@@ -106,6 +105,11 @@ class Source:
         self._held.clear()
         self.container.close()
 
+    def cancel(self) -> None:
+        """From any thread: `read` ends soon, even one that waits for a pipe."""
+        if isinstance(self._origin, Pipe):
+            self._origin.cancel()
+
     def read(self) -> Iterator[Frame | Copied]:
         """Yield every frame in output order, and every packet of the other streams.
 
@@ -134,9 +138,13 @@ class Source:
         """
         what = "is interlaced"
         if not self.clip.interlaced:
-            if self._path is None or not combed(_sampled(self._path, self.clip)):
+            if not isinstance(self._origin, Path):
                 return
-            what = "is combed (interlaced without saying so, or telecined)"
+            looked = _Samples(self._origin, self.clip)
+            if combed(looked.lumas()):
+                what = "is combed (interlaced without saying so, or telecined)"
+            elif not looked.flagged:
+                return
         raise InputError(
             f"{self.clip.name} {what}, which is not supported yet; deinterlace it first:"
             " ffmpeg -i IN -vf bwdif -c:v ffv1 -c:a copy OUT.mkv"
@@ -167,6 +175,8 @@ class Source:
             )
         if decoded.is_corrupt:
             self._count(corrupt_frames=1)
+        if decoded.interlaced_frame and not clip.interlaced:
+            self._count(interlaced_frames=1)
         carrier = self._repacker.repack(decoded, picture.format.name)
         return Frame(
             planes=plane_views(carrier, picture.format),
@@ -257,88 +267,40 @@ class _Clock:
         return pts, repaired
 
 
-def combed(lumas: Iterable[Plane]) -> bool:
-    """Whether (H, W) lumas in film order are woven from two fields of different times.
+class _Samples:
+    """Frames from the start and the middle of a file, opened once more."""
 
-    FFmpeg's idet tells field from frame; one field order must prevail, which fine texture,
-    noise and dirt do not show. Static and progressive film is not combed.
-    """
-    counts = {"tff": 0, "bff": 0}
-    total = 0
-    graph: Any = None
-    for number, luma in enumerate(lumas):
-        if graph is None:
-            graph = _field_detector(luma.shape[1], luma.shape[0])
-        frame = _gray(luma, number)
-        graph.vpush(frame)
-        while (seen := _pull(graph)) is not None:
-            total += 1
-            _tally(counts, seen)
-    if graph is None:
-        return False
-    graph.vpush(None)
-    while (seen := _pull(graph)) is not None:
-        total += 1
-        _tally(counts, seen)
-    most, least = max(counts.values()), min(counts.values())
-    return most >= COMBED_FRAMES and most >= COMBED_SHARE * total and least <= most / 4
+    def __init__(self, path: Path, clip: Clip) -> None:
+        self._path, self._clip = path, clip
+        self._repacker = Repacker()
+        self.flagged = False
+        """One of those that were looked at says that it is interlaced."""
 
+    def lumas(self) -> Iterator[NDArray[np.uint8]]:
+        """Their lumas, of 8 bits."""
+        clip = self._clip
+        if clip.picture.height < 32 or clip.picture.format.family == "rgb":
+            return  # nothing was ever interlaced there, and idet needs some lines
+        container = open_container(self._path)
+        try:
+            stream = video_stream(container, clip.name)
+            long = (clip.frame_count or 0) > 2 * COMBING_FRAMES
+            for place in (0.0, 0.5) if long else (0.0,):
+                if place and clip.duration:
+                    container.seek(int((float(clip.start) + place * clip.duration) * av.time_base))
+                for frame in islice(_readable(container, stream), COMBING_FRAMES):
+                    if (frame.width, frame.height) == (clip.picture.width, clip.picture.height):
+                        yield self._luma(frame)
+        except av.FFmpegError:
+            return  # damage is met, and counted, in the one real pass
+        finally:
+            container.close()
 
-def _field_detector(width: int, height: int) -> Any:
-    graph = av.filter.Graph()
-    graph.threads = 1
-    source = graph.add("buffer", video_size=f"{width}x{height}", pix_fmt="gray", time_base="1/25")
-    graph.link_nodes(source, graph.add("idet"), graph.add("buffersink")).configure()
-    return graph
-
-
-def _gray(luma: Plane, number: int) -> Any:
-    """An 8-bit frame of the luma."""
-    samples = luma if luma.dtype == np.uint8 else (luma >> int(luma.max()).bit_length() - 8)
-    frame = av.VideoFrame(luma.shape[1], luma.shape[0], "gray")
-    plane: Any = frame.planes[0]
-    view = np.frombuffer(plane, "u1").reshape(luma.shape[0], -1)
-    view[:, : luma.shape[1]] = samples
-    frame.pts, frame.time_base = number, Fraction(1, 25)
-    return frame
-
-
-def _pull(graph: Any) -> Any:
-    """The next frame, or None when the graph wants more or has ended."""
-    try:
-        return graph.vpull()
-    except (av.BlockingIOError, EOFError):
-        return None
-
-
-def _tally(counts: dict[str, int], seen: Any) -> None:
-    # Not idet's verdict over several frames: where noise leaves most of them undetermined, that
-    # one holds on to a single wrong frame.
-    verdict = seen.metadata.get("lavfi.idet.single.current_frame", "")
-    if verdict in counts:
-        counts[verdict] += 1
-
-
-def _sampled(path: Path, clip: Clip) -> Iterator[Plane]:
-    """Lumas from the start and the middle of a file, opened once more."""
-    if clip.picture.height < 32 or clip.picture.format.family == "rgb":
-        return  # nothing was ever interlaced there, and idet needs some lines
-    container = open_container(path)
-    try:
-        stream = video_stream(container, clip.name)
-        repacker = Repacker()
-        long = (clip.frame_count or 0) > 2 * COMBING_FRAMES
-        for place in (0.0, 0.5) if long else (0.0,):
-            if place and clip.duration:
-                container.seek(int((float(clip.start) + place * clip.duration) * av.time_base))
-            for frame in islice(_readable(container, stream), COMBING_FRAMES):
-                if (frame.width, frame.height) == (clip.picture.width, clip.picture.height):
-                    carrier = repacker.repack(frame, clip.picture.format.name)
-                    yield plane_views(carrier, clip.picture.format)[0]
-    except av.FFmpegError:
-        return  # damage is met, and counted, in the one real pass
-    finally:
-        container.close()
+    def _luma(self, frame: Any) -> NDArray[np.uint8]:
+        self.flagged |= bool(frame.interlaced_frame)
+        form = self._clip.picture.format
+        luma = plane_views(self._repacker.repack(frame, form.name), form)[0]
+        return (luma >> (form.bits - 8)).astype(np.uint8)
 
 
 def _readable(container: Any, stream: Any) -> Iterator[Any]:

@@ -16,10 +16,11 @@ import av
 import numpy as np
 
 from vidrepair.carriers import Cloner, Repacker, plane_views
+from vidrepair.containers import TEXT_ERRORS
 from vidrepair.errors import VidrepairError
 from vidrepair.frames import Frame
 from vidrepair.outputs import OutputPlan, plan_output
-from vidrepair.tags import TEXT_ERRORS, Clip, Copied, Passengers, kept_tags
+from vidrepair.tags import Clip, Copied, Passengers, kept_tags
 
 __all__ = ["OutputPlan", "Target", "open_target", "plan_output"]
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import av
 
-from vidrepair.containers import facts
-from vidrepair.tags import TEXT_ERRORS, Clip, Copied, StreamFacts, kept_tags
+from vidrepair.containers import TEXT_ERRORS, facts
+from vidrepair.tags import Clip, Copied, StreamFacts, kept_tags
 
 # What the muxers take at all; tried below besides, since a passed trial alone proves nothing.
 CARRIED_KINDS = {

@@ -5,16 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from importlib.metadata import version
 from typing import Any, Protocol
 
 from vidrepair.frames import Picture, PixelFormat
-
-# Tags that are not UTF-8 survive a copy byte for byte; PyAV 19 does so on its own and no
-# longer knows the option.
-TEXT_ERRORS: dict[str, Any] = (
-    {"metadata_errors": "surrogateescape"} if int(version("av").split(".")[0]) < 19 else {}
-)
 
 FULL_RANGE = 2
 """FFmpeg's AVCOL_RANGE_JPEG; 1 is limited, 0 is not said."""
@@ -337,6 +330,8 @@ class Damage:
     """Frames whose time was missing or not later than that of the frame before."""
     truncated: bool = False
     """The file ends well before the length that it states."""
+    interlaced_frames: int = 0
+    """Flagged as such in a film that is progressive where it was looked at."""
 
     def as_dict(self) -> dict[str, int | bool]:
         """For JSON."""
@@ -346,6 +341,7 @@ class Damage:
             "decode_errors": self.decode_errors,
             "repaired_pts": self.repaired_pts,
             "truncated": self.truncated,
+            "interlaced_frames": self.interlaced_frames,
         }
 
     def __str__(self) -> str:
@@ -358,7 +354,9 @@ class Damage:
         said = [f"{count} {what}" for what, count in counts.items() if count]
         if self.truncated:
             said.append("the file is truncated")
-        return ", ".join(said) or "no damage"
+        if self.interlaced_frames:
+            said.append(f"{self.interlaced_frames} interlaced frames, treated as progressive")
+        return ", ".join(said)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -124,7 +124,8 @@ def noise_map(noise: Tensor, luma: Tensor) -> Tensor:
     position = luma.clamp(0.0, 1.0) * (NOISE_KNOTS - 1)
     knots = torch.arange(NOISE_KNOTS, device=luma.device, dtype=luma.dtype)
     weights = (1.0 - (position - knots[:, None, None]).abs()).clamp(min=0.0)
-    return torch.matmul(noise, weights.flatten(2)).unflatten(2, weights.shape[-2:])
+    levels: Tensor = torch.matmul(noise, weights.flatten(2)).unflatten(2, weights.shape[-2:])
+    return levels
 
 
 def _by_phase(luma: Tensor, chroma: Tensor) -> Tensor:
