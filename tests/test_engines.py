@@ -86,8 +86,14 @@ class TestContract:
         assert np.array_equal(together[0], residuals(ENGINES[name], one)[0])
         assert np.array_equal(together[1], residuals(ENGINES[name], two)[0])
 
-    def test_threads_change_no_byte(self, name: str) -> None:
+    def test_threads_change_no_byte_or_stand_in_the_identity(self, name: str) -> None:
         film = moving_film(4)
+        engine = make_engine(find_model("fast"), PICTURE, replace(ENGINES[name], threads=2))
+        told = engine.identity.threads
+        engine.close()
+        if told:
+            assert told == 2
+            return
         runs = [residuals(replace(ENGINES[name], threads=n), film)[0] for n in (1, 2, 4)]
         assert np.array_equal(runs[0], runs[1])
         assert np.array_equal(runs[0], runs[2])

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import Any, Self
 
@@ -23,6 +24,9 @@ from vidrepair.outputs import OutputPlan, plan_output
 from vidrepair.tags import Clip, Copied, Passengers, kept_tags
 
 __all__ = ["OutputPlan", "Target", "open_target", "plan_output"]
+
+MOST_WAITING = 64 << 20
+"""Bytes of copied packets that wait for the picture."""
 
 
 def open_target(
@@ -45,7 +49,7 @@ def open_target(
 class Target:
     """A file in the making: no error, and no lack of one, leaves it under its final name.
 
-    Not thread-safe but for `cancel`.
+    One thread writes; `copy` and `cancel` may be called from others.
     """
 
     def __init__(
@@ -66,8 +70,11 @@ class Target:
         self._durations: dict[int, int] = {}
         self._frames = 0
         self._gap = 0
+        self._irregular = 0
         self._end = 0
         self._copied: deque[Copied] = deque()
+        self._copied_bytes = 0
+        self._muxing = Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -102,13 +109,27 @@ class Target:
         self._check_open()
         last, self._waiting = self._waiting, frame
         if last is not None:
-            self._gap = frame.pts - last.pts
-            self._encode(last, self._gap)
+            gap = frame.pts - last.pts
+            self._irregular += bool(self._gap) and abs(gap - self._gap) > 1
+            self._gap = gap
+            self._encode(last, gap)
 
     def copy(self, item: Copied) -> None:
-        """Take a packet of another stream; it is written when the picture has got there."""
-        if self._passengers is not None:
+        """Take a packet of another stream, from any thread.
+
+        It is written when the picture has got there, or sooner where more wait than memory
+        should hold: sound that goes on long after the last picture, slides of minutes.
+        """
+        if self._passengers is None:
+            return
+        with self._muxing:
+            if self._closed:
+                return
             self._copied.append(item)
+            self._copied_bytes += item.packet.size
+            with self._explained():
+                while self._copied_bytes > MOST_WAITING:
+                    self._mux_next()
 
     def cancel(self) -> None:
         """From any thread: `write` and `finish` raise VidrepairError as soon as they can."""
@@ -133,22 +154,36 @@ class Target:
             if self._plan.cut:
                 end = float(self._end * self._clip.time_base - self._plan.offset)
             self._mux_copied(end)
-            self._closed = True
-            self._container.close()
+            with self._muxing:
+                self._closed = True
+                self._container.close()
             self._publish()
+
+    def losses(self) -> list[str]:
+        """What the target could not hold and only the frames themselves told."""
+        if not self._plan.renumbered or not self._irregular:
+            return []
+        lost = f"the times of the frames are not carried by y4m: {self._irregular} irregular gaps"
+        return [f"{lost} became one rate; write an .mkv file to keep them"]
 
     def abort(self) -> None:
         """Close everything and delete the temporary file. Idempotent; after `finish` no-op."""
-        if not self._closed:
-            self._closed = True
-            self._waiting = None
-            self._copied.clear()
-            if self._container is not None:
-                # The disk may be full or the pipe gone: this error is not the one to tell of.
-                with suppress(av.FFmpegError, OSError, ValueError):
-                    self._container.close()
+        # Before it is closed: MP4 would be rewritten with its index in front, all gigabytes.
+        self._delete()
+        with self._muxing:
+            if not self._closed:
+                self._closed = True
+                self._waiting = None
+                self._copied.clear()
+                if self._container is not None:
+                    # The disk may be full or the pipe gone: this error is not the one to tell of.
+                    with suppress(av.FFmpegError, OSError, ValueError):
+                        self._container.close()
+        self._delete()  # Windows deletes no open file
+
+    def _delete(self) -> None:
         if self._temporary is not None:
-            with suppress(FileNotFoundError):
+            with suppress(FileNotFoundError, PermissionError):
                 self._temporary.unlink()
 
     @property
@@ -223,22 +258,33 @@ class Target:
             packet.duration = duration
         seconds = float((packet.dts if packet.dts is not None else packet.pts) * packet.time_base)
         self._mux_copied(seconds - float(self._plan.offset))
-        self._container.mux(packet)
+        with self._muxing:
+            self._container.mux(packet)
 
     def _mux_copied(self, until: float) -> None:
         """Write the waiting packets up to `until`, in seconds of the source."""
-        while self._passengers is not None and self._copied and self._copied[0].seconds < until:
-            self._passengers.mux(self._container, self._copied.popleft())
+        with self._muxing:
+            while self._copied and self._copied[0].seconds < until:
+                self._mux_next()
+
+    def _mux_next(self) -> None:
+        item = self._copied.popleft()
+        self._copied_bytes -= item.packet.size
+        if self._passengers is not None:
+            self._passengers.mux(self._container, item)
 
     def _publish(self) -> None:
         """Make sure that it is on the disk, then give it its name."""
         if self._temporary is None or self._output is None:
             return
         _sync(self._temporary)
+        if self._cancelled:
+            raise VidrepairError(f"writing {self._name} was cancelled")
         if self._output.exists() and not self._plan.overwrite:
             raise VidrepairError(f"{self._output} appeared meanwhile; add -y to replace it")
         self._temporary.replace(self._output)
-        _sync(self._output.parent)
+        with suppress(OSError):  # some network file systems cannot; the file has its name
+            _sync(self._output.parent)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

@@ -13,7 +13,7 @@ import av
 
 from vidrepair.errors import CannotCarry, UsageError, VidrepairError
 from vidrepair.settings import OutputSettings
-from vidrepair.tags import UNSAID, Clip, kept_tags, native_format
+from vidrepair.tags import UNSAID, Clip, kept_tags
 
 CONTAINERS = {
     ".mkv": "matroska",
@@ -182,7 +182,8 @@ def _check_output(clip: Clip, output: Path, overwrite: bool) -> None:
 
 def _check_pix_fmt(clip: Clip, wanted: str | None) -> None:
     native = clip.picture.format.name
-    if wanted is not None and wanted != clip.stored_format and native_format(wanted) != native:
+    # yuvj420p is yuv420p by another name; nv12 would have to be made of it again.
+    if wanted is not None and wanted.replace("yuvj", "yuv") != native:
         raise UsageError(
             f"--pix-fmt {wanted} is not that of the source, {native}, and conversion is not"
             f" offered yet; use --pix-fmt {native} or leave it out"

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from threading import Thread
 
@@ -32,7 +31,6 @@ from vidrepair.report import Progress, Report, Speedometer
 from vidrepair.settings import EngineSettings, Job
 from vidrepair.shots import number_shots
 from vidrepair.streams import plan_copies
-from vidrepair.tags import Copied
 
 Observer = Callable[[Progress], None]
 
@@ -41,7 +39,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Run:
-    """Everything that the threads of one run share."""
+    """Everything that the threads of one run share; the pipeline's own, never handed on."""
 
     job: Job
     source: Source
@@ -50,14 +48,14 @@ class _Run:
     grid: Grid
     spans: Channel[Span]
     answers: Channel[Answer]
-    copied: deque[Copied] = field(default_factory=deque)
-    """Packets of other streams on their way from decode to encode."""
     failures: list[BaseException] = field(default_factory=list)
     stages: dict[str, float] = field(default_factory=dict)
     frames: int = 0
     shots: int = 0
     repeats: int = 0
     noise: list[tuple[float, float]] = field(default_factory=list)
+    finished: bool = False
+    """The target is whole: what the other stages meet now is of no interest."""
 
     def limit(self) -> str:
         """The stage that the engine waits for, or the engine."""
@@ -66,6 +64,8 @@ class _Run:
         return stage if waits[stage] > self.spans.waited_full else "engine"
 
     def break_off(self) -> None:
+        """Nobody is left waiting: not for a frame, not for a pipe."""
+        self.source.cancel()
         self.spans.break_off()
         self.answers.break_off()
 
@@ -83,9 +83,8 @@ def run_job(job: Job, observer: Observer | None = None) -> Report:
         plan = plan_output(clip, job.output, job.target)
         source.require_progressive()
         copies = plan_copies(source.container, clip, plan.container, source.covers)
-        warnings = (*plan.warnings, *copies.warnings)
-        for warning in warnings:
-            log.warning(warning)
+        warnings = [*plan.warnings, *copies.warnings]
+        _tell(warnings)
         files = find_model(job.engine.model)
         engine = make_engine(files, clip.picture, _engine_settings(job))
         owned.callback(engine.close)
@@ -95,7 +94,14 @@ def run_job(job: Job, observer: Observer | None = None) -> Report:
             job, source, target, engine, grid, Channel(1), Channel(2 * engine.identity.lanes)
         )
         _drive(run, observer)
-    return _report(run, time.monotonic() - started, warnings)
+    late = [*copies.losses(), *target.losses()]
+    _tell(late)
+    return _report(run, time.monotonic() - started, (*warnings, *late))
+
+
+def _tell(warnings: Sequence[str]) -> None:
+    for warning in warnings:
+        log.warning(warning)
 
 
 def _engine_settings(job: Job) -> EngineSettings:
@@ -111,33 +117,49 @@ def _drive(run: _Run, observer: Observer | None) -> None:
         Thread(target=_guard, args=(run, "decode", _decode), name="decode"),
         Thread(target=_guard, args=(run, "encode", _encode, observer), name="encode"),
     ]
-    for worker in workers:
-        worker.start()
     try:
-        _guard(run, "engine", _infer)
+        for worker in workers:
+            worker.start()
+        _guard(run, "engine", _infer, catch=Exception)
         for worker in workers:
             worker.join()
     except BaseException:
         # Ctrl-C and the like: nobody may be left waiting, least of all inside the engine or
         # the flush of an encoder's lookahead.
-        run.engine.cancel()
-        run.target.cancel()
-        run.break_off()
-        for worker in workers:
-            worker.join()
+        _end(run, workers)
         raise
-    if run.failures:
+    if run.failures and not run.finished:
         raise run.failures[0]
 
 
-def _guard(run: _Run, stage: str, work: Callable[..., None], *extra: object) -> None:
-    """Run one stage; its first failure wakes and ends the others."""
+def _end(run: _Run, workers: Sequence[Thread]) -> None:
+    """Stop the workers. A second Ctrl-C is of no use: PyAV crashes when closed in mid-call."""
+    run.engine.cancel()
+    run.target.cancel()
+    run.break_off()
+    for worker in workers:
+        while worker.is_alive():
+            with suppress(BaseException):
+                worker.join()
+
+
+def _guard(
+    run: _Run,
+    stage: str,
+    work: Callable[..., None],
+    *extra: object,
+    catch: type[BaseException] = BaseException,
+) -> None:
+    """Run one stage; its first failure wakes and ends the others.
+
+    It is raised in the caller's thread, even where an observer called sys.exit() in a worker's.
+    """
     started = time.thread_time()
     try:
         work(run, *extra)
     except BrokenOff:
         pass
-    except Exception as error:  # noqa: BLE001  # handed to the caller's thread, which raises it
+    except catch as error:
         run.failures.append(error)
         run.break_off()
     finally:
@@ -157,7 +179,7 @@ def _counted(run: _Run) -> Iterator[Frame]:
         if isinstance(item, Frame):
             yield item
         else:
-            run.copied.append(item)
+            run.target.copy(item)
 
 
 def _profiler(run: _Run) -> Profiler:
@@ -176,12 +198,10 @@ def _infer(run: _Run) -> None:
 
 
 def _encode(run: _Run, observer: Observer | None) -> None:
-    clock = Speedometer(run.source.clip.frame_count, time.monotonic)
+    clock = Speedometer(_total(run), time.monotonic)
     told = 0.0
     shares = tuple(share / 100.0 for share in run.job.repair.denoise)
     for frame in compose(_noted(run), (shares[0], shares[1])):
-        while run.copied:
-            run.target.copy(run.copied.popleft())
         run.target.write(frame)
         run.frames += 1
         run.shots = frame.shot + 1
@@ -190,11 +210,16 @@ def _encode(run: _Run, observer: Observer | None) -> None:
             told = time.monotonic()
             observer(clock.progress(run.frames, run.limit()))
         if run.frames == run.job.target.frames:
-            run.break_off()  # --frames is reached: the other stages have nothing left to do
             break
-    while run.copied:
-        run.target.copy(run.copied.popleft())
     run.target.finish()
+    run.finished = True
+    run.break_off()  # where --frames is reached the other stages have nothing left to do
+
+
+def _total(run: _Run) -> int | None:
+    """How many frames there will be, as far as the file says."""
+    counts = (run.source.clip.frame_count, run.job.target.frames)
+    return min((count for count in counts if count is not None), default=None)
 
 
 def _noted(run: _Run) -> Iterator[Answer]:
@@ -217,7 +242,7 @@ def _report(run: _Run, seconds: float, warnings: tuple[str, ...]) -> Report:
         seconds=seconds,
         engine=run.engine.identity.as_dict(),
         noise=(float(luma), float(chroma)),
-        damage=run.source.damage.as_dict(),
+        damage=run.source.damage,
         stages={name: round(value, 3) for name, value in run.stages.items()},
         limit=run.limit(),
         warnings=warnings,

@@ -101,16 +101,24 @@ def residual_planes(residual: FloatArray, picture: Picture) -> tuple[FloatArray,
 
 
 def _site_means(residual: FloatArray, picture: Picture) -> FloatArray:
-    """(H, W) -> the mean over each chroma site, at the chroma plane's size."""
+    """(H, W) -> the mean over each chroma site, at the chroma plane's size.
+
+    Of a site that reaches over an odd edge only what lies inside counts: beyond it stands the
+    mirrored picture, which is another site's.
+    """
     across, down = picture.format.sampling
-    height, width = chroma_size(picture)
-    sites = residual[: height * down, : width * across]
+    total = np.zeros(chroma_size(picture), dtype=np.float32)
     # Strided sums: several times faster than a mean over two axes of a reshaped view.
-    total = sum(
-        (sites[row::down, column::across] for row in range(down) for column in range(across)),
-        start=np.float32(0.0),
-    )
-    return np.asarray(total, dtype=np.float32) * np.float32(1.0 / (across * down))
+    for row in range(down):
+        for column in range(across):
+            site = residual[row : picture.height : down, column : picture.width : across]
+            total[: site.shape[0], : site.shape[1]] += site
+    total *= np.float32(1.0 / (across * down))
+    if short := picture.width % across:
+        total[:, -1] *= np.float32(across / short)
+    if short := picture.height % down:
+        total[-1] *= np.float32(down / short)
+    return total
 
 
 def chroma_size(picture: Picture) -> tuple[int, int]:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from vidrepair.tags import Damage
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -42,10 +44,10 @@ class Report:
     engine: dict[str, str | int]
     noise: tuple[float, float]
     """Mean deviation found, luma and chroma, on the 8-bit scale."""
-    damage: dict[str, int]
-    """Corrupt packets and frames, repaired pts: what the decoder met."""
+    damage: Damage
+    """What the decoder met."""
     stages: dict[str, float]
-    """CPU seconds by stage."""
+    """CPU seconds of each stage's own thread; codecs and the engine work in others beside."""
     limit: str
     warnings: tuple[str, ...]
 
@@ -66,10 +68,8 @@ class Report:
             f"{self.shots} shots, noise {luma:.1f} luma {chroma:.1f} chroma; "
             f"the limit was {self.limit}"
         )
-        met = [f"{count} {what.replace('_', ' ')}" for what, count in self.damage.items() if count]
-        if not met:
-            return first
-        return f"{first}\ndamage met in the source: {', '.join(met)}"
+        met = str(self.damage)
+        return f"{first}\ndamage met in the source: {met}" if met else first
 
 
 class Speedometer:

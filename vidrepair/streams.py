@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -43,6 +44,8 @@ MOV_LANGUAGES = {
 }
 # Streams that MP4 and MOV cannot describe before they have seen a packet.
 DESCRIBED_BY_PACKETS = ("ac3", "eac3", "mlp", "truehd", "vc1", "dnxhd")
+# One refused packet does not end the work; these errors are the target's own.
+LOST_TARGET = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE, errno.EIO, errno.EROFS)
 COVER_FILES = {"png": ("cover.png", "image/png"), "mjpeg": ("cover.jpg", "image/jpeg")}
 
 
@@ -53,16 +56,18 @@ def plan_copies(container: Any, clip: Clip, target: str, covers: Mapping[int, by
     FFmpeg's name of the muxer.
     """
     routes: dict[int, _Route] = {}
+    names: dict[int, str] = {}
     left: list[str] = []
     for stream in container.streams:
         if stream.index == clip.video.index:
             continue
         fact = facts(stream)
-        if _rebuilt(fact, clip, target):
+        if _rebuilt(fact, stream.metadata.get("handler_name", ""), clip, target):
             continue
         route = _route(stream, fact, target, covers)
         if route is not None and _trial(target, fact.codec, route):
             routes[stream.index] = route
+            names[stream.index] = str(fact)
         else:
             left.append(f"{fact} is not carried: {_name(target)} does not take it")
     chapters = container.chapters()
@@ -74,7 +79,7 @@ def plan_copies(container: Any, clip: Clip, target: str, covers: Mapping[int, by
         for film in container.streams.video
         if film.codec_context is not None
     }
-    return Copies(routes, depths, chapters, tuple(left))
+    return Copies(routes, names, depths, chapters, tuple(left))
 
 
 _Route = Callable[[Any], Any]
@@ -87,6 +92,7 @@ class Copies:
     def __init__(
         self,
         routes: Mapping[int, _Route],
+        names: Mapping[int, str],
         depths: Mapping[int, int],
         chapters: list[Any],
         warnings: tuple[str, ...],
@@ -94,8 +100,9 @@ class Copies:
         self.warnings = warnings
         """What is left behind, by name."""
         self.dropped: dict[int, int] = {}
-        """Packets, by stream, whose times ran backwards."""
+        """Packets, by stream, whose times ran backwards or that the muxer refused."""
         self._routes = routes
+        self._names = names
         self._chapters = chapters
         self._streams: dict[int, Any] = {}
         self._offset = Fraction(0)
@@ -128,10 +135,24 @@ class Copies:
             return
         self._last[item.stream] = dts
         ticks = _ticks(self._offset, packet.time_base)
-        packet.pts = (dts if packet.pts is None else packet.pts) + ticks
+        # No packet is shown before it is decoded; where a damaged one says so, muxers refuse it.
+        packet.pts = (dts if packet.pts is None else max(packet.pts, dts)) + ticks
         packet.dts = dts + ticks
         packet.stream = stream
-        output.mux(packet)
+        try:
+            output.mux(packet)
+        except av.FFmpegError as error:
+            if error.errno in LOST_TARGET:
+                raise
+            self.dropped[item.stream] = self.dropped.get(item.stream, 0) + 1
+
+    def losses(self) -> list[str]:
+        """What was lost on the way, by name."""
+        return [
+            f"{self._names[index]}: {count} packets were dropped, for their times run backwards"
+            " or the target refused them"
+            for index, count in self.dropped.items()
+        ]
 
     def _decoding_time(self, item: Copied) -> int:
         """The packet's dts, or where it says none, the one that follows from those before.
@@ -156,11 +177,17 @@ def _later(chapter: Mapping[str, Any], offset: Fraction) -> dict[str, Any]:
     return {**chapter, "start": chapter["start"] + ticks, "end": chapter["end"] + ticks}
 
 
-def _rebuilt(fact: StreamFacts, clip: Clip, target: str) -> bool:
-    """Data streams that the muxers make anew: the text track of chapters, and timecode."""
+def _rebuilt(fact: StreamFacts, handler: str, clip: Clip, target: str) -> bool:
+    """Data streams that the muxers make anew: the text track of chapters, and timecode.
+
+    PyAV shows no more of a data stream than its handler's name; telemetry has one of its own.
+    """
     if fact.kind != "data" or target not in CHAPTERED:
         return False
-    return clip.chapters > 0 or "timecode" in dict(clip.video_metadata)
+    name = handler.lower().replace(" ", "")
+    texts = clip.chapters > 0 and ("text" in name or "subtitle" in name)
+    times = any(word in name for word in ("timecode", "tcd", "tmcd"))
+    return not name or texts or (times and "timecode" in dict(clip.video_metadata))
 
 
 def _route(

@@ -7,12 +7,13 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 
 import click
+import numpy as np
 
 from vidrepair import __version__
 from vidrepair.engines import make_engine
 from vidrepair.engines.plan import total_memory
 from vidrepair.errors import VidrepairError
-from vidrepair.frames import Picture, PixelFormat
+from vidrepair.frames import Batch, LaneStep, Picture, PixelFormat
 from vidrepair.models import find_model, released_models
 from vidrepair.settings import EngineSettings
 
@@ -40,13 +41,21 @@ def doctor() -> None:
 
 
 def _try(model: str, backend: str) -> bool:
-    """Compile one engine for a small picture and say how it went; torch may be missing."""
+    """Run one step of a small picture and say how it went; torch may be missing."""
     picture = Picture(64, 64, PixelFormat("yuv420p", "yuv", 8, (2, 2)))
     try:
         engine = make_engine(find_model(model), picture, EngineSettings(backend=backend))
     except VidrepairError as error:
         click.echo(f"  model {model} on {backend}: {error}")
         return backend == "torch"
-    click.echo(f"  model {model} on {backend}: ready ({engine.identity.summary()})")
-    engine.close()
+    frames = np.random.default_rng(0).random((3, 3, 64, 64), dtype=np.float32)
+    step = LaneStep(0, frames, np.full((2, 17), 0.1, dtype=np.float32), fresh=True)
+    try:
+        engine.step(Batch((step,)))  # raises where the output is not finite
+    except VidrepairError as error:
+        click.echo(f"  model {model} on {backend}: {error}")
+        return False
+    finally:
+        engine.close()
+    click.echo(f"  model {model} on {backend}: works ({engine.identity.summary()})")
     return True

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import signal
 import sys
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -12,6 +15,7 @@ import click
 from vidrepair import __version__
 from vidrepair.cli.doctor import doctor
 from vidrepair.cli.probe import probe
+from vidrepair.cli.progress import Messages
 from vidrepair.cli.run import run
 from vidrepair.errors import VidrepairError
 
@@ -22,8 +26,9 @@ class Commands(click.Group):
     """`vidrepair IN -o OUT` is `vidrepair run IN -o OUT`; our errors end in their exit code."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        known = {*self.commands, "--help", "--version"}
-        if args and not any(arg in known for arg in args):
+        known = {*self.commands, "-h", "--help", "--version"}
+        # Options first, or a file: a run. A mistyped command stays one, and is told so.
+        if args and args[0] not in known and (args[0].startswith("-") or _is_file(args[0])):
             args = ["run", *args]
         return super().parse_args(ctx, args)
 
@@ -42,6 +47,11 @@ class Commands(click.Group):
             _fail("terminated; nothing was written under the final name", TERMINATED)
 
 
+def _is_file(name: str) -> bool:
+    """Whether a first argument is meant as a file, there or not."""
+    return "." in name or "/" in name or Path(name).exists()
+
+
 class _Terminated(BaseException):
     """SIGTERM came."""
 
@@ -51,7 +61,10 @@ def _terminate(_number: int, _frame: FrameType | None) -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    click.echo(f"vidrepair: {message}", err=True)
+    """Say what went wrong, to wrappers that follow the progress as JSON, and end."""
+    as_json = any(isinstance(kind, Messages) and kind.as_json for kind in logging.root.handlers)
+    event = {"event": "error", "message": message, "exit": code}
+    click.echo(json.dumps(event) if as_json else f"vidrepair: {message}", err=True)
     sys.exit(code)
 
 

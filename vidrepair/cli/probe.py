@@ -1,4 +1,4 @@
-"""vidrepair probe: what a file is, and what would become of it."""
+"""vidrepair probe: what a file is."""
 
 from __future__ import annotations
 

@@ -32,12 +32,12 @@ class Messages(logging.Handler):
 
     def __init__(self, *, as_json: bool) -> None:
         super().__init__()
-        self._as_json = as_json
+        self.as_json = as_json
 
     def emit(self, record: logging.LogRecord) -> None:
         level, message = record.levelname.lower(), record.getMessage()
         line = f"vidrepair: {level}: {message}"
-        if self._as_json:
+        if self.as_json:
             line = json.dumps({"event": level, "message": message})
         # Not through a stream of our own: a bar that is being drawn takes stderr over.
         click.echo(line, err=True)
@@ -91,24 +91,27 @@ class _Bar(_Summary):
     def __init__(self) -> None:
         self.display = Progress(
             BarColumn(),
-            TextColumn("{task.completed}/{task.total} frames"),
+            TextColumn("{task.fields[count]} frames"),
             TextColumn("{task.fields[fps]:.1f} fps"),
             TimeRemainingColumn(),
             TextColumn("limit: {task.fields[limit]}"),
             console=Console(stderr=True),
         )
-        self._task = self.display.add_task("", total=None, fps=0.0, limit="decode")
+        self._task = self.display.add_task("", total=None, count="0", fps=0.0, limit="decode")
 
     def __call__(self, state: State) -> None:
         self.display.update(
             self._task,
             completed=state.frames,
             total=state.total,
+            count=str(state.frames) if state.total is None else f"{state.frames}/{state.total}",
             fps=state.fps,
             limit=state.limit,
         )
 
     def done(self, report: Report) -> None:
-        self.display.update(self._task, completed=report.frames, total=report.frames)
+        self.display.update(
+            self._task, completed=report.frames, total=report.frames, count=str(report.frames)
+        )
         self.display.stop()
         super().done(report)

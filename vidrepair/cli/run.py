@@ -27,7 +27,7 @@ LEVELS = ("error", "warning", "info", "debug")
 @click.option("-c", "--codec", help="h264, hevc or ffv1; by default as the source suggests.")
 @click.option("--crf", type=float, help="Quality of h264 and hevc; lower is better.")
 @click.option("--preset", help="Speed of h264 and hevc, such as veryfast or slow.")
-@click.option("--pix-fmt", help="Refuse unless the output has this pixel format.")
+@click.option("--pix-fmt", help="Refuse unless the source, and so the result, has this format.")
 @click.option("--frames", type=int, metavar="N", help="Stop after N frames.")
 @click.option(
     "--denoise",
@@ -47,7 +47,7 @@ LEVELS = ("error", "warning", "info", "debug")
 )
 @click.option("--model", default="fast", metavar="NAME|FILE", show_default=True)
 @click.option("--backend", type=click.Choice(BACKENDS), default="auto", show_default=True)
-@click.option("--device", default="auto", show_default=True, help="Of the torch backend.")
+@click.option("--device", default="auto", show_default=True, help="cpu; for torch also cuda.")
 @click.option("--precision", type=click.Choice(PRECISIONS), default="auto", show_default=True)
 @click.option(
     "--tile",
@@ -59,7 +59,13 @@ LEVELS = ("error", "warning", "info", "debug")
 )
 @click.option("--memory", type=int, metavar="MB", help="What the engine may use.")
 @click.option("--threads", type=int, default=0, help="Of the engine; 0 takes all.")
-@click.option("--progress", type=click.Choice(KINDS), default="auto", show_default=True)
+@click.option(
+    "--progress",
+    type=click.Choice(KINDS),
+    default="auto",
+    show_default=True,
+    help="On stderr: a bar, JSON lines, or only the closing line; auto is a bar on a terminal.",
+)
 @click.option("--log-level", type=click.Choice(LEVELS), default="warning", show_default=True)
 def run(
     source: str,

@@ -8,7 +8,7 @@ from vidrepair.engines.identity import IdentityEngine
 from vidrepair.engines.plan import Plan, plan_work
 from vidrepair.engines.protocol import Engine, Identity
 from vidrepair.engines.steps import repair
-from vidrepair.errors import EngineError
+from vidrepair.errors import EngineError, UsageError
 from vidrepair.frames import Picture
 from vidrepair.models import ModelFiles
 from vidrepair.settings import EngineSettings
@@ -21,8 +21,8 @@ def make_engine(
 ) -> Engine:
     """Compile the engine for one picture size.
 
-    `auto` takes OpenVINO, in bf16 where the processor has it. Raises EngineError with the
-    command that installs what is missing.
+    `auto` takes OpenVINO, in bf16 where the processor has it. Raises UsageError for a device or
+    a precision that the backend does not have, EngineError when it cannot be started.
     """
     if settings.backend == "identity":
         return IdentityEngine(picture)
@@ -39,12 +39,24 @@ def make_engine(
             device=settings.device,
             damage=damage,
         )
+    if settings.device not in ("auto", "cpu"):
+        raise UsageError(
+            f"--device {settings.device} is not one of the openvino backend; use cpu, or add "
+            "--backend torch"
+        )
     if find_spec("openvino") is None:
         raise EngineError(
-            "there is no OpenVINO for this machine; pip install 'vidrepair[train]' and use "
-            "--backend torch"
+            "OpenVINO is not installed here; pip install 'vidrepair[train]' and use --backend torch"
         )
     from vidrepair.engines.openvino import OpenVinoEngine, has_bf16
 
-    bf16 = settings.precision == "bf16" or (settings.precision == "auto" and has_bf16())
-    return OpenVinoEngine(files, picture, plan, bf16=bf16, damage=damage)
+    if settings.precision == "bf16" and not has_bf16():
+        raise UsageError("--precision bf16 is not one of this processor; use fp32 or auto")
+    bf16 = settings.precision != "fp32" and has_bf16()
+    try:
+        return OpenVinoEngine(files, picture, plan, bf16=bf16, damage=damage)
+    except RuntimeError as error:
+        raise EngineError(
+            f"the openvino engine cannot be started ({str(error).strip().splitlines()[-1]}); "
+            "try --backend torch"
+        ) from error

@@ -63,13 +63,14 @@ class GeneratorShape:
         """Pixels around a tile that its result depends on, rounded up to whole strides.
 
         Followed from a tile's edge in cells of each scale, up through the network and down
-        again to its inputs; the local mean there looks at two cells of quarter size more.
+        again to its inputs. The local mean there looks at up to two cells of quarter size
+        more, by then with a weight that moves nothing by 1e-6.
         """
         n_half, n_quarter, n_eighth = self.blocks
         half = 1 + 2 * n_half  # a head; two 3x3 convolutions in each residual block
         quarter = (half + 1) // 2 + 2 * n_quarter
         eighth = (quarter + 1) // 2 + 2 * n_eighth
-        reach = 2 * (2 * (2 * eighth + 2 * n_quarter) + 2 * n_half + 1) + 2 * 4
+        reach = 2 * (2 * (2 * eighth + 2 * n_quarter) + 2 * n_half + 1)
         return -(-reach // STRIDE) * STRIDE
 
 

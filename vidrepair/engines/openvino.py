@@ -61,6 +61,7 @@ class OpenVinoEngine:
             tile=plan.tile,
         )
         self._threads = plan.threads
+        self._cancelled = False
         self._pairs = self._compile(plan.lanes)
         self._alone: _Pair | None = None
         self._lanes = [_Lane(card.state_channels, height, width) for _ in range(plan.lanes)]
@@ -87,11 +88,13 @@ class OpenVinoEngine:
 
         How many threads share a step changes no byte (tests/test_engines.py).
         """
+        pairs = self._pairs
         try:
-            if len(batch.lanes) == 1 and len(self._pairs) > 1:
+            if len(batch.lanes) == 1 and len(pairs) > 1:
                 self._alone = self._alone or self._compile(1)[0]
-                return [self._step(batch.lanes[0], self._alone)]
-            return list(self._workers.map(self._step, batch.lanes, self._pairs))
+                pairs = [self._alone]
+            # In workers even where it is one: Ctrl-C reaches only a thread that runs Python.
+            return list(self._workers.map(self._step, batch.lanes, pairs))
         except RuntimeError as error:
             raise EngineError(
                 f"the openvino engine failed ({str(error).strip().splitlines()[-1]}); "
@@ -105,7 +108,7 @@ class OpenVinoEngine:
         pair.align.set_tensor("frames", _shared(step.frames[None]))
         pair.align.set_tensor("state", _shared(lane.state))
         pair.align.set_tensor("aligned", _shared(lane.aligned))
-        pair.align.infer()
+        self._infer(pair.align)
         pair.restore.set_tensor("noise", ov.Tensor(step.noise[None]))
         if len(self._tiles) == 1:
             repaired = self._whole(lane, step, pair)
@@ -127,7 +130,7 @@ class OpenVinoEngine:
         request.set_tensor("state", _shared(lane.state))
         for name, whole in out.items():
             request.set_tensor(name, _shared(whole[None]))
-        request.infer()
+        self._infer(request)
         return self._repaired(out, pair)
 
     def _tiled(self, lane: _Lane, step: LaneStep, pair: _Pair) -> Repaired:
@@ -138,7 +141,7 @@ class OpenVinoEngine:
             memory = np.ascontiguousarray(lane.aligned[0][:, *tile.window(2)])
             request.set_tensor("frame", _shared(frame[None]))
             request.set_tensor("aligned", _shared(memory[None]))
-            request.infer()
+            self._infer(request)
             for name, whole in out.items():
                 part = request.get_tensor(name).data[0]
                 whole[:, *tile.kept()] = part[:, *tile.inside()]
@@ -146,6 +149,11 @@ class OpenVinoEngine:
             # The state's memory may be written already: `align` has read it for this step.
             lane.state[0][:, *tile.kept(2)] = part[:, *tile.inside(2)]
         return self._repaired(out, pair)
+
+    def _infer(self, request: Any) -> None:
+        if self._cancelled:
+            raise EngineError("the run was cancelled")
+        request.infer()
 
     def _outputs(self) -> dict[str, FloatArray]:
         """Room for a step's results; new each time, since others read them while we go on."""
@@ -159,6 +167,7 @@ class OpenVinoEngine:
 
     def cancel(self) -> None:
         """Stop the running requests; a 4096-wide step would last seconds."""
+        self._cancelled = True
         for pair in (*self._pairs, *([self._alone] if self._alone else [])):
             pair.align.cancel()
             pair.restore.cancel()

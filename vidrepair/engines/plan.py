@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from vidrepair.errors import UsageError
 from vidrepair.frames import Picture
@@ -32,11 +33,18 @@ class Plan:
 
 
 def total_memory() -> int:
-    """The machine's memory in bytes, all of it, free or not: so that a plan can be repeated."""
+    """The machine's memory in bytes, all of it, free or not: so that a plan can be repeated.
+
+    In a container that of the container.
+    """
     try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError, AttributeError):
         return 8 << 30  # not told on this system
+    try:
+        return min(machine, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    except (OSError, ValueError):  # no such file, or "max"
+        return machine
 
 
 def plan_work(picture: Picture, settings: EngineSettings, *, width: int, halo: int) -> Plan:

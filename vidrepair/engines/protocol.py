@@ -26,6 +26,8 @@ class Identity:
     lanes: int
     tile: int
     """Side of a tile; 0 when the picture is restored in one piece."""
+    threads: int = 0
+    """Where their number changes a result, which it does for torch; else 0."""
 
     def as_dict(self) -> dict[str, str | int]:
         """For reports and sidecars."""

@@ -9,7 +9,7 @@ import numpy as np
 from vidrepair.engines.plan import Plan
 from vidrepair.engines.protocol import Identity
 from vidrepair.engines.tiles import Tile, cut_tiles
-from vidrepair.errors import EngineError
+from vidrepair.errors import EngineError, UsageError
 from vidrepair.frames import Batch, LaneStep, Picture, Repaired
 from vidrepair.models import ModelFiles
 from vidrepair.planes import padded_size
@@ -40,7 +40,9 @@ class TorchEngine:
     ) -> None:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._device = torch.device(device)
+        self._device = _open_device(device)
+        if self._device.type == "cpu":
+            torch.set_num_threads(plan.threads)
         self._bf16 = bf16
         self._damage = damage
         self._model: Generator = load_generator(files.load_weights()).eval()
@@ -58,6 +60,7 @@ class TorchEngine:
             width=width,
             lanes=plan.lanes,
             tile=plan.tile,
+            threads=plan.threads if self._device.type == "cpu" else 0,
         )
 
     def step(self, batch: Batch) -> list[Repaired]:
@@ -110,6 +113,19 @@ class TorchEngine:
     def close(self) -> None:
         """Give the memory back."""
         self._states.clear()
+
+
+def _open_device(name: str) -> torch.device:
+    """The device, once a tensor was put on it."""
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UsageError(
+            f"--device {name} does not work with this torch ({str(error).splitlines()[0]}); "
+            "use cpu, cuda where there is one, or auto"
+        ) from error
+    return device
 
 
 def _like(frame: Tensor, part: Tensor, tile: Tile) -> Tensor:
