@@ -85,7 +85,7 @@ def test_probe_says_what_a_file_is(clip: Path) -> None:
 def test_doctor_finds_a_working_engine() -> None:
     done = tool("doctor")
     assert done.returncode == 0, done.stderr.decode()
-    assert "model fast on openvino: ready" in done.stdout.decode()
+    assert "model fast on openvino: works" in done.stdout.decode()
 
 
 @pytest.mark.parametrize(
@@ -100,6 +100,9 @@ def test_doctor_finds_a_working_engine() -> None:
         (2, ("--frames", "0")),
         (2, ("--memory", "1")),
         (2, ("--backend", "cuda")),
+        (2, ("--device", "cuda")),
+        (2, ("--backend", "torch", "--device", "nowhere")),
+        (2, ("--pix-fmt", "nv12")),
         (6, ("--model", "huge")),
     ],
 )
@@ -183,6 +186,69 @@ def test_standard_output_that_closes_early_ends_the_run(tmp_path: Path) -> None:
     assert "standard output" in text
 
 
+def test_a_mistyped_command_is_told(clip: Path) -> None:
+    assert "prob" in refused(2, "prob", clip)
+    assert "probe" in tool("-h").stdout.decode()
+    assert "--denoise" in tool(clip, "--help").stdout.decode()
+
+
+def test_errors_are_json_among_json(clip: Path) -> None:
+    done = tool("run", clip, "-o", clip.with_name("out.webm"), "--progress", "json")
+    assert done.returncode == 2
+    event = json.loads(done.stderr)
+    assert (event["event"], event["exit"]) == ("error", 2)
+    assert ".mkv" in event["message"]
+
+
+def test_what_is_not_carried_is_named_before_the_work(clip: Path) -> None:
+    done = tool("run", clip, "-o", "-", "--progress", "json")
+    events = [json.loads(line) for line in done.stderr.decode().splitlines()]
+    assert events[0]["event"] == "warning"
+    assert [event["event"] for event in events][-1] == "done"
+    assert any("audio" in event.get("message", "") for event in events[:-1])
+
+
+def test_damage_is_counted_and_said(tmp_path: Path) -> None:
+    source = tmp_path / "in.mkv"
+    write_clip(source, frames=60)
+    data = source.read_bytes()
+    source.write_bytes(data[: len(data) // 2])
+    done = tool("run", source, "-o", tmp_path / "out.mkv", "--backend", "identity")
+    assert done.returncode == 0
+    assert "damage met in the source: the file is truncated" in done.stderr.decode()
+
+
+def test_a_film_without_frames_is_refused(tmp_path: Path) -> None:
+    source = tmp_path / "in.mkv"
+    write_clip(source, frames=2)
+    with av.open(str(source)) as old, av.open(str(tmp_path / "none.mkv"), "w") as new:
+        new.add_stream_from_template(old.streams.video[0], opaque=True)
+        new.start_encoding()
+    assert "none.mkv" in refused(3, "run", tmp_path / "none.mkv", "-o", tmp_path / "out.mkv")
+    assert not (tmp_path / "out.mkv").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows cannot wait for a pipe")
+def test_a_stalled_pipe_can_be_interrupted(tmp_path: Path) -> None:
+    header = b"YUV4MPEG2 W64 H48 F25:1 Ip A1:1 C420jpeg\n"
+    with subprocess.Popen(
+        [*TOOL, "run", "-", "-o", tmp_path / "out.mkv"],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=ENVIRONMENT,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        process.stdin.write(header + b"FRAME\n" + bytes(64 * 48 * 3 // 2))
+        process.stdin.flush()
+        deadline = time.monotonic() + 30
+        while not list(tmp_path.glob("*.part")) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_within_two_seconds_and_leaves_nothing(
     tmp_path: Path, number: signal.Signals, code: int
@@ -224,6 +290,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path) -> None:
     )
     text = done.stderr.decode()
     assert done.returncode == 1, text
+    assert "no space left" in text
     assert "Traceback" not in text
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mkv"]
 
@@ -237,3 +304,13 @@ def test_the_examples_of_the_api_run(tmp_path: Path, monkeypatch: pytest.MonkeyP
         code = "\n".join(line[4:] for line in lines if line.startswith((">>> ", "... ")))
         exec(code, {})  # noqa: S102  # the documentation's own example
     assert len(read_frames(Path("clean.mkv"))) == 4
+
+
+def test_the_public_names_are_these() -> None:
+    assert vidrepair.__all__ == sorted(vidrepair.__all__)
+    assert set(vidrepair.__all__) == {
+        *("probe", "repair", "__version__", "Clip", "Progress", "Report"),
+        *("EngineSettings", "Job", "OutputSettings", "RepairSettings"),
+        *("CannotCarry", "CheckFailed", "EngineError", "InputError", "ModelError"),
+        *("UsageError", "VidrepairError"),
+    }

@@ -16,6 +16,8 @@ from vidrepair.settings import EngineSettings
 PICTURE = Picture(200, 144, PixelFormat("yuv420p", "yuv", 8, (2, 2)))
 SIZE = (144, 208)
 STEPS = 16
+WHOLE_SPAN = 72
+"""Steps of a span with its warm-up."""
 CODE = 1.0 / 255.0
 ENGINES = {
     "openvino-fp32": EngineSettings(backend="openvino", precision="fp32"),
@@ -24,12 +26,12 @@ ENGINES = {
 }
 
 
-def moving_film(seed: int, speed: float = 3.0) -> FloatArray:
-    """(STEPS + 2, 3, H, W): a textured picture that pans, with noise."""
+def moving_film(seed: int, speed: float = 3.0, steps: int = STEPS) -> FloatArray:
+    """(steps + 2, 3, H, W): a textured picture that pans, with noise."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[: SIZE[0], : SIZE[1]].astype(np.float32)
-    film = np.empty((STEPS + 2, 3, *SIZE), dtype=np.float32)
-    for t in range(STEPS + 2):
+    film = np.empty((steps + 2, 3, *SIZE), dtype=np.float32)
+    for t in range(steps + 2):
         place = x + speed * t
         film[t, 0] = 0.5 + 0.2 * np.sin(place / 5) * np.cos(y / 7) + 0.1 * np.sin(place * y / 900)
         film[t, 1:] = 0.1 * np.sin(place / 11)
@@ -40,7 +42,7 @@ def run(engine: Engine, films: list[FloatArray]) -> list[list[FloatArray]]:
     """The residuals of each film, one lane each."""
     noise = np.full((2, 17), 25 * CODE, dtype=np.float32)
     out: list[list[FloatArray]] = [[] for _ in films]
-    for t in range(STEPS):
+    for t in range(len(films[0]) - 2):
         steps = tuple(
             LaneStep(lane, film[t : t + 3], noise, fresh=t == 0) for lane, film in enumerate(films)
         )
@@ -60,13 +62,14 @@ def residuals(settings: EngineSettings, *films: FloatArray) -> list[FloatArray]:
 
 @pytest.fixture(scope="module")
 def reference() -> FloatArray:
-    return residuals(EngineSettings(backend="torch", precision="fp32"), moving_film(0))[0]
+    film = moving_film(0, steps=WHOLE_SPAN)
+    return residuals(EngineSettings(backend="torch", precision="fp32"), film)[0]
 
 
 @pytest.mark.parametrize("name", ENGINES)
 class TestContract:
     def test_a_whole_span_agrees_with_torch(self, name: str, reference: FloatArray) -> None:
-        found = residuals(ENGINES[name], moving_film(0))[0]
+        found = residuals(ENGINES[name], moving_film(0, steps=WHOLE_SPAN))[0]
         difference = np.abs(found - reference)
         if "fp32" in name:
             assert difference[0].max() < 1e-4
@@ -134,6 +137,15 @@ def test_output_that_is_not_finite_is_an_engine_error() -> None:
     noise = np.full((2, 17), np.nan, dtype=np.float32)
     with pytest.raises(EngineError, match="not finite"):
         engine.step(Batch((LaneStep(0, moving_film(6)[:3], noise, True),)))
+    engine.close()
+
+
+def test_cancelling_ends_the_next_step() -> None:
+    engine = make_engine(find_model("fast"), PICTURE, EngineSettings(backend="openvino"))
+    step = LaneStep(0, moving_film(6)[:3], np.full((2, 17), 0.1, dtype=np.float32), True)
+    engine.cancel()
+    with pytest.raises(EngineError, match="cancelled"):
+        engine.step(Batch((step,)))
     engine.close()
 
 

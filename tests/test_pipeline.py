@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -116,13 +117,20 @@ def test_a_shot_cut_out_alone_gives_the_same_frames(tmp_path: Path) -> None:
     assert same(film[9:79], middle)
     # Lanes are two by default and one with a single thread: nobody's neighbour matters.
     assert same(restore(whole, tmp_path / "one.mkv", EngineSettings(threads=1)), film)
-    tiled = restore(whole, tmp_path / "tiled.mkv", EngineSettings(tile=16))
-    worst = max(
-        int(np.abs(a.astype(int) - b).max())
-        for x, y in zip(tiled, film, strict=True)
+
+
+def test_tiles_agree_within_one_code(tmp_path: Path) -> None:
+    source = tmp_path / "source.mkv"
+    # With the halo on both sides a window is 176: four of them cover this picture.
+    write_clip(source, frames=moving(240, 224, 12), size=(240, 224))
+    whole = restore(source, tmp_path / "whole.mkv")
+    tiled = restore(source, tmp_path / "tiled.mkv", EngineSettings(tile=48))
+    differences = [
+        np.abs(a.astype(int) - b)
+        for x, y in zip(tiled, whole, strict=True)
         for a, b in zip(x, y, strict=True)
-    )
-    assert worst <= 1
+    ]
+    assert max(int(difference.max()) for difference in differences) <= 1
 
 
 def test_a_second_run_gives_equal_bytes(tmp_path: Path) -> None:
@@ -141,12 +149,15 @@ def test_short_shots_work(tmp_path: Path, lengths: list[int]) -> None:
     assert len(restore(source, tmp_path / "out.mkv")) == sum(lengths)
 
 
+@pytest.mark.parametrize("pix_fmt", ["yuv444p", "yuv420p"])
 @pytest.mark.parametrize("size", [(1, 1), (17, 33), (4096, 64)])
-def test_unusual_sizes_work(tmp_path: Path, size: tuple[int, int]) -> None:
+def test_unusual_sizes_work(tmp_path: Path, size: tuple[int, int], pix_fmt: str) -> None:
     source = tmp_path / "source.mkv"
-    write_clip(source, frames=2, size=size, pix_fmt="yuv444p")
-    out = restore(source, tmp_path / "out.mkv")
-    assert [plane.shape for plane in out[0]] == [(size[1], size[0])] * 3
+    write_clip(source, frames=2, size=size, pix_fmt=pix_fmt)
+    before, after = decoded(source), restore(source, tmp_path / "out.mkv")
+    shapes = [[plane.shape for plane in frame] for frame in (*before, *after)]
+    assert shapes == [shapes[0]] * 4
+    assert shapes[0][0] == (size[1], size[0])
 
 
 @pytest.mark.parametrize("pix_fmt", ["yuv422p10le", "gray16le", "gbrp10le", "yuv411p", "yuva420p"])
@@ -201,6 +212,60 @@ def test_progress_counts_up_and_the_report_adds_up(tmp_path: Path) -> None:
     assert report.shots == 1
     assert 8 < report.noise[0] < 16
     assert set(report.stages) == {"decode", "engine", "encode"}
+
+
+def test_an_observer_that_exits_ends_the_run(tmp_path: Path) -> None:
+    source = tmp_path / "source.mkv"
+    write_clip(source, frames=moving(64, 48, 200), size=(64, 48))
+
+    def leave(_state: Progress) -> None:
+        sys.exit(9)
+
+    with pytest.raises(SystemExit):
+        repair(source, tmp_path / "out.mkv", observer=leave)
+    assert [path.name for path in tmp_path.iterdir()] == ["source.mkv"]
+
+
+def test_sound_that_outlasts_the_memory_for_it_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, output = tmp_path / "source.mkv", tmp_path / "out.mkv"
+    write_clip(source, frames=60, extras=Extras(audio=1))
+
+    def packets(path: Path) -> list[bytes]:
+        with av.open(str(path)) as container:
+            return [bytes(packet) for packet in container.demux(audio=0) if packet.size]
+
+    monkeypatch.setattr("vidrepair.encode.MOST_WAITING", 2000)
+    repair(source, output)
+    assert packets(output) == packets(source)
+
+
+def test_packets_out_of_time_are_named(tmp_path: Path) -> None:
+    parts = []
+    for number in range(2):
+        parts.append(tmp_path / f"{number}.ts")
+        write_clip(
+            parts[-1],
+            frames=25,
+            codec="libx264",
+            container="mpegts",
+            extras=Extras(audio=1, audio_codec="mp2"),
+        )
+    (tmp_path / "both.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
+    report = repair(tmp_path / "both.ts", tmp_path / "out.mkv")
+    assert report.frames == 50
+    assert report.damage.repaired_pts > 0
+    assert any("audio" in warning and "dropped" in warning for warning in report.warnings)
+
+
+def test_times_that_y4m_cannot_hold_are_named(tmp_path: Path) -> None:
+    pts = [0, 40, 160, 200, 203, 400]
+    write_clip(tmp_path / "in.mkv", frames=6, pts=pts, time_base=Fraction(1, 1000))
+    report = repair(
+        tmp_path / "in.mkv", tmp_path / "out.y4m", settings=RepairSettings(denoise=(0.0, 0.0))
+    )
+    assert any("irregular" in warning for warning in report.warnings)
 
 
 def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -103,3 +103,15 @@ def test_rounding_is_half_to_even_and_clipped() -> None:
     plane = np.array([[10, 11, 250, 3]], dtype=np.uint8)
     change = np.array([[0.5, 0.5, 9.0, -9.0]], dtype=np.float32)
     assert add_residual(plane, change, 8).tolist() == [[10, 12, 255, 0]]
+
+
+@pytest.mark.parametrize("form", [YUV420, YUV422_10, YUV411])
+@pytest.mark.parametrize("size", [(17, 33), (7, 5), (1, 1)])
+def test_chroma_at_an_odd_edge_is_restored_as_elsewhere(
+    form: PixelFormat, size: tuple[int, int]
+) -> None:
+    """A perfect residual gives the perfect picture, on the last column and row too."""
+    noisy, clean = (make_frame(form, *size, seed=seed) for seed in (1, 2))
+    changes = residual_planes(seen(clean) - seen(noisy), noisy.picture)
+    for plane, change, truth in zip(noisy.planes, changes, clean.planes, strict=True):
+        assert np.array_equal(add_residual(plane, change, form.bits), truth)

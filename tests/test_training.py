@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -228,3 +231,17 @@ def test_the_command_line_scores_a_checkpoint(
     assert done.exit_code == 0, done.output
     assert "| clip0 | 6 |" in done.output
     assert CliRunner().invoke(main, arguments).exit_code == 2
+
+
+def test_training_needs_no_pyav() -> None:
+    """GPU machines may lack it, and the tests marked gpu have to run there."""
+    code = (
+        "import sys, importlib.metadata as m; sys.modules['av'] = None; old = m.version;"
+        "m.version = lambda name: 1 / 0 if name == 'av' else old(name);"
+        "import training.loop, training.evaluate, training.pack, vidrepair.engines.generator"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment
+    )
+    assert done.returncode == 0, done.stderr
