@@ -1,7 +1,7 @@
 """Speed of the whole path beside that of the engine alone, in one run: python tests/bench.py IN.
 
-Prints a Markdown table of frames per second and of CPU time by stage. By hand, never in CI:
-machines are shared, and only ratios of one run can be trusted.
+Prints Markdown tables of frames per second and of CPU time by stage, all threads counted. By
+hand, never in CI: machines are shared, and only ratios of one run can be trusted.
 """
 
 from __future__ import annotations
@@ -10,102 +10,114 @@ import argparse
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from vidrepair import EngineSettings, OutputSettings, RepairSettings, Report, repair
+from vidrepair import EngineSettings, OutputSettings, Report, repair
 from vidrepair.batch import Grid, Profiler, cut_spans
 from vidrepair.decode import open_source
 from vidrepair.engines import make_engine
 from vidrepair.engines import repair as run_engine
-from vidrepair.frames import Frame, Span
+from vidrepair.frames import Frame, Picture, Span
 from vidrepair.models import find_model
 from vidrepair.noise import combine, measure_span
 from vidrepair.repeats import mark_repeats
 from vidrepair.shots import number_shots
 
+Result = TypeVar("Result")
+
 
 @dataclass(frozen=True, slots=True)
-class Alone:
-    """The engine with its warm-up steps and nothing around it."""
+class Took:
+    """Wall and CPU seconds of the whole process."""
 
-    frames: int
-    seconds: float
+    wall: float
     cpu: float
 
-    @property
-    def fps(self) -> float:
-        return self.frames / self.seconds
+
+def clocked(work: Callable[[], Result]) -> tuple[Result, Took]:
+    """Do it, and say what it took."""
+    wall, cpu = time.monotonic(), time.process_time()
+    result = work()
+    return result, Took(time.monotonic() - wall, time.process_time() - cpu)
 
 
-def read_spans(source: Path, grid: Grid) -> list[Span]:
-    """Every span of the film, decoded beforehand."""
+def decode(source: Path) -> tuple[Picture, list[Frame]]:
+    """Every frame of the film."""
     with open_source(source) as opened:
-        frames = (item for item in opened.read() if isinstance(item, Frame))
-        profiler = Profiler(measure_span, combine)
-        return list(cut_spans(number_shots(mark_repeats(frames)), grid, profiler))
+        frames = [item for item in opened.read() if isinstance(item, Frame)]
+        return opened.clip.picture, frames
 
 
-def time_engine(source: Path, settings: EngineSettings) -> Alone:
-    """Run the spans of a film through the engine and drop what comes out."""
-    files = find_model(settings.model)
-    picture = _picture(source)
-    spans = read_spans(source, Grid(files.card.warm_up, files.card.core_length(picture)))
-    engine = make_engine(files, picture, settings)
+def plan_spans(frames: list[Frame], grid: Grid) -> list[Span]:
+    """Repeats, shots, spans and their noise."""
+    profiler = Profiler(measure_span, combine)
+    return list(cut_spans(number_shots(mark_repeats(frames)), grid, profiler))
+
+
+def infer(picture: Picture, spans: list[Span], settings: EngineSettings) -> tuple[int, Took]:
+    """Run the spans through the engine, warm-up and all, and drop what comes out."""
+    engine = make_engine(find_model(settings.model), picture, settings)
     for _ in run_engine(spans[:1], engine):
-        break  # what is compiled or allocated at the first step is not speed
-    started, cpu = time.monotonic(), time.process_time()
-    frames = sum(answer.step >= answer.span.warm for answer in run_engine(spans, engine))
-    took = Alone(frames, time.monotonic() - started, time.process_time() - cpu)
+        break  # what is allocated at the first step is not speed
+    frames, took = clocked(
+        lambda: sum(answer.step >= answer.span.warm for answer in run_engine(spans, engine))
+    )
     engine.close()
-    return took
+    return frames, took
 
 
-def _picture(source: Path):  # noqa: ANN202  # the picture of the clip
-    with open_source(source) as opened:
-        return opened.clip.picture
-
-
-def time_whole(source: Path, settings: EngineSettings, preset: str) -> tuple[Report, float]:
-    """Restore the film into H.264. Returns the report and the CPU seconds of all of it."""
+def run_whole(source: Path, settings: EngineSettings, preset: str) -> Report:
+    """Restore the film into H.264."""
     with tempfile.TemporaryDirectory() as folder:
-        cpu = time.process_time()
-        report = repair(
-            source,
-            Path(folder) / "out.mkv",
-            settings=RepairSettings(),
-            engine=settings,
-            target=OutputSettings(codec="h264", preset=preset),
-        )
-        return report, time.process_time() - cpu
+        target = OutputSettings(codec="h264", preset=preset)
+        return repair(source, Path(folder) / "out.mkv", engine=settings, target=target)
+
+
+def measure(source: Path, settings: EngineSettings, preset: str) -> tuple[str, list[str]]:
+    """A row of speeds, and the rows of CPU time by stage."""
+    (picture, frames), decoding = clocked(lambda: decode(source))
+    card = find_model(settings.model).card
+    grid = Grid(card.warm_up, card.core_length(picture))
+    spans, planning = clocked(lambda: plan_spans(frames, grid))
+    count, alone = infer(picture, spans, settings)
+    report, whole = clocked(lambda: run_whole(source, settings, preset))
+    rest = whole.cpu - decoding.cpu - planning.cpu - alone.cpu
+    stages = {
+        "decode": decoding.cpu,
+        "repeats, shots, noise, spans": planning.cpu,
+        "engine": alone.cpu,
+        "start-up, compose, encode, mux": rest,
+    }
+    fps = count / alone.wall
+    speeds = f"{count} | {fps:.1f} | {report.fps:.1f} | {report.fps / fps:.0%}"
+    rows = [
+        f"| {name} | {1000 * cpu / count:.1f} | {cpu / whole.cpu:.0%} |"
+        for name, cpu in stages.items()
+    ]
+    return speeds, rows
 
 
 def main() -> None:
-    """Measure both, in turn, as often as asked."""
+    """Measure as often as asked."""
     parser = argparse.ArgumentParser(description="The whole path beside the engine alone.")
     parser.add_argument("source", type=Path)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--preset", default="veryfast")
     parser.add_argument("--model", default="fast")
     given = parser.parse_args()
-    settings = EngineSettings(model=given.model)
-    lines = [
-        "| run | engine alone, fps | whole path, fps | share | engine CPU, s | all CPU, s |",
-        "|---|---|---|---|---|---|",
+    rows = [
+        "| run | frames | engine alone, fps | whole path, fps | share |",
+        "|---|---|---|---|---|",
     ]
-    stages: dict[str, float] = {}
+    stages: list[str] = []
     for run in range(given.runs):
-        alone = time_engine(given.source, settings)
-        report, cpu = time_whole(given.source, settings, given.preset)
-        share = report.fps / alone.fps
-        lines.append(
-            f"| {run + 1} | {alone.fps:.1f} | {report.fps:.1f} | {share:.0%} |"
-            f" {alone.cpu:.2f} | {cpu:.2f} |"
-        )
-        stages = report.stages
-    lines += ["", "| stage | CPU, s |", "|---|---|"]
-    lines += [f"| {name} | {seconds:.2f} |" for name, seconds in stages.items()]
-    sys.stdout.write("\n".join(lines) + "\n")
+        speeds, stages = measure(given.source, EngineSettings(model=given.model), given.preset)
+        rows.append(f"| {run + 1} | {speeds} |")
+    rows += ["", "| stage | CPU ms a frame | share |", "|---|---|---|", *stages]
+    sys.stdout.write("\n".join(rows) + "\n")
 
 
 if __name__ == "__main__":

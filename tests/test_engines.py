@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vidrepair.engines import Engine, make_engine
+from vidrepair.engines import Engine, make_engine, plan_work
 from vidrepair.errors import EngineError, UsageError
 from vidrepair.frames import Batch, FloatArray, LaneStep, Picture, PixelFormat
 from vidrepair.models import find_model
@@ -153,3 +153,14 @@ def test_a_picture_beyond_the_memory_is_refused_before_work() -> None:
     large = replace(PICTURE, width=4096, height=2160)
     with pytest.raises(UsageError, match="--memory"):
         make_engine(find_model("fast"), large, EngineSettings(memory=256))
+
+
+def test_a_4k_picture_fits_a_machine_of_8_gigabytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vidrepair.engines.plan.total_memory", lambda: 8 << 30)
+    large = replace(PICTURE, width=4096, height=2160)
+    card = find_model("fast").card
+    plan = plan_work(large, EngineSettings(), width=card.state_channels, halo=card.halo)
+    assert plan.lanes == 1
+    assert plan.tile >= 512
+    small = plan_work(PICTURE, EngineSettings(), width=card.state_channels, halo=card.halo)
+    assert small.tile == 0

@@ -345,6 +345,8 @@ def _lost_by_y4m(clip: Clip) -> list[str]:
     tagged = (clip.color_matrix, clip.color_primaries, clip.color_transfer)
     if clip.picture.format.family == "yuv" and tagged != (UNSAID, UNSAID, UNSAID):
         lost.append("the colour tags are not carried by y4m: give them to the next tool by hand")
+    if clip.video_start != 0:
+        lost.append(f"the start at {float(clip.video_start):.3f} s is not carried: y4m starts at 0")
     if clip.rate is None:
         lost.append("the times of the frames are not carried by y4m: 25 a second are written")
     lost += [

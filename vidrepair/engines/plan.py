@@ -14,8 +14,8 @@ from vidrepair.settings import EngineSettings
 # Measured with the `fast` network in fp32 (docs/performance.md): bytes per pixel of the whole
 # picture (three frames and more in the ring, motion, warped memory, outputs, the state), and
 # per pixel of a window (the U-Net's intermediate results).
-_PICTURE_BYTES = 400
-_WINDOW_BYTES = 500
+_PICTURE_BYTES = 330
+_WINDOW_BYTES = 120
 
 _LARGE = 1920 * 1088
 _MEMORY_SHARE = 0.4
