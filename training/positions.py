@@ -1,6 +1,6 @@
 """Is a frame as good wherever its span starts? PSNR by position, after cuts, and at borders.
 
-Clips are played forth and back to 200 frames, with noise drawn anew at each showing; a still is
+Clips are played forth and back to 264 frames, with noise drawn anew at each showing; a still is
 shown by a locked camera. The same frames are computed at several positions by moving the start
 of their span.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from training.data import CLIP_SUFFIXES
@@ -21,7 +22,8 @@ from vidrepair.engines.generator import Generator
 from vidrepair.noise import known_profile
 from vidrepair.planes import rgb_to_ycbcr
 
-LENGTH = 200
+LENGTH = 264
+"""Frames; four spans, so that there are three borders."""
 CORE = 64
 POSITIONS = (0, 4, 16, 40, 63)
 TARGETS = (90, 101, 113)
@@ -44,10 +46,12 @@ class Found:
     """The same from a zero state at frame 0."""
     border: float
     """Step between frames at span borders over the usual step."""
+    film: tuple[float, ...]
+    """PSNR of every frame of a film of four spans, as the tool joins them."""
 
 
 def long_clip(clean: Tensor, name: str, sigma: float) -> tuple[Tensor, Tensor]:
-    """200 frames of a clip played forth and back: clean and noisy, uint8 R'G'B'."""
+    """LENGTH frames of a clip played forth and back: clean and noisy, uint8 R'G'B'."""
     walk = [*range(len(clean)), *range(len(clean) - 2, 0, -1)]
     shown = clean[[walk[t % len(walk)] for t in range(LENGTH)]]
     return shown, add_known_noise(shown, name, sigma)
@@ -82,8 +86,8 @@ class _Bench:
         return float(np.mean(found))
 
     def film(self) -> tuple[Tensor, list[int]]:
-        """Three spans with their fades, as the tool joins them, and the frames they start at."""
-        starts = [CORE, 2 * CORE]
+        """Four spans with their fades, as the tool joins them, and the frames they start at."""
+        starts = [CORE, 2 * CORE, 3 * CORE]
         film = self.restore(0, CORE, mirrored=True)
         for start in starts:
             span = self.restore(start - WARM_UP, min(start + CORE, LENGTH - 1))
@@ -92,9 +96,8 @@ class _Bench:
             film = torch.cat((film, span[WARM_UP:]))
         return film, starts
 
-    def border(self) -> float:
+    def border(self, film: Tensor, starts: list[int]) -> float:
         """Root mean square step of the error over span borders, over the usual step."""
-        film, starts = self.film()
         error = film - self._clean[: len(film)].float()
         steps = (error[1:] - error[:-1]).square().mean(dim=(1, 2, 3)).sqrt()
         at = torch.zeros(len(steps), dtype=torch.bool)
@@ -129,14 +132,15 @@ def _measure(name: str, clean: Tensor, model: Generator, sigma: float) -> Found:
         bench.psnr(middle, film[middle : middle + 1])[0],
         bench.psnr(first, mirrored[:AFTER_CUT]),
         bench.psnr(first, cold[:AFTER_CUT]),
-        bench.border(),
+        bench.border(film, starts),
+        bench.psnr(0, film),
     )
 
 
 def table(found: list[Found]) -> str:
     """Markdown: a row per clip; the first 16 frames after a cut in three averages."""
     head = [*(f"position {p}" for p in POSITIONS), "cut: frame 0, mirrored / cold"]
-    head += ["frames 1-3", "frames 4-15", "border step"]
+    head += ["frames 1-3", "frames 4-15", "border step", "faded", "film: least, mean"]
     rows = [f"| clip | {' | '.join(head)} |", "|---|" + "---|" * len(head)]
 
     def pair(one: Found, part: slice) -> str:
@@ -146,7 +150,10 @@ def table(found: list[Found]) -> str:
         cells = [f"{value:.2f}" for value in one.position]
         cells += [pair(one, slice(0, 1)), pair(one, slice(1, 4)), pair(one, slice(4, 16))]
         kind = " (calm)" if one.clip in CALM else ""
-        rows.append(f"| {one.clip}{kind} | {' | '.join(cells)} | {one.border:.2f} |")
+        cells += [f"{one.border:.2f}", f"{one.faded:.2f}"]
+        later = one.film[AFTER_CUT:]
+        cells.append(f"{min(later):.2f}, {np.mean(later):.2f}")
+        rows.append(f"| {one.clip}{kind} | {' | '.join(cells)} |")
     return "\n".join(rows)
 
 
@@ -178,4 +185,29 @@ def draw(found: list[Found], path: Path) -> None:
                 cv2.line(canvas, a, b, colour, 1, cv2.LINE_AA)
     cv2.putText(canvas, "position in the span (0 to 63)", (left, height - 8), 0, 0.45, 0, 1)
     cv2.putText(canvas, "frames after a cut (0 to 15)", (left + 420, height - 8), 0, 0.45, 0, 1)
-    cv2.imwrite(str(path), canvas)
+    cv2.imwrite(str(path), np.concatenate([canvas, _draw_films(found, width, left)]))
+
+
+def _draw_films(found: list[Found], width: int, left: int) -> NDArray[np.uint8]:
+    """PSNR of every frame of the films, relative to their median; span borders are marked."""
+    import cv2
+
+    height = 300
+    canvas = np.full((height, width, 3), 255, dtype=np.uint8)
+    length = len(found[0].film)
+    across = (width - left - 20) / length
+
+    def point(frame: int, value: float) -> tuple[int, int]:
+        return int(left + frame * across), int(height / 2 - max(-1.4, min(value, 1.4)) * 90)
+
+    for border in range(CORE, length, CORE):
+        cv2.line(canvas, point(border, -1.4), point(border, 1.4), (220, 220, 220), 1)
+    for value in (-1.0, 0.0, 1.0):
+        cv2.putText(canvas, f"{value:+.1f} dB", (2, point(0, value)[1]), 0, 0.4, (0, 0, 0), 1)
+    for number, one in enumerate(found):
+        shade = int(255 * number / len(found))
+        marks = [point(t, value - np.median(one.film)) for t, value in enumerate(one.film)]
+        for a, b in pairwise(marks):
+            cv2.line(canvas, a, b, (shade, 80, 255 - shade), 1, cv2.LINE_AA)
+    cv2.putText(canvas, "frames of a film of four spans", (left, height - 8), 0, 0.45, 0, 1)
+    return canvas
