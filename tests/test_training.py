@@ -169,8 +169,12 @@ def test_training_learns(config: TrainConfig, workplace: Path, tmp_path: Path) -
 
 
 def test_a_training_starts_from_a_trunk(config: TrainConfig, tmp_path: Path) -> None:
-    train(replace(config, schedule=replace(config.schedule, steps=2)), tmp_path / "trunk")
-    trunk = tmp_path / "trunk" / "checkpoint.pt"
+    train(replace(config, schedule=replace(config.schedule, steps=2)), tmp_path / "before")
+    trunk = tmp_path / "trunk.pt"
+    checkpoint = tmp_path / "before" / "checkpoint.pt"
+    done = CliRunner().invoke(main, ["trunk", str(checkpoint), str(trunk)])
+    assert done.exit_code == 0, done.output
+    assert trunk.stat().st_size < 0.6 * checkpoint.stat().st_size
     train(
         replace(config, start_from=str(trunk), schedule=replace(config.schedule, steps=1)),
         tmp_path / "next",

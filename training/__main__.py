@@ -57,6 +57,16 @@ def publish(checkpoint: Path, name: str, out: Path, training_data: str, notes: s
 
 
 @main.command()
+@click.argument("checkpoint", type=FILE)
+@click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
+def trunk(checkpoint: Path, out: Path) -> None:
+    """Keep a CHECKPOINT's averaged weights in OUT, for a later training's start_from."""
+    from training.publish import write_trunk
+
+    write_trunk(checkpoint, out)
+
+
+@main.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--checkpoint", type=FILE, help="A training's checkpoint, run by torch.")
 @click.option("--command", help="A command line with {in}, {out} and {s} instead.")
