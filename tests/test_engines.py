@@ -74,9 +74,9 @@ class TestContract:
         if "fp32" in name:
             assert difference[0].max() < 1e-4
             assert difference.max() < CODE / 10
-        # OpenVINO takes the frame itself in bfloat16, whose step near white is a whole code.
-        assert np.quantile(difference, 0.999) < CODE
-        assert np.sqrt(np.square(difference).mean()) < CODE / 4
+        # bfloat16 holds 8 bits of the residual, which is up to 80 codes here.
+        assert difference.max() < 1.5 * CODE
+        assert np.sqrt(np.square(difference).mean()) < CODE / 5
         assert np.abs(reference).max() > 20 * CODE  # the weights do something
 
     def test_a_second_run_gives_equal_bytes(self, name: str) -> None:

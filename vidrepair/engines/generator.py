@@ -113,7 +113,9 @@ def smooth(picture: Tensor) -> Tensor:
 
 def local_mean(frame: Tensor) -> Tensor:
     """Mean of about 12x12 samples: (B, C, H, W) -> (B, C, H/4, W/4)."""
-    return smooth(functional.avg_pool2d(frame, 4))
+    # One channel each: OpenVINO would fill three up to sixteen.
+    planes = functional.avg_pool2d(frame.flatten(0, 1)[:, None], 4)
+    return smooth(planes[:, 0].unflatten(0, frame.shape[:2]))
 
 
 def noise_map(noise: Tensor, luma: Tensor) -> Tensor:
@@ -129,10 +131,9 @@ def noise_map(noise: Tensor, luma: Tensor) -> Tensor:
     return levels
 
 
-def _by_phase(luma: Tensor, chroma: Tensor) -> Tensor:
-    """Maps of luma (B, 1, h, w) and Cb, Cr (B, 1 or 2, h, w) -> (B, 12, h, w), as unshuffled."""
-    cb, cr = chroma[:, :1], chroma[:, -1:]
-    return torch.cat([part.expand(-1, 4, -1, -1) for part in (luma, cb, cr)], dim=1)
+def _phases(unshuffled: Tensor) -> Tensor:
+    """(B, 12, h, w) -> (B, 3, 4, h, w): the four phases of each plane."""
+    return unshuffled.unflatten(1, (3, 4))
 
 
 def _active() -> nn.Module:
@@ -286,20 +287,24 @@ class Generator(nn.Module):
         mean = local_mean(frame)
         sigma = enlarge(noise_map(noise, mean[:, :1]), 2)
         mean = enlarge(mean, 2)
-        scale = _by_phase(sigma[:, :1], sigma[:, 1:])
+        # One value for the four phases of a plane, broadcast: repeating it would cost more time
+        # than a convolution.
+        scale = torch.cat((sigma, sigma[:, 1:]), dim=1)[:, :, None]
         unit = (scale.square() + _CONTRAST**2).rsqrt()
-        below = _by_phase(mean[:, :1], mean[:, 1:])
         picture = functional.pixel_unshuffle(frame, 2)
         memory, neighbour = aligned[:, : self.shape.state_channels], aligned[:, -12 * LOOK_AHEAD :]
         level = mean - mean.new_tensor([0.5, 0.0, 0.0])[:, None, None]
         facts = torch.cat((level, sigma * _MAP_GAIN - 0.5), dim=1)
-        features, denoise, repair = self.restorer(
-            torch.cat(((picture - below) * unit, memory, (neighbour - below) * unit, facts), dim=1)
+        detail, ahead = (
+            ((_phases(part) - mean[:, :, None]) * unit).flatten(1, 2)
+            for part in (picture, neighbour)
         )
+        features, denoise, repair = self.restorer(torch.cat((detail, memory, ahead, facts), dim=1))
         # Bounded, so that no span can run away however long it gets.
         features = features.float().clamp(-_STATE_BOUND, _STATE_BOUND)
         # Residuals and the state leave in fp32, whatever the convolutions ran in.
-        residual = functional.pixel_shuffle(denoise.float() * scale, 2)
+        scaled = (_phases(denoise.float()) * scale).flatten(1, 2)
+        residual = functional.pixel_shuffle(scaled, 2)
         fill = functional.pixel_shuffle(picture + repair[:, :12].float(), 2)
         defect = torch.sigmoid(functional.pixel_shuffle(repair[:, 12:].float(), 2))
         return residual, fill, defect, features

@@ -1,7 +1,9 @@
 """The processor's engine: the released ONNX graphs on OpenVINO.
 
 `align` runs in fp32, always: OpenVINO's global bf16 hint would reach the sampling coordinates
-and move them by up to a pixel, so the two graphs are compiled apart. Lanes run side by side,
+and move them by up to a pixel. So does the head of `restore`, all before its first convolution:
+there the local mean is taken out of the picture, and in bf16 the step of a bright sample is a
+whole code. The three graphs are compiled apart. Lanes run side by side,
 each on its share of the threads, which beats one picture split over the cores.
 """
 
@@ -13,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import openvino as ov
+from openvino import opset13
 
 from vidrepair.engines.plan import Plan
 from vidrepair.engines.protocol import Identity
@@ -63,23 +66,22 @@ class OpenVinoEngine:
         self._threads = plan.threads
         self._cancelled = False
         self._pairs = self._compile(plan.lanes)
-        self._alone: _Pair | None = None
+        self._alone: _Requests | None = None
         self._lanes = [_Lane(card.state_channels, height, width) for _ in range(plan.lanes)]
         self._workers = ThreadPoolExecutor(plan.lanes, thread_name_prefix="lane")
 
-    def _compile(self, streams: int) -> list[_Pair]:
+    def _compile(self, streams: int) -> list[_Requests]:
         """As many pairs of requests as there are streams, sharing the threads."""
         common = {"INFERENCE_NUM_THREADS": self._threads, "NUM_STREAMS": streams}
-        align, restore = self._graphs
+        align, head, body = self._graphs
         exact = self._core.compile_model(
             align, "CPU", {**common, "INFERENCE_PRECISION_HINT": "f32"}
         )
+        first = self._core.compile_model(head, "CPU", {**common, "INFERENCE_PRECISION_HINT": "f32"})
         hint = "bf16" if self._bf16 else "f32"
-        quick = self._core.compile_model(
-            restore, "CPU", {**common, "INFERENCE_PRECISION_HINT": hint}
-        )
+        quick = self._core.compile_model(body, "CPU", {**common, "INFERENCE_PRECISION_HINT": hint})
         return [
-            _Pair(exact.create_infer_request(), quick.create_infer_request())
+            _Requests(*(graph.create_infer_request() for graph in (exact, first, quick)))
             for _ in range(streams)
         ]
 
@@ -101,7 +103,7 @@ class OpenVinoEngine:
                 "try a smaller --memory, or --backend torch"
             ) from error
 
-    def _step(self, step: LaneStep, pair: _Pair) -> Repaired:
+    def _step(self, step: LaneStep, pair: _Requests) -> Repaired:
         lane = self._lanes[step.lane]
         if step.fresh:
             lane.state[...] = 0.0
@@ -109,7 +111,7 @@ class OpenVinoEngine:
         pair.align.set_tensor("state", _shared(lane.state))
         pair.align.set_tensor("aligned", _shared(lane.aligned))
         self._infer(pair.align)
-        pair.restore.set_tensor("noise", ov.Tensor(step.noise[None]))
+        pair.head.set_tensor("noise", ov.Tensor(step.noise[None]))
         if len(self._tiles) == 1:
             repaired = self._whole(lane, step, pair)
         else:
@@ -122,25 +124,23 @@ class OpenVinoEngine:
             )
         return repaired
 
-    def _whole(self, lane: _Lane, step: LaneStep, pair: _Pair) -> Repaired:
-        request = pair.restore
+    def _whole(self, lane: _Lane, step: LaneStep, pair: _Requests) -> Repaired:
+        request = pair.body
         out = self._outputs()
-        request.set_tensor("frame", _shared(step.frames[None, 1]))
-        request.set_tensor("aligned", _shared(lane.aligned))
+        self._enter(pair, step.frames[None, 1], lane.aligned)
         request.set_tensor("state", _shared(lane.state))
         for name, whole in out.items():
             request.set_tensor(name, _shared(whole[None]))
         self._infer(request)
         return self._repaired(out, pair)
 
-    def _tiled(self, lane: _Lane, step: LaneStep, pair: _Pair) -> Repaired:
-        request = pair.restore
+    def _tiled(self, lane: _Lane, step: LaneStep, pair: _Requests) -> Repaired:
+        request = pair.body
         out = self._outputs()
         for tile in self._tiles:
             frame = np.ascontiguousarray(step.frames[1][:, *tile.window()])
             memory = np.ascontiguousarray(lane.aligned[0][:, *tile.window(2)])
-            request.set_tensor("frame", _shared(frame[None]))
-            request.set_tensor("aligned", _shared(memory[None]))
+            self._enter(pair, frame[None], memory[None])
             self._infer(request)
             for name, whole in out.items():
                 part = request.get_tensor(name).data[0]
@@ -149,6 +149,14 @@ class OpenVinoEngine:
             # The state's memory may be written already: `align` has read it for this step.
             lane.state[0][:, *tile.kept(2)] = part[:, *tile.inside(2)]
         return self._repaired(out, pair)
+
+    def _enter(self, pair: _Requests, frame: FloatArray, aligned: FloatArray) -> None:
+        """Run the head of `restore` and hand what it found to the body, without a copy."""
+        pair.head.set_tensor("frame", _shared(frame))
+        pair.head.set_tensor("aligned", _shared(aligned))
+        self._infer(pair.head)
+        for number in range(len(pair.head.model_outputs)):
+            pair.body.set_input_tensor(number, pair.head.get_output_tensor(number))
 
     def _infer(self, request: Any) -> None:
         if self._cancelled:
@@ -161,7 +169,7 @@ class OpenVinoEngine:
         size = (self.identity.height, self.identity.width)
         return {name: np.empty((n, *size), dtype=np.float32) for name, n in channels.items()}
 
-    def _repaired(self, out: dict[str, FloatArray], pair: _Pair) -> Repaired:
+    def _repaired(self, out: dict[str, FloatArray], pair: _Requests) -> Repaired:
         motion = pair.align.get_tensor("motion").data[0].copy() if self._damage else None
         return Repaired(out["denoise"], out.get("fill"), out.get("defect"), motion)
 
@@ -169,8 +177,8 @@ class OpenVinoEngine:
         """Stop the running requests; a 4096-wide step would last seconds."""
         self._cancelled = True
         for pair in (*self._pairs, *([self._alone] if self._alone else [])):
-            pair.align.cancel()
-            pair.restore.cancel()
+            for request in (pair.align, pair.head, pair.body):
+                request.cancel()
 
     def close(self) -> None:
         """Wait for the lanes and give their memory back."""
@@ -179,11 +187,12 @@ class OpenVinoEngine:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Pair:
+class _Requests:
     """One request for each graph."""
 
     align: Any
-    restore: Any
+    head: Any
+    body: Any
 
 
 class _Lane:
@@ -201,8 +210,8 @@ def _shared(array: FloatArray) -> Any:
 
 def _read_graphs(
     core: Any, files: ModelFiles, size: tuple[int, int], window: tuple[int, int], *, damage: bool
-) -> tuple[Any, Any]:
-    """Both graphs, made static: `align` for the picture, `restore` for a tile's window."""
+) -> tuple[Any, Any, Any]:
+    """The graphs, made static: `align` for the picture, both parts of `restore` for a window."""
     memory = files.card.state_channels
     height, width = size
     rows, columns = window
@@ -210,17 +219,63 @@ def _read_graphs(
     align.reshape(
         {"frames": [1, 3, 3, height, width], "state": [1, memory, height // 2, width // 2]}
     )
-    restore = core.read_model(files.restore)
-    if not damage:
-        restore = _without(restore, _DAMAGE)
-    restore.reshape(
-        {
-            "frame": [1, 3, rows, columns],
-            "aligned": [1, memory + 12, rows // 2, columns // 2],
-            "noise": [1, 2, 17],
-        }
-    )
-    return align, restore
+    parts = []
+    for _ in range(2):
+        restore = core.read_model(files.restore)
+        if not damage:
+            restore = _without(restore, _DAMAGE)
+        restore.reshape(
+            {
+                "frame": [1, 3, rows, columns],
+                "aligned": [1, memory + 12, rows // 2, columns // 2],
+                "noise": [1, 2, 17],
+            }
+        )
+        parts.append(restore)
+    return align, *_split(*parts)
+
+
+def _split(one: Any, other: Any) -> tuple[Any, Any]:
+    """Two copies of a graph -> all before its first convolution, and the rest.
+
+    The outputs of the first are, in order, the inputs of the second.
+    """
+    crossing = _crossing(one)
+    head = ov.Model([output for output, _ in crossing], one.get_parameters(), "head")
+    given = []
+    for output, users in _crossing(other):
+        parameter = opset13.parameter(output.get_shape(), output.get_element_type())
+        for user in users:
+            user.replace_source_output(parameter.output(0))
+        given.append(parameter)
+    body = ov.Model([out.get_node() for out in other.outputs], given, "body")
+    return head, body
+
+
+def _crossing(model: Any) -> list[tuple[Any, list[Any]]]:
+    """What the part before the first convolution hands on: outputs, and the inputs they feed."""
+    nodes = model.get_ordered_ops()
+    first = next(node for node in nodes if node.get_type_name() == "Convolution")
+    before: set[str] = set()
+    waiting = [first.input_value(0).get_node()]
+    while waiting:
+        node = waiting.pop()
+        if node.get_friendly_name() not in before:
+            before.add(node.get_friendly_name())
+            waiting += [given.get_source_output().get_node() for given in node.inputs()]
+    found = []
+    for node in nodes:
+        if node.get_friendly_name() not in before or node.get_type_name() == "Constant":
+            continue
+        for output in node.outputs():
+            users = [
+                user
+                for user in output.get_target_inputs()
+                if user.get_node().get_friendly_name() not in before
+            ]
+            if users:
+                found.append((output, users))
+    return found
 
 
 def _without(model: Any, names: tuple[str, ...]) -> Any:
