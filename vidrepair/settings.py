@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from vidrepair.errors import UsageError
 
@@ -24,10 +24,18 @@ class RepairSettings:
     sources the first is that of each sample. None: measured span by span."""
 
     def __post_init__(self) -> None:
-        if not all(0.0 <= share <= 100.0 for share in self.denoise):
-            raise UsageError(f"--denoise {self.denoise} is out of range; use 0 to 100")
-        if self.noise is not None and not all(0.0 <= sigma <= 255.0 for sigma in self.noise):
-            raise UsageError(f"--noise {self.noise} is out of range; use 0 to 255, or auto")
+        _check_pair("--denoise", self.denoise, 100.0)
+        if self.noise is not None:
+            _check_pair("--noise", self.noise, 255.0)
+
+
+def _check_pair(flag: str, pair: Any, most: float) -> None:
+    """From Python anything may come, one number above all."""
+    if not isinstance(pair, tuple) or len(pair) != 2:
+        raise UsageError(f"{flag} takes two numbers, luma and chroma, such as (70.0, 70.0)")
+    for value in pair:
+        if not 0.0 <= value <= most:
+            raise UsageError(f"{flag} {value:g} is out of range; use 0 to {most:g}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ def _fail(message: str, code: int) -> None:
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="vidrepair")
 def main() -> None:
-    """Give a noisy, worn or damaged video back clean, with everything else in it kept.
+    """Give a noisy video back clean, with everything else in it kept.
 
     vidrepair IN -o OUT is short for vidrepair run IN -o OUT.
     """

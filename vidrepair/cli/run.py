@@ -35,7 +35,7 @@ LEVELS = ("error", "warning", "info", "debug")
     default="100",
     metavar="P[,P]",
     show_default=True,
-    help="Share of the noise removed, luma and chroma, 0 to 100; 0 changes nothing.",
+    help="Share of the noise removed, luma and chroma or one number for both, 0 to 100.",
 )
 @click.option(
     "--noise",
@@ -43,9 +43,12 @@ LEVELS = ("error", "warning", "info", "debug")
     default="auto",
     metavar="auto|S[,S]",
     show_default=True,
-    help="Standard deviation of the noise on the 8-bit scale, luma and chroma; auto measures it.",
+    help="Standard deviation of the noise before clipping, on the 8-bit scale: luma and chroma, or"
+    " one number for both; auto measures it.",
 )
-@click.option("--model", default="fast", metavar="NAME|FILE", show_default=True)
+@click.option(
+    "--model", default="fast", metavar="NAME|FILE", show_default=True, help="Of the generator."
+)
 @click.option("--backend", type=click.Choice(BACKENDS), default="auto", show_default=True)
 @click.option("--device", default="auto", show_default=True, help="cpu; for torch also cuda.")
 @click.option("--precision", type=click.Choice(PRECISIONS), default="auto", show_default=True)

@@ -26,7 +26,8 @@ class PairType(click.ParamType[Pair | None]):
         except ValueError:
             numbers = []
         if len(numbers) not in (1, 2):
-            self.fail(f"{value!r} is not a number or two, such as 80 or 80,100", param, ctx)
+            auto = "auto, or " if param is not None and param.name == "noise" else ""
+            self.fail(f"{value!r} is not {auto}a number or two, such as 20 or 20,10", param, ctx)
         return numbers[0], numbers[-1]
 
 

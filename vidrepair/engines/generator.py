@@ -115,7 +115,8 @@ def local_mean(frame: Tensor) -> Tensor:
     """Mean of about 12x12 samples: (B, C, H, W) -> (B, C, H/4, W/4)."""
     # One channel each: OpenVINO would fill three up to sixteen.
     planes = functional.avg_pool2d(frame.flatten(0, 1)[:, None], 4)
-    return smooth(planes[:, 0].unflatten(0, frame.shape[:2]))
+    pooled: Tensor = planes[:, 0].unflatten(0, frame.shape[:2])
+    return smooth(pooled)
 
 
 def noise_map(noise: Tensor, luma: Tensor) -> Tensor:
