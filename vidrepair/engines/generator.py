@@ -115,8 +115,7 @@ def local_mean(frame: Tensor) -> Tensor:
     """Mean of about 12x12 samples: (B, C, H, W) -> (B, C, H/4, W/4)."""
     # One channel each: OpenVINO would fill three up to sixteen.
     planes = functional.avg_pool2d(frame.flatten(0, 1)[:, None], 4)
-    pooled: Tensor = planes[:, 0].unflatten(0, frame.shape[:2])
-    return smooth(pooled)
+    return smooth(planes[:, 0].unflatten(0, frame.shape[:2]))
 
 
 def noise_map(noise: Tensor, luma: Tensor) -> Tensor:
@@ -134,7 +133,8 @@ def noise_map(noise: Tensor, luma: Tensor) -> Tensor:
 
 def _phases(unshuffled: Tensor) -> Tensor:
     """(B, 12, h, w) -> (B, 3, 4, h, w): the four phases of each plane."""
-    return unshuffled.unflatten(1, (3, 4))
+    phases: Tensor = unshuffled.unflatten(1, (3, 4))
+    return phases
 
 
 def _active() -> nn.Module:
