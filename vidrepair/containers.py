@@ -85,23 +85,23 @@ class Pipe:
         return b""
 
 
-def open_container(path: Path | None, pipe: Pipe | None = None) -> Any:
-    """Open a file, or y4m on standard input, for demuxing; `pipe` can cancel it.
+def open_container(origin: Path | Pipe) -> Any:
+    """Open a file, or y4m on standard input, for demuxing.
 
     Raises InputError for everything that is not one readable file with a picture.
     """
-    if path is None:
-        return _open(pipe or Pipe(), "standard input", {}, form="yuv4mpegpipe")
-    head = _check_file(path)
+    if isinstance(origin, Pipe):
+        return _open(origin, "standard input", {}, form="yuv4mpegpipe")
+    head = _check_file(origin)
     form = None if head[4:8] == b"ftyp" else _picture_format(head)
     # Without the protocol in front, a:b.avi is taken for a protocol and -x.avi for an option.
-    url = f"file:{path}"
-    container = _open(url, str(path), {}, form=form)
+    url = f"file:{origin}"
+    container = _open(url, str(origin), {}, form=form)
     again = REOPENED.get(container.format.name)
     if again is None:
         return container
     container.close()
-    return _open(url, str(path), again, form=form)
+    return _open(url, str(origin), again, form=form)
 
 
 def _check_file(path: Path) -> bytes:

@@ -38,10 +38,10 @@ def open_source(path: Path | None) -> Source:
     frame can be decoded.
     """
     name = "standard input" if path is None else str(path)
-    pipe = Pipe() if path is None else None
-    container = open_container(path, pipe)
+    origin = Pipe() if path is None else path
+    container = open_container(origin)
     try:
-        return Source(container, video_stream(container, name), name, path or pipe)
+        return Source(container, video_stream(container, name), name, origin)
     except BaseException:
         container.close()
         raise
@@ -53,7 +53,7 @@ class Source:
     Owns the container and refuses everything after `close`: PyAV would crash.
     """
 
-    def __init__(self, container: Any, stream: Any, name: str, origin: Path | Pipe | None) -> None:
+    def __init__(self, container: Any, stream: Any, name: str, origin: Path | Pipe) -> None:
         self.container = container
         """Opaque to all but streams."""
         self.damage = Damage()
@@ -138,7 +138,7 @@ class Source:
         """
         what = "is interlaced"
         if not self.clip.interlaced:
-            if not isinstance(self._origin, Path):
+            if isinstance(self._origin, Pipe):
                 return
             looked = _Samples(self._origin, self.clip)
             if combed(looked.lumas()):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Any, Protocol
 
@@ -335,14 +335,7 @@ class Damage:
 
     def as_dict(self) -> dict[str, int | bool]:
         """For JSON."""
-        return {
-            "corrupt_packets": self.corrupt_packets,
-            "corrupt_frames": self.corrupt_frames,
-            "decode_errors": self.decode_errors,
-            "repaired_pts": self.repaired_pts,
-            "truncated": self.truncated,
-            "interlaced_frames": self.interlaced_frames,
-        }
+        return asdict(self)
 
     def __str__(self) -> str:
         counts = {

@@ -87,11 +87,9 @@ def _grain(like: Tensor, recipe: NoiseRecipe) -> Tensor:
     noise = torch.randn(like.shape, generator=generator, device=like.device)
     if recipe.blur == 0.0:
         return noise
-    height, width = like.shape[-2:]
     # Two products with banded matrices: many times faster than one-channel convolutions.
-    return (
-        _blur_matrix(height, recipe.blur, like) @ noise @ _blur_matrix(width, recipe.blur, like).T
-    )
+    down, across = (_blur_matrix(size, recipe.blur, like) for size in like.shape[-2:])
+    return down @ noise @ across.T
 
 
 def _blur_matrix(size: int, radius: float, like: Tensor) -> Tensor:

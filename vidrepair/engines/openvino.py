@@ -219,29 +219,27 @@ def _read_graphs(
     align.reshape(
         {"frames": [1, 3, 3, height, width], "state": [1, memory, height // 2, width // 2]}
     )
-    parts = []
-    for _ in range(2):
-        restore = core.read_model(files.restore)
-        if not damage:
-            restore = _without(restore, _DAMAGE)
-        restore.reshape(
-            {
-                "frame": [1, 3, rows, columns],
-                "aligned": [1, memory + 12, rows // 2, columns // 2],
-                "noise": [1, 2, 17],
-            }
-        )
-        parts.append(restore)
-    return align, *_split(*parts)
+    restore = core.read_model(files.restore)
+    if not damage:
+        restore = _without(restore, _DAMAGE)
+    restore.reshape(
+        {
+            "frame": [1, 3, rows, columns],
+            "aligned": [1, memory + 12, rows // 2, columns // 2],
+            "noise": [1, 2, 17],
+        }
+    )
+    return align, *_split(restore)
 
 
-def _split(one: Any, other: Any) -> tuple[Any, Any]:
-    """Two copies of a graph -> all before its first convolution, and the rest.
+def _split(model: Any) -> tuple[Any, Any]:
+    """A graph, used up -> all before its first convolution, and the rest.
 
     The outputs of the first are, in order, the inputs of the second.
     """
-    crossing = _crossing(one)
-    head = ov.Model([output for output, _ in crossing], one.get_parameters(), "head")
+    other = model.clone()
+    crossing = [output for output, _ in _crossing(model)]
+    head = ov.Model(crossing, model.get_parameters(), "head")
     given = []
     for output, users in _crossing(other):
         parameter = opset13.parameter(output.get_shape(), output.get_element_type())
