@@ -9,9 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from training.conditioning import tell_noise
 from training.config import BatchConfig, DataConfig
 from training.data import Pool, show_clip, show_photo
-from training.degrade.noise import add_noise, disturb_profile, draw_noise, true_profile
+from training.degrade.coding import code, draw_coding
+from training.degrade.noise import add_noise, draw_noise
 from training.degrade.storage import draw_storage
 
 WARM_UP = 8
@@ -49,8 +51,11 @@ def _showings(
     show = show_photo if still else show_clip
     rgb = show(pool, int(order.max()) + 1, batch.crop, rng)
     storage = draw_storage(rng)
-    noisy, clean = add_noise(rgb, draw_noise(rng), storage)
-    noise = disturb_profile(true_profile(noisy, clean), rng)
+    coding = draw_coding(rng, storage)
+    noisy, clean = add_noise(rgb, draw_noise(rng, weak=coding is not None), storage)
+    if coding is not None:
+        noisy = code(noisy, coding, storage)
+    noise = tell_noise(noisy, clean, storage, rng, coded=coding is not None)
     sigma = max(float((noisy - clean).square().mean().sqrt()), 1.0 / 255.0)
     for start in range(0, len(order) - 2, batch.frames):
         at = torch.from_numpy(order[start : start + batch.frames + 2]).to(noisy.device)

@@ -32,8 +32,16 @@ class Optimiser:
         self.adamw = torch.optim.AdamW(rest, lr=config.adamw, betas=(0.9, 0.99), weight_decay=0.0)
 
     def step(self, share: float) -> float:
-        """One step at `share` of the full rates. Returns the norm of the gradient."""
+        """One step at `share` of the full rates; none where the gradient is not finite.
+
+        Returns the norm of the gradient.
+        """
         norm = nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
+        if not torch.isfinite(norm):
+            # One bad batch must not spoil the weights, nor the moments of both optimisers.
+            for parameter in self.parameters:
+                parameter.grad = None
+            return float(norm)
         for bank, flat in self.banks:
             flat.grad = None if bank.grad is None else _flat(bank.grad, like=bank)
         for optimiser, rate in ((self.muon, self.config.muon), (self.adamw, self.config.adamw)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,8 @@ from torch.nn import functional
 from training.degrade.storage import Storage, quantise, repeat_chroma, to_stored
 
 KNOTS = 17
+_COARSE = 20.0 / 255.0
+"""Grain below this may be coarse: above, nothing could be told from the picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +34,20 @@ class NoiseRecipe:
     seed: int = 0
 
 
-def draw_noise(rng: np.random.Generator) -> NoiseRecipe:
+def draw_noise(rng: np.random.Generator, *, weak: bool = False) -> NoiseRecipe:
     """Half white Gaussian of R'G'B', then Y'CbCr, Poisson-Gaussian and correlated grain.
 
-    5 % of clips carry none; the deviation is uniform up to 55 / 255.
+    5 % of clips carry none; the deviation is uniform up to 55 / 255, with `weak` log-uniform up to
+    25 / 255. Grain below 20 / 255 is as coarse as that of film, too.
     """
     seed = int(rng.integers(2**31))
     if rng.random() < 0.05:
         return NoiseRecipe(seed=seed)
     kind = rng.choice(["rgb", "ycbcr", "poisson", "grain"], p=[0.5, 0.15, 0.2, 0.15])
     sigma = rng.uniform(2.0, 55.0) / 255.0
+    if weak:
+        sigma = math.exp(rng.uniform(math.log(2.0), math.log(25.0))) / 255.0
+    coarsest = 2.0 if sigma < _COARSE else 1.0
     if kind == "rgb":
         return NoiseRecipe(luma=sigma, seed=seed)
     chroma = sigma * rng.uniform(0.2, 1.2)
@@ -50,7 +57,7 @@ def draw_noise(rng: np.random.Generator) -> NoiseRecipe:
         luma=sigma,
         chroma=chroma,
         shot=0.0 if kind == "ycbcr" else float(rng.uniform(0.2, 1.0)),
-        blur=float(rng.uniform(0.4, 1.0)) if kind == "grain" else 0.0,
+        blur=float(rng.uniform(0.4, coarsest)) if kind == "grain" else 0.0,
         seed=seed,
     )
 

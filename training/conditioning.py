@@ -1,0 +1,54 @@
+"""What the generator is told of the noise: the truth, the truth disturbed, or a measurement."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from training.degrade.noise import disturb_profile, true_profile
+from training.degrade.storage import Storage
+from vidrepair.frames import Frame, Picture, PixelFormat
+from vidrepair.noise import combine, measure_span
+
+_LOOKED_AT = 12
+"""Frames that are measured; the tool looks at 20 of a span."""
+
+
+def tell_noise(
+    noisy: Tensor, clean: Tensor, storage: Storage, rng: np.random.Generator, *, coded: bool
+) -> Tensor:
+    """The profile (2, 17) that goes with a stretch (T, 3, H, W) as stored.
+
+    Noise that was coded is measured two times in three, as the tool will do: what a codec froze
+    does not show in time, and the generator has to learn how much more there is. A crop holds
+    few blocks, so a measurement that motion led far astray is cut to twice the truth.
+    """
+    truth = true_profile(noisy, clean)
+    if coded and rng.random() < 0.67:
+        measured = measured_profile(noisy[:_LOOKED_AT], storage).to(noisy)
+        return torch.minimum(measured, 2.0 * truth + 1.0 / 255.0)
+    return disturb_profile(truth, rng)
+
+
+def measured_profile(stored: Tensor, storage: Storage) -> Tensor:
+    """What the tool measures in a stretch (T, 3, H, W) of stored Y'CbCr, unit code / peak."""
+    if storage.bits is None:
+        raise ValueError("only stored Y'CbCr is measured; R'G'B' has no bits here")
+    across, down = storage.sampling
+    form = PixelFormat("yuv", "yuv", storage.bits, storage.sampling)
+    height, width = stored.shape[-2:]
+    picture = Picture(width, height, form, storage.matrix, storage.full_range)
+    middle = 2.0 ** (storage.bits - 1)
+    luma = torch.round(stored[:, 0] * storage.peak)
+    chroma = torch.round(stored[:, 1:, ::down, ::across] * storage.peak + middle)
+    kind = np.uint8 if storage.bits == 8 else np.uint16
+    frames = []
+    for t in range(len(stored)):
+        planes = (luma[t], *chroma[t])
+        codes = tuple(plane.cpu().numpy().astype(kind) for plane in planes)
+        frames.append(Frame(codes, picture, t, t, Fraction(1, 25)))
+    profile = combine(measure_span(frames), None)
+    return torch.from_numpy(profile.array())
