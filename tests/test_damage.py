@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from training.conditioning import measured_profile, tell_noise
 from training.degrade.coding import CodingRecipe, code, draw_coding
 from training.degrade.damage import (
     CLASSES,
@@ -31,7 +32,7 @@ from training.degrade.distractors import (
     play,
 )
 from training.degrade.film import FilmRecipe, draw_film, project
-from training.degrade.noise import NoiseRecipe, add_noise
+from training.degrade.noise import NoiseRecipe, add_noise, true_profile
 from training.degrade.shapes import SIDE, Shapes, draw_shapes, load_shapes
 from training.degrade.storage import Storage
 
@@ -225,3 +226,26 @@ def test_what_is_drawn_leaves_most_clips_alone() -> None:
     assert draw_coding(rng, Storage()) is None
     assert 0.55 < np.mean([draw_film(rng) == FilmRecipe() for _ in range(400)]) < 0.8
     assert 0.55 < np.mean([draw_distractors(rng) == () for _ in range(400)]) < 0.8
+
+
+def test_what_is_measured_of_a_stretch_is_what_the_tool_measures() -> None:
+    picture = torch.linspace(0.3, 0.6, 128).expand(12, 3, 128, 128).contiguous()
+    noisy, clean = add_noise(picture, NoiseRecipe(luma=0.04, seed=1), STORED)
+    measured = measured_profile(noisy, STORED)
+    truth = true_profile(noisy, clean)
+    assert measured.shape == (2, 17)
+    assert torch.allclose(measured[:, 5:9], truth[:, 5:9], rtol=0.1)
+    with pytest.raises(ValueError, match="stored"):
+        measured_profile(noisy, Storage())
+
+
+def test_coded_noise_is_told_as_measured_two_times_in_three() -> None:
+    noisy, clean = add_noise(gray().repeat(3, 1, 1, 1), NoiseRecipe(luma=0.03, seed=1), STORED)
+    coded = code(noisy, CodingRecipe(28.0, group=250), STORED)
+    measured = measured_profile(coded[:12], STORED)
+    assert float(measured[0, 8]) < 2.0 * float(true_profile(coded, clean)[0, 8])
+    rng = np.random.default_rng(0)
+    told = [tell_noise(coded, clean, STORED, rng, coded=True) for _ in range(60)]
+    assert 25 < sum(torch.equal(profile, measured) for profile in told) < 55
+    uncoded = [tell_noise(coded, clean, STORED, rng, coded=False) for _ in range(20)]
+    assert not any(torch.equal(profile, measured) for profile in uncoded)

@@ -88,6 +88,14 @@ def test_a_config_names_what_it_does_not_know(workplace: Path) -> None:
         load_config(workplace / "tiny.toml", ("schedule.stepz=9",))
 
 
+def test_the_contact_sheet_has_a_row_for_each_degradation(workplace: Path, tmp_path: Path) -> None:
+    out = tmp_path / "sheet.png"
+    arguments = ["show-degradations", str(workplace / "tiny.toml"), str(out)]
+    result = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    assert f"{out}: 19 degradations" in result.output
+    assert cv2.imread(str(out)).std() > 10
+
+
 def test_showings_have_their_size_and_range(config: TrainConfig) -> None:
     pool = load_pool(config.data, torch.device("cpu"))
     assert (len(pool.clips), len(pool.photos)) == (2, 1)

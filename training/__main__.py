@@ -93,6 +93,17 @@ def evaluate(
 
 
 @main.command()
+@click.argument("config", type=FILE)
+@click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
+def show_degradations(config: Path, out: Path) -> None:
+    """Draw every degradation, on clips of CONFIG, as one contact sheet OUT (PNG)."""
+    from training.config import load_config
+    from training.sheet import draw_sheet
+
+    click.echo(f"{out}: {draw_sheet(load_config(config).data, out)} degradations")
+
+
+@main.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("checkpoint", type=FILE)
 @click.option("--sigma", type=float, default=30.0, show_default=True)

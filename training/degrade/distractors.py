@@ -58,7 +58,7 @@ def _rain(rgb: Tensor, strength: float, rng: np.random.Generator) -> Tensor:
     slope, length = rng.normal(0.0, 0.15), rng.uniform(6.0, 24.0)
     light = rng.uniform(0.1, 0.35)
     count = int(strength * rgb.shape[-1] * rgb.shape[-2] / 1500) + 1
-    layer = torch.zeros_like(rgb[:, :1])
+    layer = rgb.new_zeros(len(rgb), 1, *rgb.shape[-2:])
     for t in range(len(rgb)):
         y, x = rng.uniform(0, rgb.shape[-2], count), rng.uniform(0, rgb.shape[-1], count)
         steps = np.arange(int(length))
@@ -69,7 +69,7 @@ def _rain(rgb: Tensor, strength: float, rng: np.random.Generator) -> Tensor:
 def _sparks(rgb: Tensor, strength: float, rng: np.random.Generator) -> Tensor:
     """Bright points that fly apart, fall, and last a few frames."""
     origin = rng.uniform(0.2, 0.8, 2) * np.array(rgb.shape[-2:])
-    layer = torch.zeros_like(rgb[:, :1])
+    layer = rgb.new_zeros(len(rgb), 1, *rgb.shape[-2:])
     for _ in range(int(60 * strength) + 5):
         start, life = int(rng.integers(len(rgb))), int(rng.integers(1, 6))
         speed = rng.normal(0.0, 6.0, 2)
@@ -82,7 +82,7 @@ def _sparks(rgb: Tensor, strength: float, rng: np.random.Generator) -> Tensor:
 
 def _glints(rgb: Tensor, strength: float, rng: np.random.Generator) -> Tensor:
     """Single samples and small spots of bright places that flash for a frame."""
-    layer = torch.zeros_like(rgb[:, :1])
+    layer = rgb.new_zeros(len(rgb), 1, *rgb.shape[-2:])
     bright = rgb.amax(dim=1) > rgb.amax(dim=1).flatten(1).quantile(0.8, dim=1)[:, None, None]
     for t in range(len(rgb)):
         places = bright[t].nonzero().cpu().numpy()
@@ -96,7 +96,7 @@ def _flash(rgb: Tensor, strength: float, rng: np.random.Generator) -> Tensor:
     """One frame, or two, far brighter."""
     lit = rgb.clone()
     at = int(rng.integers(len(rgb)))
-    lit[at : at + int(rng.integers(1, 3))] *= 1.3 + 2.0 * strength
+    lit[at : at + int(rng.integers(1, 3))] *= 1.2 + 0.8 * strength
     return lit.clamp(0.0, 1.0)
 
 
