@@ -17,6 +17,8 @@ class DataConfig:
     """Folders of video files, one shot each."""
     photos: tuple[str, ...] = ()
     """Folders of stills, shown with synthetic camera motion."""
+    shapes: tuple[str, ...] = ()
+    """Folders of opacity pictures of single marks of damage; without any, marks are drawn."""
     photo_share: float = 0.3
     """Share of the showings that are stills."""
     exclude: tuple[str, ...] = ()
@@ -67,7 +69,7 @@ class LossConfig:
     temporal: float = 0.1
     warp: float = 5.0
     """Of the warping loss, which alone trains the motion."""
-    epsilon: float = 0.1
+    epsilon: float = 0.5
     """Charbonnier's epsilon, in standard deviations of the noise."""
 
 
@@ -132,4 +134,9 @@ def _absolute(data: DataConfig, root: Path) -> DataConfig:
     def resolve(folders: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(str((root / folder).resolve()) for folder in folders)
 
-    return dataclasses.replace(data, clips=resolve(data.clips), photos=resolve(data.photos))
+    return dataclasses.replace(
+        data,
+        clips=resolve(data.clips),
+        photos=resolve(data.photos),
+        shapes=resolve(data.shapes),
+    )
