@@ -34,6 +34,9 @@ from training.lanes import run_lane
 from training.loop import learning_share, train
 from training.optimiser import Average, split_parameters
 from training.pack import pack
+from training.positions import CORE, measure_positions
+from training.positions import draw as draw_positions
+from training.positions import table as positions_table
 from vidrepair.engines.generator import FAST, Generator
 
 CONFIG = """
@@ -257,3 +260,18 @@ def test_training_needs_no_pyav() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_generator_that_changes_nothing_is_flat_over_the_span(tmp_path: Path) -> None:
+    write_clip(tmp_path / "clip.mkv", frames=6, size=(16, 16))
+    moving, still = measure_positions(tmp_path, Generator(FAST), 20.0)
+    assert (moving.clip, still.clip) == ("clip", "locked still")
+    for found in (moving, still):
+        assert max(found.position) == min(found.position)
+        assert found.border == pytest.approx(1.0, abs=1e-6)
+        assert found.mirrored == found.cold
+        assert len(found.film) == 4 * CORE
+    assert "| clip |" in positions_table([moving, still])
+    plot = tmp_path / "plot.png"
+    draw_positions([moving, still], plot)
+    assert cv2.imread(str(plot)).shape[1] == 900

@@ -45,7 +45,7 @@ class Found:
     cold: tuple[float, ...]
     """The same from a zero state at frame 0."""
     border: float
-    """Step between frames at span borders over the usual step."""
+    """Largest step between frames near a border, over that of the same frames inside a span."""
     film: tuple[float, ...]
     """PSNR of every frame of a film of four spans, as the tool joins them."""
 
@@ -97,14 +97,18 @@ class _Bench:
         return film, starts
 
     def border(self, film: Tensor, starts: list[int]) -> float:
-        """Root mean square step of the error over span borders, over the usual step."""
+        """Root mean square step of the error over span borders, over the usual step.
+
+        The usual one is that of the same two frames in one long span: other frames of a clip may
+        be calmer or wilder whatever is done to them.
+        """
+        unbroken = self._steps(self.restore(0, len(film), mirrored=True))
+        near = [t for start in starts for t in range(start - WARM_UP - 1, start)]
+        return float((self._steps(film)[near] / unbroken[near]).max())
+
+    def _steps(self, film: Tensor) -> Tensor:
         error = film - self._clean[: len(film)].float()
-        steps = (error[1:] - error[:-1]).square().mean(dim=(1, 2, 3)).sqrt()
-        at = torch.zeros(len(steps), dtype=torch.bool)
-        for start in starts:
-            at[start - WARM_UP - 1 : start] = True
-        usual = steps[AFTER_CUT:][~at[AFTER_CUT:]].median()
-        return float(steps[at].max() / usual)
+        return (error[1:] - error[:-1]).square().mean(dim=(1, 2, 3)).sqrt()
 
 
 def measure_positions(folder: Path, model: Generator, sigma: float) -> list[Found]:
