@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -20,6 +21,7 @@ from clips import write_clip
 from training.__main__ import main
 from training.config import DataConfig, ScheduleConfig, TrainConfig, load_config
 from training.data import load_pool, show_clip, show_photo
+from training.degrade.damage import CLASSES
 from training.evaluate import (
     Restore,
     add_known_noise,
@@ -32,6 +34,7 @@ from training.evaluate import (
 )
 from training.lanes import run_lane
 from training.loop import learning_share, train
+from training.losses import defect_error, fill_error
 from training.optimiser import Average, split_parameters
 from training.pack import pack
 from training.positions import CORE, measure_positions
@@ -96,7 +99,9 @@ def test_the_contact_sheet_has_a_row_for_each_degradation(workplace: Path, tmp_p
     arguments = ["show-degradations", str(workplace / "tiny.toml"), str(out)]
     result = CliRunner().invoke(main, arguments, catch_exceptions=False)
     assert f"{out}: 19 degradations" in result.output
-    assert cv2.imread(str(out)).std() > 10
+    sheet = cv2.imread(str(out))
+    assert sheet is not None
+    assert sheet.std() > 10
 
 
 def test_showings_have_their_size_and_range(config: TrainConfig) -> None:
@@ -274,4 +279,48 @@ def test_a_generator_that_changes_nothing_is_flat_over_the_span(tmp_path: Path) 
     assert "| clip |" in positions_table([moving, still])
     plot = tmp_path / "plot.png"
     draw_positions([moving, still], plot)
-    assert cv2.imread(str(plot)).shape[1] == 900
+    drawn = cv2.imread(str(plot))
+    assert drawn is not None
+    assert drawn.shape[1] == 900
+
+
+def test_showings_may_be_damaged(config: TrainConfig) -> None:
+    data = dataclasses.replace(config.data, damage=1.0)
+    pool = load_pool(data, torch.device("cpu"))
+    lane = run_lane(pool, data, config.batch, np.random.default_rng(2))
+    showings = [next(lane) for _ in range(40)]
+    damaged = [showing for showing in showings if showing.damage.any()]
+    assert 5 < len(damaged) < 40
+    for showing in damaged:
+        assert showing.damage.shape == (5, len(CLASSES), 32, 32)
+        where = showing.damage.amax(dim=1, keepdim=True)
+        error = (showing.noisy - showing.clean).abs().amax(dim=1, keepdim=True)
+        # What is told of the noise is not that of the damage.
+        assert showing.sigma < 0.4
+        assert float((error * where).sum() / where.sum()) > 1.0 / 255.0
+
+
+def test_damage_trains_the_heads_that_repair_it(workplace: Path, tmp_path: Path) -> None:
+    config = load_config(workplace / "tiny.toml", ("data.damage=1.0", "schedule.steps=6"))
+    train(config, tmp_path)
+    moved = load_checkpoint(tmp_path / "checkpoint.pt", averaged=False)
+    assert moved.restorer.repair.weight.abs().max() > 0.0
+
+
+def test_the_fill_is_judged_inside_damage_alone() -> None:
+    damage = torch.zeros(1, 1, 16, 16)
+    damage[..., 4:8, 4:8] = 1.0
+    assert float(fill_error(torch.ones(1, 3, 16, 16) * (1.0 - damage), damage)) == 0.0
+    assert float(fill_error(torch.ones(1, 3, 16, 16), damage)) > 1.0
+
+
+def test_the_defect_map_is_judged_everywhere_but_in_holes() -> None:
+    damage = torch.zeros(1, len(CLASSES), 16, 16)
+    damage[0, 0, 4:8, 4:8] = 1.0
+    damage[0, 3, 10:14, 10:14] = 1.0
+    truth = damage[:, :1]
+    assert float(defect_error(truth, damage)) == pytest.approx(0.0, abs=1e-3)
+    in_hole = (truth + damage[:, 3:]).clamp(max=1.0)
+    assert float(defect_error(in_hole, damage)) == pytest.approx(0.0, abs=1e-3)
+    assert float(defect_error(1.0 - truth, damage)) > 5.0
+    assert float(defect_error(torch.zeros_like(truth), damage)) > 0.9

@@ -21,6 +21,8 @@ class DataConfig:
     """Folders of opacity pictures of single marks of damage; without any, marks are drawn."""
     photo_share: float = 0.3
     """Share of the showings that are stills."""
+    damage: float = 0.0
+    """Share of the showings that may be damaged, unsteady, or full of what looks like damage."""
     exclude: tuple[str, ...] = ()
     """Name prefixes of files that are left out."""
 
@@ -69,6 +71,10 @@ class LossConfig:
     temporal: float = 0.1
     warp: float = 5.0
     """Of the warping loss, which alone trains the motion."""
+    fill: float = 1.0
+    """Of the fill's error inside damage, in units of its epsilon."""
+    defect: float = 0.3
+    """Of the cross-entropy and the Dice term of the defect map."""
     epsilon: float = 0.5
     """Charbonnier's epsilon, in standard deviations of the noise."""
 

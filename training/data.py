@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from training.config import DataConfig
+from training.degrade.shapes import Shapes, load_shapes
 
 CLIP_SUFFIXES = {".mp4", ".mkv", ".mov", ".webm", ".avi"}
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
@@ -24,6 +25,8 @@ class Pool:
 
     clips: list[Tensor]
     photos: list[Tensor]
+    shapes: Shapes
+    """Marks of damage."""
 
     def __post_init__(self) -> None:
         if not self.clips and not self.photos:
@@ -36,7 +39,8 @@ def load_pool(config: DataConfig, device: torch.device) -> Pool:
     stills = list_files(config.photos, PHOTO_SUFFIXES, config.exclude)
     clips = [read_clip(path).to(device) for path in videos]
     photos = [read_photo(path).to(device) for path in stills]
-    return Pool([clip for clip in clips if len(clip) > 1], photos)
+    shapes = load_shapes(config.shapes, device)
+    return Pool([clip for clip in clips if len(clip) > 1], photos, shapes)
 
 
 def list_files(

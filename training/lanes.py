@@ -7,14 +7,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from training.conditioning import tell_noise
 from training.config import BatchConfig, DataConfig
 from training.data import Pool, show_clip, show_photo
 from training.degrade.coding import code, draw_coding
+from training.degrade.damage import CLASSES, apply_damage, draw_damage
+from training.degrade.distractors import draw_distractors, order_frames, play
+from training.degrade.film import draw_film, project
 from training.degrade.noise import add_noise, draw_noise
-from training.degrade.storage import draw_storage
+from training.degrade.storage import draw_storage, to_stored
 
 WARM_UP = 8
 
@@ -26,7 +30,10 @@ class Showing:
     """
 
     noisy: Tensor
+    """And damaged."""
     clean: Tensor
+    damage: Tensor
+    """(n + 2, 4, H, W), 0 or 1: what each of damage.CLASSES changed visibly."""
     noise: Tensor
     """(2, 17): what the generator is told."""
     sigma: float
@@ -51,18 +58,50 @@ def _showings(
     show = show_photo if still else show_clip
     rgb = show(pool, int(order.max()) + 1, batch.crop, rng)
     storage = draw_storage(rng)
+    scene = _play(rgb, pool, rng) if rng.random() < data.damage else _Scene(rgb, rgb)
     coding = draw_coding(rng, storage)
-    noisy, clean = add_noise(rgb, draw_noise(rng, weak=coding is not None), storage)
+    noisy, stored = add_noise(scene.damaged, draw_noise(rng, weak=coding is not None), storage)
     if coding is not None:
         noisy = code(noisy, coding, storage)
-    noise = tell_noise(noisy, clean, storage, rng, coded=coding is not None)
-    sigma = max(float((noisy - clean).square().mean().sqrt()), 1.0 / 255.0)
+    noise = tell_noise(noisy, stored, storage, rng, coded=coding is not None)
+    sigma = max(float((noisy - stored).square().mean().sqrt()), 1.0 / 255.0)
+    clean = to_stored(scene.clean, storage)
+    damage = scene.damage_map()
+    if scene.order is not None:
+        order = scene.order[order]
     for start in range(0, len(order) - 2, batch.frames):
         at = torch.from_numpy(order[start : start + batch.frames + 2]).to(noisy.device)
-        yield Showing(noisy[at], clean[at], noise, sigma, fresh=start == 0)
+        yield Showing(noisy[at], clean[at], damage[at], noise, sigma, fresh=start == 0)
 
 
-def _order(batch: BatchConfig, rng: np.random.Generator) -> np.ndarray:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Scene:
+    """What stands before the camera, and what became of it before any noise."""
+
+    clean: Tensor
+    damaged: Tensor
+    damage: Tensor | None = None
+    order: NDArray[np.int64] | None = None
+    """Which frame each place shows: repeats show one again, its noise and damage included."""
+
+    def damage_map(self) -> Tensor:
+        """(T, 4, H, W); nothing where nothing was damaged."""
+        if self.damage is not None:
+            return self.damage
+        frames, _, height, width = self.clean.shape
+        return self.clean.new_zeros(()).expand(frames, len(CLASSES), height, width)
+
+
+def _play(rgb: Tensor, pool: Pool, rng: np.random.Generator) -> _Scene:
+    """Distractors and an unsteady projector belong to the clean picture; damage does not."""
+    distractors = draw_distractors(rng)
+    clean = project(play(rgb, distractors), draw_film(rng))
+    recipe = draw_damage(rng, pool.shapes, (len(rgb), *rgb.shape[-2:]))
+    damaged, damage = apply_damage(clean, recipe, pool.shapes)
+    return _Scene(clean, damaged, damage, order_frames(len(rgb), distractors))
+
+
+def _order(batch: BatchConfig, rng: np.random.Generator) -> NDArray[np.int64]:
     """Numbers of the frames shown, with one of context at both ends.
 
     Half the showings start cold at frame 0, half after mirrored frames, never frame 0 twice

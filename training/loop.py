@@ -17,7 +17,7 @@ from torch import Tensor
 from training.config import LossConfig, ScheduleConfig, TrainConfig
 from training.data import Pool, load_pool
 from training.lanes import Showing, run_lane
-from training.losses import fidelity, warp_error
+from training.losses import defect_error, fidelity, fill_error, warp_error
 from training.optimiser import Average, Optimiser
 from vidrepair.engines.generator import SHAPES, Generator
 
@@ -86,6 +86,8 @@ def _loss(
     """Run every lane through its stretch. Returns the loss and the detached state."""
     noisy = torch.stack([showing.noisy for showing in showings])
     clean = torch.stack([showing.clean for showing in showings])
+    damage = torch.stack([showing.damage for showing in showings])
+    damaged = bool(damage.any())
     noise = torch.stack([showing.noise for showing in showings])
     sigma = torch.tensor([showing.sigma for showing in showings], device=noisy.device)
     if state is None:
@@ -100,14 +102,19 @@ def _loss(
         for t in range(1, steps + 1):
             frames = noisy[:, t - 1 : t + 2]
             motion, aligned = model.align(frames, state)
-            residual, _, _, state = model.restore(frames[:, 1], aligned, noise)
+            residual, fill, defect, state = model.restore(frames[:, 1], aligned, noise)
             with torch.autocast(noisy.device.type, enabled=False):
-                error = frames[:, 1] + residual - clean[:, t]
+                where = damage[:, t].amax(dim=1, keepdim=True)
+                # Under dirt there is no noise to take away: that is the fill's.
+                error = (frames[:, 1] + residual - clean[:, t]) * (1.0 - where)
                 total = total + fidelity(error, sigma, weights.epsilon)
                 if before is not None:
                     step = fidelity(error - before, sigma, weights.epsilon)
                     total = total + weights.temporal * step
                 total = total + weights.warp * warp_error(clean[:, t - 1 : t + 2], motion)
+                if damaged:
+                    total = total + weights.fill * fill_error(fill - clean[:, t], where)
+                    total = total + weights.defect * defect_error(defect, damage[:, t])
             before = error
     assert state is not None
     return total / steps, state.detach()

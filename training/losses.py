@@ -39,3 +39,28 @@ def warp_error(clean: Tensor, motion: Tensor, epsilon: float = 0.01) -> Tensor:
     ]
     errors = [charbonnier(picture - pooled[:, 1], epsilon) for picture in moved]
     return (errors[0] + errors[1]) / 2.0
+
+
+def fill_error(error: Tensor, damage: Tensor, epsilon: float = 0.02) -> Tensor:
+    """How wrong the fill is where frame t is damaged; Charbonnier in units of `epsilon`.
+
+    `error` (B, 3, H, W) of the fill in Y'CbCr, `damage` (B, 1, H, W) 0 or 1. A hundred samples
+    more are counted than there are, so that a speck does not weigh as much as a splice.
+    """
+    each = ((rgb_error(error) / epsilon).square() + 1.0).sqrt() - 1.0
+    return (each.mean(dim=1, keepdim=True) * damage).sum() / (damage.sum() + 100.0)
+
+
+def defect_error(probability: Tensor, damage: Tensor) -> Tensor:
+    """Cross-entropy and soft Dice of the defect map; holes are ignored.
+
+    `probability` (B, 1, H, W); `damage` (B, 4, H, W), 0 or 1 of damage.CLASSES. Dice (Milletari et
+    al. 2016) keeps the rare class from drowning.
+    """
+    truth = damage[:, :3].amax(dim=1, keepdim=True)
+    counts = torch.maximum(truth, 1.0 - damage[:, 3:])
+    sure = probability.clamp(1e-4, 1.0 - 1e-4)
+    entropy = functional.binary_cross_entropy(sure, truth, weight=counts)
+    both = (probability * truth).sum()
+    dice = 1.0 - (2.0 * both + 1.0) / ((probability * counts).sum() + truth.sum() + 1.0)
+    return entropy + dice
