@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import subprocess
@@ -116,7 +115,7 @@ def test_showings_have_their_size_and_range(config: TrainConfig) -> None:
 
 def test_a_lane_starts_fresh_and_goes_on_in_long_showings(config: TrainConfig) -> None:
     pool = load_pool(config.data, torch.device("cpu"))
-    lane = run_lane(pool, config.data, config.batch, np.random.default_rng(2))
+    lane = run_lane(pool, config, 0)
     seen = [next(lane) for _ in range(40)]
     assert seen[0].fresh
     going_on = [showing for showing in seen if not showing.fresh]
@@ -169,6 +168,27 @@ def test_a_training_that_was_cut_off_goes_on(config: TrainConfig, tmp_path: Path
     ]
     assert "restorer.denoise.weight" in moved
     assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_training_that_was_cut_off_twice_ends_as_if_it_had_not_been(
+    config: TrainConfig, tmp_path: Path
+) -> None:
+    config = replace(config, data=replace(config.data, damage=0.5))
+    # Long showings: the breaks fall into the middle of some, with a memory to carry over.
+    config = replace(config, batch=replace(config.batch, long_share=1.0, long_frames=12))
+    for _ in range(2):
+        train(config, tmp_path / "cut", minutes=0.0)  # one step each
+    train(config, tmp_path / "cut")
+    train(config, tmp_path / "whole")
+    cut_off, whole = (
+        torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)
+        for name in ("cut", "whole")
+    )
+    assert cut_off["places"] == whole["places"]
+    assert torch.equal(cut_off["state"], whole["state"])
+    for part in ("model", "average"):
+        for name, value in whole[part].items():
+            assert torch.equal(value, cut_off[part][name]), name
 
 
 def test_training_learns(config: TrainConfig, workplace: Path, tmp_path: Path) -> None:
@@ -285,9 +305,9 @@ def test_a_generator_that_changes_nothing_is_flat_over_the_span(tmp_path: Path) 
 
 
 def test_showings_may_be_damaged(config: TrainConfig) -> None:
-    data = dataclasses.replace(config.data, damage=1.0)
-    pool = load_pool(data, torch.device("cpu"))
-    lane = run_lane(pool, data, config.batch, np.random.default_rng(2))
+    config = replace(config, data=replace(config.data, damage=1.0))
+    pool = load_pool(config.data, torch.device("cpu"))
+    lane = run_lane(pool, config, 0)
     showings = [next(lane) for _ in range(40)]
     damaged = [showing for showing in showings if showing.damage.any()]
     assert 5 < len(damaged) < 40

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count, islice
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training.conditioning import tell_noise
-from training.config import BatchConfig, DataConfig
+from training.config import BatchConfig, TrainConfig
 from training.data import Pool, show_clip, show_photo
 from training.degrade.coding import code, draw_coding
 from training.degrade.damage import CLASSES, apply_damage, draw_damage
@@ -21,6 +22,14 @@ from training.degrade.noise import add_noise, draw_noise
 from training.degrade.storage import draw_storage, to_stored
 
 WARM_UP = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a lane stands: so many showings, and of the next one so many stretches, are over."""
+
+    showing: int = 0
+    stretch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +47,35 @@ class Showing:
     """(2, 17): what the generator is told."""
     sigma: float
     """True deviation of luma and chroma, root mean square, at least 1/255."""
-    fresh: bool
-    """The state starts at zero here."""
+    after: Place
+    """Where the lane goes on."""
+
+    @property
+    def fresh(self) -> bool:
+        """The state starts at zero here."""
+        return self.after.stretch == 1
 
 
 def run_lane(
-    pool: Pool, data: DataConfig, batch: BatchConfig, rng: np.random.Generator
+    pool: Pool, config: TrainConfig, lane: int, place: Place | None = None
 ) -> Iterator[Showing]:
-    """Show one clip after the other, `batch.frames` steps at a time, for ever."""
-    while True:
-        yield from _showings(pool, data, batch, rng)
+    """Show one clip after the other, `batch.frames` steps at a time, for ever, from a place on.
+
+    A showing depends on the seed, the lane and its number alone: a training that was cut off
+    sees what it would have seen.
+    """
+    place = place or Place()
+    for number in count(place.showing):
+        rng = np.random.default_rng((config.seed, lane, number))
+        done = place.stretch if number == place.showing else 0
+        yield from islice(_show(pool, config, rng, number), done, None)
 
 
-def _showings(
-    pool: Pool, data: DataConfig, batch: BatchConfig, rng: np.random.Generator
+def _show(
+    pool: Pool, config: TrainConfig, rng: np.random.Generator, number: int
 ) -> Iterator[Showing]:
+    """The stretches of one showing."""
+    data, batch = config.data, config.batch
     order = _order(batch, rng)
     still = not pool.clips or (pool.photos and rng.random() < data.photo_share)
     show = show_photo if still else show_clip
@@ -69,9 +92,10 @@ def _showings(
     damage = scene.damage_map()
     if scene.order is not None:
         order = scene.order[order]
-    for start in range(0, len(order) - 2, batch.frames):
+    for stretch, start in enumerate(range(0, len(order) - 2, batch.frames)):
         at = torch.from_numpy(order[start : start + batch.frames + 2]).to(noisy.device)
-        yield Showing(noisy[at], clean[at], damage[at], noise, sigma, fresh=start == 0)
+        after = Place(number, stretch + 1)
+        yield Showing(noisy[at], clean[at], damage[at], noise, sigma, after)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,16 +7,17 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from training.config import LossConfig, ScheduleConfig, TrainConfig
 from training.data import Pool, load_pool
-from training.lanes import Showing, run_lane
+from training.lanes import Place, Showing, run_lane
 from training.losses import defect_error, fidelity, fill_error, warp_error
 from training.optimiser import Average, Optimiser
 from vidrepair.engines.generator import SHAPES, Generator
@@ -52,14 +53,15 @@ def train(config: TrainConfig, out: Path, minutes: float | None = None) -> None:
     model = Generator(SHAPES[config.size]).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
     optimiser = Optimiser(model, config.optimiser)
     average = Average(model, config.optimiser.ema)
-    progress = _resume(config, out, model, optimiser, average)
-    batches = _batches(load_pool(config.data, device), config, progress["step"])
-    state: Tensor | None = None
+    start = _resume(config, out, model, optimiser, average)
+    progress, state = start.progress, start.state
+    batches = _batches(load_pool(config.data, device), config, start.places)
     started = logged = time.monotonic()
     losses: list[Tensor] = []
     while progress["step"] < config.schedule.steps:
         share = learning_share(progress["step"], config.schedule)
-        loss, state = _loss(model, next(batches), state, config.loss)
+        showings = next(batches)
+        loss, state = _loss(model, showings, state, config.loss)
         loss.backward()
         norm = optimiser.step(share)
         progress["step"] += 1
@@ -75,7 +77,18 @@ def train(config: TrainConfig, out: Path, minutes: float | None = None) -> None:
         over = minutes is not None and now - started > minutes * 60
         last = over or progress["step"] == config.schedule.steps
         if last or progress["step"] % config.schedule.checkpoint_every == 0:
-            _save(out, config, model, optimiser, average, progress)
+            _save(
+                out,
+                {
+                    "model": model.state_dict(),
+                    "average": average.weights,
+                    "optimiser": optimiser.state_dict(),
+                    "state": state,
+                    "places": [dataclasses.astuple(showing.after) for showing in showings],
+                    "progress": dict(progress),
+                    "config": dataclasses.asdict(config),
+                },
+            )
         if over:
             break
 
@@ -120,11 +133,22 @@ def _loss(
     return total / steps, state.detach()
 
 
-def _batches(pool: Pool, config: TrainConfig, step: int) -> Iterator[list[Showing]]:
-    """The next stretch of every lane; a resumed training sees other showings than before."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Start:
+    """Where a training begins, or goes on."""
+
+    progress: dict[str, Any]
+    places: list[Place]
+    """Of the lanes; as many as there were."""
+    state: Tensor | None
+    """The memory of all lanes."""
+
+
+def _batches(pool: Pool, config: TrainConfig, places: list[Place]) -> Iterator[list[Showing]]:
+    """The next stretch of every lane, each from its place on."""
     lanes = [
-        run_lane(pool, config.data, config.batch, np.random.default_rng((config.seed, step, lane)))
-        for lane in range(config.batch.lanes)
+        run_lane(pool, config, lane, place)
+        for lane, place in zip_longest(range(config.batch.lanes), places[: config.batch.lanes])
     ]
     while True:
         yield [next(lane) for lane in lanes]
@@ -132,47 +156,40 @@ def _batches(pool: Pool, config: TrainConfig, step: int) -> Iterator[list[Showin
 
 def _resume(
     config: TrainConfig, out: Path, model: Generator, optimiser: Optimiser, average: Average
-) -> dict[str, Any]:
-    """Load the checkpoint of `out`, or the one to start from. Returns step, pixels, seconds."""
+) -> _Start:
+    """Load the checkpoint of `out`, or the trunk to start from, or begin.
+
+    From a checkpoint the same steps follow as without the break, as long as neither the batch
+    nor the data have changed.
+    """
     path = out / "checkpoint.pt"
+    start = _Start({"step": 0, "pixels": 0, "seconds": 0.0}, [], None)
     if path.exists():
         saved = torch.load(path, map_location="cpu", weights_only=True)
         model.load_state_dict(saved["model"])
         optimiser.load_state_dict(saved["optimiser"])
+        places = [Place(*place) for place in saved["places"]]
+        size = (config.batch.lanes, config.batch.crop // 2)
+        fits = saved["state"].shape[::3] == size
+        state = saved["state"].to(next(model.parameters()).device) if fits else None
+        start = _Start(saved["progress"], places, state)
     elif config.start_from:
         saved = torch.load(config.start_from, map_location="cpu", weights_only=True)
         model.load_state_dict(saved["model"])
-        saved["progress"]["step"] = 0
+        start = _Start({**saved["progress"], "step": 0}, [], None)
     else:
-        return {"step": 0, "pixels": 0, "seconds": 0.0}
+        return start
     for name, value in saved["average"].items():
         average.weights[name].copy_(value)
-    progress: dict[str, Any] = saved["progress"]
-    return progress
+    return start
 
 
-def _save(
-    out: Path,
-    config: TrainConfig,
-    model: Generator,
-    optimiser: Optimiser,
-    average: Average,
-    progress: dict[str, Any],
-) -> None:
+def _save(out: Path, checkpoint: dict[str, Any]) -> None:
     """Write beside, fsync, rename: a cut-off training loses nothing."""
     out.mkdir(parents=True, exist_ok=True)
     beside = out / "checkpoint.part"
     with beside.open("wb") as file:
-        torch.save(
-            {
-                "model": model.state_dict(),
-                "average": average.weights,
-                "optimiser": optimiser.state_dict(),
-                "progress": dict(progress),
-                "config": dataclasses.asdict(config),
-            },
-            file,
-        )
+        torch.save(checkpoint, file)
         file.flush()
         os.fsync(file.fileno())
     beside.replace(out / "checkpoint.pt")
