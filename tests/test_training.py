@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from clips import write_clip
 
 from training.__main__ import main
-from training.config import DataConfig, ScheduleConfig, TrainConfig, load_config
+from training.config import DataConfig, OptimiserConfig, ScheduleConfig, TrainConfig, load_config
 from training.data import load_pool, show_clip, show_photo
 from training.degrade.damage import CLASSES
 from training.evaluate import (
@@ -34,7 +34,7 @@ from training.evaluate import (
 from training.lanes import run_lane
 from training.loop import learning_share, train
 from training.losses import defect_error, fill_error
-from training.optimiser import Average, split_parameters
+from training.optimiser import Average, Optimiser, split_parameters
 from training.pack import pack
 from training.positions import CORE, measure_positions
 from training.positions import draw as draw_positions
@@ -144,6 +144,25 @@ def test_muon_takes_the_filter_banks_inside_and_nothing_else() -> None:
     assert id(inside) in {id(bank) for bank in banks}
 
 
+def test_a_step_with_a_wild_gradient_is_skipped() -> None:
+    model = Generator(FAST)
+    optimiser = Optimiser(model, OptimiserConfig())
+    weight = model.restorer.denoise.weight
+
+    def step(gradient: float) -> bool:
+        before = weight.detach().clone()
+        for parameter in model.parameters():
+            parameter.grad = torch.full_like(parameter, gradient)
+        optimiser.step(1.0)
+        return not torch.equal(weight, before)
+
+    assert step(1e-3)
+    assert step(2e-3)
+    assert not step(float("nan"))
+    assert not step(1.0)
+    assert step(1e-3)
+
+
 def test_the_average_follows_the_weights() -> None:
     model = torch.nn.Linear(1, 1, bias=False)
     average = Average(model, 0.9)
@@ -222,7 +241,7 @@ def test_a_training_starts_from_a_trunk(config: TrainConfig, tmp_path: Path) -> 
 
 def test_pack_keeps_within_its_limit(config: TrainConfig, tmp_path: Path) -> None:
     everything = pack(config.data, tmp_path / "all", 100.0)
-    assert [(one.kind, one.taken) for one in everything] == [("clips", 2), ("photos", 1)]
+    assert [(one.kind, one.taken) for one in everything] == [("clips", 2), ("photos", 1), ("shapes", 0)]
     size = (tmp_path / "all" / "clips" / "clip0.mkv").stat().st_size
     photo = (tmp_path / "all" / "photos" / "photo.png").stat().st_size
     most = (2 * size + photo) * 0.7 / 1e6

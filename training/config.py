@@ -61,6 +61,8 @@ class OptimiserConfig:
     muon: float = 0.01
     adamw: float = 0.001
     clip: float = 1.0
+    outlier: float = 20.0
+    """Steps whose gradient is so many times the usual one are skipped."""
     ema: float = 0.999
 
 

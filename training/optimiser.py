@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -30,18 +31,20 @@ class Optimiser:
             [flat for _, flat in self.banks], lr=config.muon, momentum=0.95, weight_decay=0.0
         )
         self.adamw = torch.optim.AdamW(rest, lr=config.adamw, betas=(0.9, 0.99), weight_decay=0.0)
+        self.typical = 0.0
+        """Norm of the gradient, a running mean; 0 before the first step."""
 
     def step(self, share: float) -> float:
-        """One step at `share` of the full rates; none where the gradient is not finite.
+        """One step at `share` of the full rates; none where the gradient is an outlier.
 
         Returns the norm of the gradient.
         """
-        norm = nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
-        if not torch.isfinite(norm):
+        norm = float(nn.utils.clip_grad_norm_(self.parameters, self.config.clip))
+        if self._is_outlier(norm):
             # One bad batch must not spoil the weights, nor the moments of both optimisers.
             for parameter in self.parameters:
                 parameter.grad = None
-            return float(norm)
+            return norm
         for bank, flat in self.banks:
             flat.grad = None if bank.grad is None else _flat(bank.grad, like=bank)
         for optimiser, rate in ((self.muon, self.config.muon), (self.adamw, self.config.adamw)):
@@ -50,14 +53,27 @@ class Optimiser:
             optimiser.step()  # type: ignore[no-untyped-call]  # torch leaves Muon's untyped
         for parameter in self.parameters:
             parameter.grad = None
-        return float(norm)
+        return norm
+
+    def _is_outlier(self, norm: float) -> bool:
+        """Not finite, or far above what has been usual; a lasting rise becomes usual in time."""
+        if not math.isfinite(norm):
+            return True
+        most = self.config.outlier * self.typical if self.typical else math.inf
+        self.typical += 0.02 * (min(norm, most) - self.typical) if self.typical else norm
+        return norm > most
 
     def state_dict(self) -> dict[str, Any]:
-        return {"muon": self.muon.state_dict(), "adamw": self.adamw.state_dict()}
+        return {
+            "muon": self.muon.state_dict(),
+            "adamw": self.adamw.state_dict(),
+            "typical": self.typical,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.muon.load_state_dict(state["muon"])
         self.adamw.load_state_dict(state["adamw"])
+        self.typical = state["typical"]
 
 
 def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
