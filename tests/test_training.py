@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from clips import write_clip
 
 from training.__main__ import main
+from training.coded import CODINGS
 from training.config import DataConfig, OptimiserConfig, ScheduleConfig, TrainConfig, load_config
 from training.data import load_pool, show_clip, show_photo
 from training.degrade.damage import CLASSES
@@ -241,7 +242,11 @@ def test_a_training_starts_from_a_trunk(config: TrainConfig, tmp_path: Path) -> 
 
 def test_pack_keeps_within_its_limit(config: TrainConfig, tmp_path: Path) -> None:
     everything = pack(config.data, tmp_path / "all", 100.0)
-    assert [(one.kind, one.taken) for one in everything] == [("clips", 2), ("photos", 1), ("shapes", 0)]
+    assert [(one.kind, one.taken) for one in everything] == [
+        ("clips", 2),
+        ("photos", 1),
+        ("shapes", 0),
+    ]
     size = (tmp_path / "all" / "clips" / "clip0.mkv").stat().st_size
     photo = (tmp_path / "all" / "photos" / "photo.png").stat().st_size
     most = (2 * size + photo) * 0.7 / 1e6
@@ -363,3 +368,18 @@ def test_the_defect_map_is_judged_everywhere_but_in_holes() -> None:
     assert float(defect_error(in_hole, damage)) == pytest.approx(0.0, abs=1e-3)
     assert float(defect_error(1.0 - truth, damage)) > 5.0
     assert float(defect_error(torch.zeros_like(truth), damage)) > 0.9
+
+
+def test_coded_noise_is_scored_through_a_command(tmp_path: Path) -> None:
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    write_clip(clips / "clip.mkv", frames=5, size=(64, 48))
+    arguments = ["evaluate-coded", str(clips), "--command", "cp {in} {out}", "--sigma", "10"]
+    result = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    rows = [row for row in result.output.splitlines() if row.startswith("| clip |")]
+    assert [name.strip() for name in rows[0].split("|")[2:-1]] == [c.name for c in CODINGS]
+    # Copied, nothing is gained; and the codings differ.
+    assert rows[1].count("(+0.00)") == len(CODINGS)
+    before = [float(cell.split("->")[0]) for cell in rows[1].split("|")[2:-1]]
+    assert all(20.0 < value < 35.0 for value in before)
+    assert len(set(before)) == len(CODINGS)

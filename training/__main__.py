@@ -93,6 +93,17 @@ def evaluate(
 
 
 @main.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--command", required=True, help="A command line with {in} and {out}.")
+@click.option("--sigma", type=float, default=10.0, show_default=True)
+def evaluate_coded(folder: Path, command: str, sigma: float) -> None:
+    """Score noise that was coded, removed blind, on the clean clips of FOLDER."""
+    from training import coded
+
+    click.echo(coded.table(coded.evaluate_coded(folder, command, sigma)))
+
+
+@main.command()
 @click.argument("config", type=FILE)
 @click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
 def show_degradations(config: Path, out: Path) -> None:
