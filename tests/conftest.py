@@ -21,6 +21,14 @@ THREAD_GRACE = 2.0
 """Seconds a thread may take to end after its test."""
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tests marked gpu need one; REQUIRE_GPU=1 makes a machine without it a failure."""
+    if item.get_closest_marker("gpu") and not os.environ.get("REQUIRE_GPU"):
+        torch = pytest.importorskip("torch")
+        if not torch.cuda.is_available():
+            pytest.skip("needs a CUDA device")
+
+
 @pytest.fixture
 def root() -> Path:
     """The checkout."""

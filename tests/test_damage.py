@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -17,12 +19,9 @@ from training.degrade.damage import (
     DamageRecipe,
     Dropout,
     Hole,
-    Marks,
     Scratch,
     apply_damage,
     draw_damage,
-    draw_marks,
-    render_marks,
 )
 from training.degrade.distractors import (
     KINDS,
@@ -32,6 +31,7 @@ from training.degrade.distractors import (
     play,
 )
 from training.degrade.film import FilmRecipe, draw_film, project
+from training.degrade.marks import Marks, no_marks, render_marks
 from training.degrade.noise import NoiseRecipe, add_noise, true_profile
 from training.degrade.shapes import SIDE, Shapes, draw_shapes, load_shapes
 from training.degrade.storage import Storage
@@ -64,7 +64,7 @@ def mark(**changes: float) -> Marks:
     return Marks(frame=np.array([2]), shape=np.array([0]), **real)
 
 
-NONE = replace(DamageRecipe(mark()), marks=draw_marks(np.random.default_rng(0), disc(), (0, 8, 8)))
+NONE = DamageRecipe(no_marks())
 
 
 @pytest.mark.parametrize("size", [5.0, 12.0, 40.0])
@@ -145,25 +145,44 @@ def test_no_damage_is_the_picture_itself(shapes: Shapes) -> None:
     assert not defect.any()
 
 
-def test_shapes_come_from_a_folder(tmp_path: object) -> None:
-    from pathlib import Path
-
-    import cv2
-
-    folder = Path(str(tmp_path))
+def test_shapes_come_from_pictures_and_are_taken_apart(tmp_path: Path) -> None:
     picture = np.zeros((80, 120), dtype=np.uint8)
     picture[30:40, 50:90] = 255
-    cv2.imwrite(str(folder / "drawn_hair_00.png"), picture)
-    cv2.imwrite(str(folder / "scan_01.png"), picture)
-    loaded = load_shapes((str(folder),), CPU)
-    assert loaded.pictures.shape == (1, 1, SIDE, SIDE)
-    assert loaded.thin.tolist() == [True]
+    picture[60:66, 10:16] = 200
+    picture[70, 100] = 255  # too small to have a form
+    path = tmp_path / "drawn_hair_00.png"
+    cv2.imwrite(str(path), picture)
+    loaded = load_shapes([path], CPU)
+    assert loaded.pictures.shape == (2, 1, SIDE, SIDE)
+    assert loaded.thin.tolist() == [True, True]
     # 10 by 40 fill the square's width, with two empty samples at both ends.
     rows, columns = (loaded.pictures[0, 0] > 0.5).nonzero().T
-    assert columns.max() - columns.min() + 1 == SIDE - 4
-    assert rows.max() - rows.min() + 1 == pytest.approx((SIDE - 4) / 4, abs=1)
-    with pytest.raises(ValueError, match=r"no \.png"):
-        load_shapes((str(folder / "none"),), CPU)
+    assert int(columns.max() - columns.min()) + 1 == SIDE - 4
+    assert int(rows.max() - rows.min()) + 1 == pytest.approx((SIDE - 4) / 4, abs=1)
+    assert float(loaded.pictures[1].max()) == pytest.approx(200 / 255)
+    (tmp_path / "text.png").write_text("no picture")
+    with pytest.raises(ValueError, match="cannot decode"):
+        load_shapes([tmp_path / "text.png"], CPU)
+
+
+@pytest.mark.parametrize("size", [4.0, 12.0, 40.0, 178.0])
+def test_marks_of_every_form_keep_their_area_at_every_size(shapes: Shapes, size: float) -> None:
+    """Also fibres, which would vanish between samples if they were not reduced first."""
+    area = shapes.pictures.sum(dim=(1, 2, 3)) * (size / SIDE) ** 2
+    for number in range(0, len(area), 7):
+        placed = replace(mark(size=size, y=128.0, x=128.0), shape=np.array([number]))
+        opacity, _ = render_marks(placed, shapes, (3, 256, 256))
+        assert float(opacity.sum()) == pytest.approx(float(area[number]), rel=0.4, abs=0.3)
+
+
+def test_dust_on_a_hole_is_dust_and_under_it_is_nothing() -> None:
+    hole = Hole(2, 2, top=0, left=0, height=64, width=96, shift=(9, 9), gain=0.0)
+    white = DamageRecipe(mark(paint=1.0), holes=(hole,))
+    damaged, defect = apply_damage(gray(), white, disc())
+    assert float(damaged[2].max()) == 1.0
+    assert torch.equal(defect[2, 0] == 1.0, damaged[2, 0] > VISIBLE)
+    black = DamageRecipe(mark(paint=0.0), holes=(hole,))
+    assert not apply_damage(gray(), black, disc())[1][:, 0].any()
 
 
 def test_flicker_and_weave_have_their_deviation() -> None:
@@ -197,7 +216,7 @@ def test_coding_freezes_fine_noise_and_keeps_a_fine_picture() -> None:
     noisy, clean = add_noise(gray().repeat(3, 1, 1, 1), NoiseRecipe(luma=0.03, seed=1), STORED)
 
     def in_time(qp: float) -> tuple[float, float]:
-        coded = code(noisy, CodingRecipe(qp, group=250), STORED)
+        coded = code(noisy, CodingRecipe(qp, gop=250), STORED)
         step = (coded[2:] - coded[1:-1])[:, 0]
         return float((coded - clean)[:, 0].std()), float(step.std()) / np.sqrt(2.0)
 
@@ -213,11 +232,14 @@ def test_coding_freezes_fine_noise_and_keeps_a_fine_picture() -> None:
 
 def test_coded_samples_are_codes_and_chroma_is_repeated() -> None:
     noisy, _ = add_noise(torch.rand(4, 3, 32, 48), NoiseRecipe(luma=0.05, seed=1), STORED)
-    coded = code(noisy, CodingRecipe(24.0, group=2, wobble=2.0, seed=5), STORED)
+    recipe = CodingRecipe(24.0, gop=2, qp_deviation=2.0, seed=5)
+    coded = code(noisy, recipe, STORED)
     codes = coded * 255.0
     assert torch.allclose(codes, codes.round(), atol=1e-3)
     assert torch.equal(coded[:, 1:, ::2, ::2], coded[:, 1:, 1::2, 1::2])
-    assert torch.equal(coded, code(noisy, CodingRecipe(24.0, group=2, wobble=2.0, seed=5), STORED))
+    assert torch.equal(
+        coded, code(noisy, CodingRecipe(24.0, gop=2, qp_deviation=2.0, seed=5), STORED)
+    )
 
 
 def test_what_is_drawn_leaves_most_clips_alone() -> None:
@@ -241,7 +263,7 @@ def test_what_is_measured_of_a_stretch_is_what_the_tool_measures() -> None:
 
 def test_coded_noise_is_told_as_measured_two_times_in_three() -> None:
     noisy, clean = add_noise(gray().repeat(3, 1, 1, 1), NoiseRecipe(luma=0.03, seed=1), STORED)
-    coded = code(noisy, CodingRecipe(28.0, group=250), STORED)
+    coded = code(noisy, CodingRecipe(28.0, gop=250), STORED)
     measured = measured_profile(coded[:12], STORED)
     assert float(measured[0, 8]) < 2.0 * float(true_profile(coded, clean)[0, 8])
     rng = np.random.default_rng(0)

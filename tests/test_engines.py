@@ -159,8 +159,8 @@ def test_a_4k_picture_fits_a_machine_of_8_gigabytes(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("vidrepair.engines.plan.total_memory", lambda: 8 << 30)
     large = replace(PICTURE, width=4096, height=2160)
     card = find_model("fast").card
-    plan = plan_work(large, EngineSettings(), width=card.state_channels, halo=card.halo)
+    plan = plan_work(large, EngineSettings(), width=card.widths[0], halo=card.halo)
     assert plan.lanes == 1
     assert plan.tile >= 512
-    small = plan_work(PICTURE, EngineSettings(), width=card.state_channels, halo=card.halo)
+    small = plan_work(PICTURE, EngineSettings(), width=card.widths[0], halo=card.halo)
     assert small.tile == 0

@@ -17,7 +17,7 @@ from vidrepair.engines.generator import load_generator
 from vidrepair.errors import ModelError
 from vidrepair.frames import Picture, PixelFormat
 from vidrepair.models import ModelCard, find_model, load_weights, read_card, released_models
-from vidrepair.models.card import parse_card
+from vidrepair.models.card import LAYOUT, parse_card
 from vidrepair.models.weights import CARD_KEY, fingerprint, read_onnx, read_safetensors
 
 CARD = ModelCard(
@@ -48,7 +48,7 @@ def test_fast_is_released_with_its_facts() -> None:
     assert "fast" in released_models()
     files = find_model("fast")
     card = files.card
-    assert (card.name, card.size, card.state_channels) == ("fast", "fast", 24)
+    assert (card.name, card.size, card.state_channels) == ("fast", "fast", 36)
     assert (card.warm_up, card.span, card.span_large, card.look_ahead) == (8, 64, 32, 1)
     assert (card.stride, card.halo) == (16, 64)
     assert card.training_data
@@ -194,7 +194,7 @@ def test_a_card_survives_its_text() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"layout": 2}, "layout 2"),
+        ({"layout": LAYOUT - 1}, f"layout {LAYOUT - 1}"),
         ({"layout": None}, "layout None"),
         ({"widths": [8, 16]}, "widths"),
         ({"halo": "64"}, "halo"),
@@ -211,7 +211,7 @@ def test_a_wrong_card_is_refused(change: dict[str, object], words: str) -> None:
     assert str(caught.value).startswith("film.safetensors has a")
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"layout": 1}'])
+@pytest.mark.parametrize("text", ["", "[]", "{", f'{{"layout": {LAYOUT}}}'])
 def test_what_is_no_card_is_refused(text: str) -> None:
     with pytest.raises(ModelError, match=r"x\.onnx has a"):
         parse_card(text, "x.onnx")

@@ -22,6 +22,7 @@ from training.coded import CODINGS
 from training.config import DataConfig, OptimiserConfig, ScheduleConfig, TrainConfig, load_config
 from training.data import load_pool, show_clip, show_photo
 from training.degrade.damage import CLASSES
+from training.degrade.distractors import KINDS, Distractor, play
 from training.evaluate import (
     Restore,
     add_known_noise,
@@ -154,8 +155,9 @@ def test_a_step_with_a_wild_gradient_is_skipped() -> None:
         before = weight.detach().clone()
         for parameter in model.parameters():
             parameter.grad = torch.full_like(parameter, gradient)
-        optimiser.step(1.0)
-        return not torch.equal(weight, before)
+        done = optimiser.step(1.0)[1]
+        assert done != torch.equal(weight, before)
+        return done
 
     assert step(1e-3)
     assert step(2e-3)
@@ -209,6 +211,50 @@ def test_a_training_that_was_cut_off_twice_ends_as_if_it_had_not_been(
     for part in ("model", "average"):
         for name, value in whole[part].items():
             assert torch.equal(value, cut_off[part][name]), name
+
+
+def test_another_batch_goes_on_with_the_next_showings(config: TrainConfig, tmp_path: Path) -> None:
+    config = replace(config, batch=replace(config.batch, long_share=1.0, long_frames=12))
+    train(config, tmp_path, minutes=0.0)
+    before = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert before["places"] == [(0, 1), (0, 1)]
+    # Only lanes within a showing have a memory that is worth its room.
+    assert before["state"].shape[0] == 2
+    train(replace(config, batch=replace(config.batch, lanes=3)), tmp_path, minutes=0.0)
+    after = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert after["places"] == [(1, 1), (1, 1), (0, 1)]
+
+
+def test_weights_of_another_network_are_named(config: TrainConfig, tmp_path: Path) -> None:
+    train(replace(config, schedule=replace(config.schedule, steps=1)), tmp_path / "fast")
+    start_from = str(tmp_path / "fast" / "checkpoint.pt")
+    with pytest.raises(ValueError, match="another network"):
+        train(replace(config, size="base", start_from=start_from), tmp_path / "base")
+
+
+@pytest.mark.parametrize("path", sorted(Path("training/trunks").glob("*.pt")), ids=str)
+def test_every_trunk_starts_a_training(path: Path, config: TrainConfig, tmp_path: Path) -> None:
+    assert path.stat().st_size < 16 << 20
+    schedule = replace(config.schedule, steps=1)
+    size = torch.load(path, weights_only=True)["config"]["size"]
+    train(replace(config, size=size, start_from=str(path), schedule=schedule), tmp_path)
+
+
+@pytest.mark.gpu
+def test_all_of_a_training_runs_on_a_gpu(workplace: Path, tmp_path: Path) -> None:
+    changes = ("data.damage=1.0", "batch.lanes=8", "device=cuda", "schedule.steps=12")
+    train(load_config(workplace / "tiny.toml", changes), tmp_path)
+    device = torch.device("cuda")
+    clip = torch.rand(6, 3, 64, 96, device=device)
+    for kind in KINDS:
+        assert play(clip, (Distractor(kind, 0.9, seed=3),)).device.type == "cuda"
+    assert load_checkpoint(tmp_path / "checkpoint.pt").restorer.repair.weight.any()
+
+
+@pytest.mark.parametrize("change", ["data.damage=50", "data.photo_share=-1", "optimiser.outlier=0"])
+def test_a_setting_out_of_range_is_named(workplace: Path, change: str) -> None:
+    with pytest.raises(ValueError, match=change.split("=", maxsplit=1)[0]):
+        load_config(workplace / "tiny.toml", (change,))
 
 
 def test_training_learns(config: TrainConfig, workplace: Path, tmp_path: Path) -> None:
@@ -302,7 +348,8 @@ def test_training_needs_no_pyav() -> None:
     code = (
         "import sys, importlib.metadata as m; sys.modules['av'] = None; old = m.version;"
         "m.version = lambda name: 1 / 0 if name == 'av' else old(name);"
-        "import training.loop, training.evaluate, training.pack, vidrepair.engines.generator"
+        "import training.loop, training.evaluate, training.pack, training.sheet, "
+        "training.positions, training.coded, vidrepair.engines.generator"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(
@@ -332,16 +379,21 @@ def test_showings_may_be_damaged(config: TrainConfig) -> None:
     config = replace(config, data=replace(config.data, damage=1.0))
     pool = load_pool(config.data, torch.device("cpu"))
     lane = run_lane(pool, config, 0)
-    showings = [next(lane) for _ in range(40)]
-    damaged = [showing for showing in showings if showing.damage.any()]
-    assert 5 < len(damaged) < 40
-    for showing in damaged:
-        assert showing.damage.shape == (5, len(CLASSES), 32, 32)
-        where = showing.damage.amax(dim=1, keepdim=True)
-        error = (showing.noisy - showing.clean).abs().amax(dim=1, keepdim=True)
+    stretches = [next(lane) for _ in range(60)]
+    damaged = [stretch for stretch in stretches if stretch.damage.any()]
+    assert 10 < len(damaged) < 60
+    inside, outside = [], []
+    for stretch in damaged:
+        assert stretch.damage.shape == (5, len(CLASSES), 32, 32)
+        where = stretch.damage.amax(dim=1) > 0.0
+        error = (stretch.noisy - stretch.clean).square().mean(dim=1)
+        if bool(where.all()):
+            continue
+        inside.append(float(error[where].mean().sqrt()))
+        outside.append(float(error[~where].mean().sqrt()))
         # What is told of the noise is not that of the damage.
-        assert showing.sigma < 0.4
-        assert float((error * where).sum() / where.sum()) > 1.0 / 255.0
+        assert stretch.sigma == pytest.approx(max(outside[-1], 1.0 / 255.0), rel=0.5)
+    assert np.mean(inside) > 1.5 * np.mean(outside)
 
 
 def test_damage_trains_the_heads_that_repair_it(workplace: Path, tmp_path: Path) -> None:

@@ -42,13 +42,13 @@ def measured_profile(stored: Tensor, storage: Storage) -> Tensor:
     height, width = stored.shape[-2:]
     picture = Picture(width, height, form, storage.matrix, storage.full_range)
     middle = 2.0 ** (storage.bits - 1)
-    luma = torch.round(stored[:, 0] * storage.peak)
-    chroma = torch.round(stored[:, 1:, ::down, ::across] * storage.peak + middle)
     kind = np.uint8 if storage.bits == 8 else np.uint16
-    frames = []
-    for t in range(len(stored)):
-        planes = (luma[t], *chroma[t])
-        codes = tuple(plane.cpu().numpy().astype(kind) for plane in planes)
-        frames.append(Frame(codes, picture, t, t, Fraction(1, 25)))
+    luma, chroma = (
+        torch.round(planes * storage.peak + offset).cpu().numpy().astype(kind)
+        for planes, offset in ((stored[:, 0], 0.0), (stored[:, 1:, ::down, ::across], middle))
+    )
+    frames = [
+        Frame((luma[t], *chroma[t]), picture, t, t, Fraction(1, 25)) for t in range(len(stored))
+    ]
     profile = combine(measure_span(frames), None)
     return torch.from_numpy(profile.array())

@@ -26,6 +26,11 @@ class DataConfig:
     exclude: tuple[str, ...] = ()
     """Name prefixes of files that are left out."""
 
+    def __post_init__(self) -> None:
+        for name in ("photo_share", "damage"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"data.{name} is {getattr(self, name)}; use a share, 0 to 1")
+
 
 @dataclass(frozen=True, slots=True)
 class BatchConfig:
@@ -64,6 +69,10 @@ class OptimiserConfig:
     outlier: float = 20.0
     """Steps whose gradient is so many times the usual one are skipped."""
     ema: float = 0.999
+
+    def __post_init__(self) -> None:
+        if self.outlier <= 1.0:
+            raise ValueError(f"optimiser.outlier is {self.outlier}; use more than 1, such as 20")
 
 
 @dataclass(frozen=True, slots=True)

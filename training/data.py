@@ -39,8 +39,14 @@ def load_pool(config: DataConfig, device: torch.device) -> Pool:
     stills = list_files(config.photos, PHOTO_SUFFIXES, config.exclude)
     clips = [read_clip(path).to(device) for path in videos]
     photos = [read_photo(path).to(device) for path in stills]
-    shapes = load_shapes(config.shapes, device)
+    shapes = load_shapes(list_shapes(config) if config.damage else [], device)
     return Pool([clip for clip in clips if len(clip) > 1], photos, shapes)
+
+
+def list_shapes(config: DataConfig) -> list[Path]:
+    """The pictures of single marks; those of whole scans are another matter."""
+    files = list_files(config.shapes, {".png"}, config.exclude)
+    return [path for path in files if "scan" not in path.stem]
 
 
 def list_files(

@@ -33,9 +33,10 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Showing:
-    """A stretch of one lane. `noisy` and `clean` are (n + 2, 3, H, W): a frame of context at
-    both ends, n steps between.
+class Stretch:
+    """A part of a showing, one training step long.
+
+    `noisy` and `clean` are (n + 2, 3, H, W): a frame of context at both ends, n steps between.
     """
 
     noisy: Tensor
@@ -47,18 +48,15 @@ class Showing:
     """(2, 17): what the generator is told."""
     sigma: float
     """True deviation of luma and chroma, root mean square, at least 1/255."""
+    fresh: bool
+    """The state starts at zero here."""
     after: Place
     """Where the lane goes on."""
-
-    @property
-    def fresh(self) -> bool:
-        """The state starts at zero here."""
-        return self.after.stretch == 1
 
 
 def run_lane(
     pool: Pool, config: TrainConfig, lane: int, place: Place | None = None
-) -> Iterator[Showing]:
+) -> Iterator[Stretch]:
     """Show one clip after the other, `batch.frames` steps at a time, for ever, from a place on.
 
     A showing depends on the seed, the lane and its number alone: a training that was cut off
@@ -73,7 +71,7 @@ def run_lane(
 
 def _show(
     pool: Pool, config: TrainConfig, rng: np.random.Generator, number: int
-) -> Iterator[Showing]:
+) -> Iterator[Stretch]:
     """The stretches of one showing."""
     data, batch = config.data, config.batch
     order = _order(batch, rng)
@@ -92,10 +90,11 @@ def _show(
     damage = scene.damage_map()
     if scene.order is not None:
         order = scene.order[order]
-    for stretch, start in enumerate(range(0, len(order) - 2, batch.frames)):
+    starts = range(0, len(order) - 2, batch.frames)
+    for done, start in enumerate(starts, start=1):
         at = torch.from_numpy(order[start : start + batch.frames + 2]).to(noisy.device)
-        after = Place(number, stretch + 1)
-        yield Showing(noisy[at], clean[at], damage[at], noise, sigma, after)
+        after = Place(number, done) if done < len(starts) else Place(number + 1)
+        yield Stretch(noisy[at], clean[at], damage[at], noise, sigma, done == 1, after)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

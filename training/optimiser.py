@@ -34,17 +34,17 @@ class Optimiser:
         self.typical = 0.0
         """Norm of the gradient, a running mean; 0 before the first step."""
 
-    def step(self, share: float) -> float:
+    def step(self, share: float) -> tuple[float, bool]:
         """One step at `share` of the full rates; none where the gradient is an outlier.
 
-        Returns the norm of the gradient.
+        Returns the norm of the gradient, and whether the step was done.
         """
         norm = float(nn.utils.clip_grad_norm_(self.parameters, self.config.clip))
         if self._is_outlier(norm):
             # One bad batch must not spoil the weights, nor the moments of both optimisers.
             for parameter in self.parameters:
                 parameter.grad = None
-            return norm
+            return norm, False
         for bank, flat in self.banks:
             flat.grad = None if bank.grad is None else _flat(bank.grad, like=bank)
         for optimiser, rate in ((self.muon, self.config.muon), (self.adamw, self.config.adamw)):
@@ -53,7 +53,7 @@ class Optimiser:
             optimiser.step()  # type: ignore[no-untyped-call]  # torch leaves Muon's untyped
         for parameter in self.parameters:
             parameter.grad = None
-        return norm
+        return norm, True
 
     def _is_outlier(self, norm: float) -> bool:
         """Not finite, or far above what has been usual; a lasting rise becomes usual in time."""

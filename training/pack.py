@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from training.config import DataConfig
-from training.data import CLIP_SUFFIXES, PHOTO_SUFFIXES, list_files
+from training.data import CLIP_SUFFIXES, PHOTO_SUFFIXES, list_files, list_shapes
 
 MEGABYTE = 1_000_000
 
@@ -40,7 +40,7 @@ def pack(data: DataConfig, out: Path, max_mb: float, seed: int = 1) -> list[Pack
     kinds = {
         "clips": list_files(data.clips, CLIP_SUFFIXES, data.exclude),
         "photos": list_files(data.photos, PHOTO_SUFFIXES, data.exclude),
-        "shapes": list_files(data.shapes, {".png"}, data.exclude),
+        "shapes": list_shapes(data),
     }
     sizes = {kind: sum(path.stat().st_size for path in paths) for kind, paths in kinds.items()}
     share = min(1.0, max_mb * MEGABYTE / max(sum(sizes.values()), 1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +14,12 @@ from torch import Tensor
 from training.config import DataConfig
 from training.data import Pool, load_pool, show_clip
 from training.degrade.coding import CodingRecipe, code
-from training.degrade.damage import (
-    DamageRecipe,
-    apply_damage,
-    draw_damage,
-    draw_marks,
-)
+from training.degrade.damage import DamageRecipe, apply_damage, draw_damage
 from training.degrade.distractors import KINDS, Distractor, order_frames, play
 from training.degrade.film import FilmRecipe, project
+from training.degrade.marks import draw_marks
 from training.degrade.noise import NoiseRecipe, add_noise
-from training.degrade.shapes import Shapes, load_shapes
+from training.degrade.shapes import Shapes
 from training.degrade.storage import Storage
 from vidrepair.planes import rgb_to_ycbcr
 
@@ -39,10 +36,10 @@ def draw_sheet(data: DataConfig, out: Path) -> int:
     import cv2
 
     device = torch.device("cpu")
-    pool = load_pool(data, device)
+    pool = load_pool(replace(data, damage=1.0), device)
     rows = [
         _row(name, effect(_clip(pool, number)))
-        for number, (name, effect) in enumerate(_effects(load_shapes(data.shapes, device)).items())
+        for number, (name, effect) in enumerate(_effects(pool.shapes).items())
     ]
     half = math.ceil(len(rows) / 2)
     blank = np.zeros_like(rows[0])
@@ -81,7 +78,7 @@ def _effects(shapes: Shapes) -> dict[str, Effect]:
         ),
     }
     for qp in (24.0, 30.0):
-        effects[f"noise 10, coded at QP {qp:g}"] = _coded(CodingRecipe(qp, group=4, seed=1))
+        effects[f"noise 10, coded at QP {qp:g}"] = _coded(CodingRecipe(qp, gop=4, seed=1))
     effects["flicker"] = lambda clip: project(clip, FilmRecipe(flicker=0.1, uneven=0.05, seed=2))
     effects["weave"] = lambda clip: project(clip, FilmRecipe(weave=1.5, seed=2))
     effects["dust and hair"] = lambda clip: _damaged(clip, shapes, _dust)

@@ -26,6 +26,7 @@ from torch.export import Dim
 from vidrepair.engines.generator import NOISE_KNOTS, Generator, GeneratorShape, load_generator
 from vidrepair.errors import EngineError
 from vidrepair.models import ModelCard, load_weights
+from vidrepair.models.card import UNSHUFFLED
 from vidrepair.models.weights import CARD_KEY, GRAPH_KEY
 
 OPSET = 18
@@ -69,7 +70,7 @@ class _Align(_Graph):
         }
         self.outputs = {
             "motion": ("B", 4, "H/4", "W/4"),
-            "aligned": ("B", memory + 12, "H/2", "W/2"),
+            "aligned": ("B", memory + UNSHUFFLED, "H/2", "W/2"),
         }
 
     def forward(self, frames: Tensor, state: Tensor) -> tuple[Tensor, ...]:
@@ -83,7 +84,7 @@ class _Restore(_Graph):
         self.name = "restore"
         self.inputs = {
             "frame": ("B", 3, "H", "W"),
-            "aligned": ("B", memory + 12, "H/2", "W/2"),
+            "aligned": ("B", memory + UNSHUFFLED, "H/2", "W/2"),
             "noise": ("B", 2, NOISE_KNOTS),
         }
         self.outputs = {

@@ -4,7 +4,7 @@ Blocks of 8x8 are predicted from the decoded frame before or coded for themselve
 the DCT and quantised with a dead zone, as in MPEG-2 and H.264 (ITU-T H.264, 8.5: the step
 doubles every 6 QP, from 0.625 at QP 0). No motion search, no deblocking: what is here is what
 matters to a denoiser, grain that survives in some blocks, freezes in others, and comes back
-with the next whole frame.
+with the next intra frame.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ class CodingRecipe:
     """How one clip is coded."""
 
     qp: float
-    """Of H.264's scale, luma and chroma of predicted frames; whole frames take 3 less."""
-    group: int
-    """Frames from one whole frame to the next."""
+    """Of H.264's scale, luma and chroma of predicted frames; intra frames take 3 less."""
+    gop: int
+    """Frames from one intra frame to the next."""
     skip: float = 0.5
     """Blocks that differ by less than this share of the quantiser's step, rms, are repeated: an
     encoder that weighs bits against errors drops such residuals."""
-    wobble: float = 0.0
-    """Deviation of the QP from frame to frame."""
+    qp_deviation: float = 0.0
+    """From frame to frame."""
     seed: int = 0
 
 
@@ -45,9 +45,9 @@ def draw_coding(rng: np.random.Generator, storage: Storage) -> CodingRecipe | No
         return None
     return CodingRecipe(
         qp=float(rng.uniform(14.0, 33.0)),
-        group=int(rng.choice([1, 12, 48, 250])),
+        gop=int(rng.choice([1, 12, 48, 250])),
         skip=float(rng.uniform(0.2, 0.8)),
-        wobble=float(rng.choice([0.0, 2.0])),
+        qp_deviation=float(rng.choice([0.0, 2.0])),
         seed=int(rng.integers(2**31)),
     )
 
@@ -56,12 +56,12 @@ def code(stored: Tensor, recipe: CodingRecipe, storage: Storage) -> Tensor:
     """Stored Y'CbCr (T, 3, H, W), H and W multiples of 16, in the generator's unit -> decoded."""
     rng = np.random.default_rng(recipe.seed)
     decoded: list[Tensor] = []
-    first = int(rng.integers(recipe.group))
+    first = int(rng.integers(recipe.gop))
     for t, frame in enumerate(stored):
-        whole = t == 0 or (t + first) % recipe.group == 0
-        qp = recipe.qp - 3.0 * whole + recipe.wobble * rng.standard_normal()
+        intra = t == 0 or (t + first) % recipe.gop == 0
+        qp = recipe.qp - 3.0 * intra + recipe.qp_deviation * rng.standard_normal()
         step = 0.625 * 2.0 ** (qp / 6.0) / 255.0
-        before = None if whole else decoded[-1]
+        before = None if intra else decoded[-1]
         past = (None, None) if before is None else (before[:1], before[1:])
         steps = (step, recipe.skip * step)
         luma = _code_planes(frame[:1], past[0], steps)
@@ -90,13 +90,14 @@ def _code_planes(planes: Tensor, before: Tensor | None, steps: tuple[float, floa
     """
     step, skipped = steps
     blocks = _blocks(planes)
-    mean = blocks.mean(dim=(-1, -2), keepdim=True)
+    # The mean of a block is its first coefficient over 8, quantised as all are.
+    mean = (blocks.mean(dim=(-1, -2), keepdim=True) * BLOCK / step).round() * step / BLOCK
     prediction, rounding = mean, 1.0 / 3.0
     if before is not None:
         past = _blocks(before)
         inter = (blocks - past).square().mean(dim=(-1, -2), keepdim=True)
-        intra = (blocks - mean).square().mean(dim=(-1, -2), keepdim=True)
-        prediction, rounding = torch.where(inter < intra, past, mean), 1.0 / 6.0
+        own = (blocks - mean).square().mean(dim=(-1, -2), keepdim=True)
+        prediction, rounding = torch.where(inter < own, past, mean), 1.0 / 6.0
     matrix = _dct(blocks.device, blocks.dtype)
     levels = matrix @ (blocks - prediction) @ matrix.T / step
     # The encoder's dead zone: small levels are rounded down more often than up.

@@ -1,9 +1,4 @@
-"""Damage of film and tape: drawn first, applied second, with the map of what it changed.
-
-Sizes and densities are those of ten scans of worn film (hand-marked outlines): at a width of
-1024 samples 1,500 to 2,500 marks on a frame that cover 1.4 to 2.5 % of it, half of them
-below 4 samples in area, one in twenty above 11 to 35.
-"""
+"""Damage of film and tape: drawn first, applied second, with the map of what it changed."""
 
 from __future__ import annotations
 
@@ -12,39 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from training.degrade.shapes import SIDE, Shapes
+from training.degrade.marks import Marks, draw_marks, no_marks, render_marks
+from training.degrade.shapes import Shapes
 
 CLASSES = ("dust", "scratch", "dropout", "hole")
 """Planes of the defect map."""
 VISIBLE = 4.0 / 255.0
 """A change below this in all of R', G', B' is no defect: nobody sees it."""
-_PATCHES = (8, 16, 32, 64, 128, 256)
-"""Sides of the squares that marks are rendered in; a square holds a mark at any angle."""
-_DENSEST = 2.5e-3
-"""Marks per sample on the worst film."""
-
-Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Marks:
-    """Dust, dirt, hair and blotches, each on one frame; N values in each array."""
-
-    frame: NDArray[np.int64]
-    shape: NDArray[np.int64]
-    y: Floats
-    x: Floats
-    size: Floats
-    """Longer side in samples."""
-    angle: Floats
-    opacity: Floats
-    """0..1."""
-    paint: Floats
-    """0..1, what the mark itself looks like: dark dirt, or bright where the negative was dirty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +50,8 @@ class Dropout:
     rows: int
     left: int
     length: int
-    paint: float
-    """0..1; below zero: noise."""
+    paint: float | None
+    """0..1; None is noise."""
     seed: int
 
 
@@ -113,44 +85,12 @@ def draw_damage(
 ) -> DamageRecipe:
     """Damage for a clip of (frames, height, width); 30 % of clips carry none."""
     if rng.random() < 0.3:
-        return DamageRecipe(_no_marks())
+        return DamageRecipe(no_marks())
     return DamageRecipe(
         draw_marks(rng, shapes, size),
         tuple(_draw_scratch(rng, size) for _ in range(_count(rng, 0.35, 3))),
         tuple(_draw_dropout(rng, size) for _ in range(_count(rng, 0.2, 2 * size[0]))),
         tuple(_draw_hole(rng, size) for _ in range(_count(rng, 0.25, 3))),
-    )
-
-
-def draw_marks(rng: np.random.Generator, shapes: Shapes, size: tuple[int, int, int]) -> Marks:
-    """Dust and hair, from hardly any to the worst film; dark, bright or both."""
-    frames, height, width = size
-    density = _DENSEST * math.exp(-rng.uniform(0.0, 6.0))
-    # Dirt comes in bursts: the number varies from frame to frame more than by chance.
-    mean = density * height * width * rng.gamma(2.0, 0.5, size=frames)
-    numbers = rng.poisson(mean)
-    count = int(numbers.sum())
-    thin = rng.random(count) < rng.uniform(0.0, 0.15)
-    size_px = np.where(
-        thin,
-        np.exp(rng.normal(math.log(20.0), 0.6, count)),
-        2.0 + np.exp(rng.normal(math.log(1.5), 0.9, count)),
-    )
-    kinds = [np.flatnonzero(shapes.thin == flag) for flag in (False, True)]
-    kinds = [kind if len(kind) else np.arange(len(shapes.thin)) for kind in kinds]
-    shape = np.where(thin, rng.choice(kinds[1], count), rng.choice(kinds[0], count))
-    bright = rng.random(count) < rng.choice([0.0, 0.5, 1.0])
-    paint = np.where(bright, rng.uniform(0.8, 1.0, count), rng.uniform(0.0, 0.25, count))
-    translucent = rng.random(count) < 0.3
-    return Marks(
-        frame=np.repeat(np.arange(frames), numbers),
-        shape=shape,
-        y=rng.uniform(0.0, height, count),
-        x=rng.uniform(0.0, width, count),
-        size=np.minimum(size_px, 180.0),
-        angle=rng.uniform(0.0, 2.0 * math.pi, count),
-        opacity=np.where(translucent, rng.uniform(0.15, 0.7, count), rng.uniform(0.8, 1.0, count)),
-        paint=paint,
     )
 
 
@@ -160,16 +100,11 @@ def apply_damage(rgb: Tensor, recipe: DamageRecipe, shapes: Shapes) -> tuple[Ten
     Holes first, as a splice lies under the dust; the map says what each class changed visibly.
     """
     damaged, planes = rgb, []
-    for change in (_add_dust, _add_scratches, _add_dropouts, _add_holes):
+    for change in (_add_holes, _add_dropouts, _add_scratches, _add_dust):
         before = damaged
         damaged = change(damaged, recipe, shapes)
         planes.append(((damaged - before).abs().amax(dim=1) > VISIBLE).to(rgb))
-    return damaged, torch.stack(planes, dim=1)
-
-
-def _no_marks() -> Marks:
-    whole, real = np.zeros(0, dtype=np.int64), np.zeros(0)
-    return Marks(whole, whole, real, real, real, real, real, real)
+    return damaged, torch.stack(planes[::-1], dim=1)
 
 
 def _count(rng: np.random.Generator, chance: float, most: int) -> int:
@@ -206,7 +141,7 @@ def _draw_dropout(rng: np.random.Generator, size: tuple[int, int, int]) -> Dropo
         rows=int(rng.integers(1, 5)),
         left=int(rng.integers(-width // 4, width)),
         length=int(math.exp(rng.uniform(math.log(8.0), math.log(2.0 * width)))),
-        paint=rng.choice([-1.0, 0.0, 1.0, rng.random()]),
+        paint=(None, 0.0, 1.0, float(rng.random()))[rng.integers(4)],
         seed=int(rng.integers(2**31)),
     )
 
@@ -232,69 +167,6 @@ def _draw_hole(rng: np.random.Generator, size: tuple[int, int, int]) -> Hole:
 def _add_dust(rgb: Tensor, recipe: DamageRecipe, shapes: Shapes) -> Tensor:
     opacity, paint = render_marks(recipe.marks, shapes, (len(rgb), *rgb.shape[-2:]))
     return torch.lerp(rgb, paint.expand_as(rgb), opacity)
-
-
-def render_marks(marks: Marks, shapes: Shapes, size: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
-    """Opacity and paint, (T, 1, H, W) each. Where marks overlap the more opaque one shows."""
-    frames, height, width = size
-    device = shapes.pictures.device
-    edge = _PATCHES[-1]
-    # A margin around the frame takes what sticks out.
-    tall, wide = height + 2 * edge, width + 2 * edge
-    opacity = torch.zeros(frames * tall * wide, device=device)
-    weight, weighted = torch.zeros_like(opacity), torch.zeros_like(opacity)
-    # Turned by 45 degrees a mark needs 1.42 times its side, and a sample of margin.
-    needed = 1.42 * marks.size + 2.0
-    for smaller, side in zip((0, *_PATCHES), _PATCHES, strict=False):
-        chosen = np.flatnonzero((needed > smaller) & (needed <= side))
-        for start in range(0, len(chosen), 4096):
-            these = chosen[start : start + 4096]
-            patches = _render(marks, these, shapes, side)
-            corner = np.stack([marks.y[these], marks.x[these]]).astype(np.int64) + edge - side // 2
-            base = (marks.frame[these] * tall + corner[0]) * wide + corner[1]
-            inside = torch.arange(side, device=device)
-            at = torch.from_numpy(base).to(device)[:, None, None] + inside[:, None] * wide + inside
-            flat, values = at.flatten(), patches.flatten()
-            opacity.scatter_reduce_(0, flat, values, "amax")
-            # The fourth power: the paint is nearly that of the most opaque mark.
-            share = values**4
-            paint = (
-                torch.from_numpy(marks.paint[these]).to(patches)[:, None, None].expand_as(patches)
-            )
-            weight.index_add_(0, flat, share)
-            weighted.index_add_(0, flat, share * paint.flatten())
-    shown = [
-        plane.view(frames, 1, tall, wide)[..., edge:-edge, edge:-edge]
-        for plane in (opacity, weighted / weight.clamp(min=1e-12))
-    ]
-    return shown[0], shown[1]
-
-
-def _render(marks: Marks, these: NDArray[np.int64], shapes: Shapes, side: int) -> Tensor:
-    """Opacity patches (n, side, side) of some marks, turned, at their size and sub-sample place."""
-    device = shapes.pictures.device
-
-    def column(values: Floats) -> Tensor:
-        return torch.from_numpy(values[these]).to(device, torch.float32)
-
-    pictures = shapes.pictures
-    # Reduced first where the patch is smaller, so that thin marks do not vanish between samples.
-    factor = max(1, SIDE // (2 * side))
-    if factor > 1:
-        pictures = functional.avg_pool2d(pictures, factor)
-    scale = side / column(marks.size).clamp(min=1.0)
-    cos, sin = (f(column(marks.angle)) * scale for f in (torch.cos, torch.sin))
-    offset = [-2.0 * (column(values) % 1.0) / side for values in (marks.x, marks.y)]
-    rows = [
-        torch.stack((cos, -sin, cos * offset[0] - sin * offset[1]), dim=1),
-        torch.stack((sin, cos, sin * offset[0] + cos * offset[1]), dim=1),
-    ]
-    grid = functional.affine_grid(
-        torch.stack(rows, dim=1), [len(these), 1, side, side], align_corners=False
-    )
-    chosen = pictures[torch.from_numpy(marks.shape[these]).to(device)]
-    patches = functional.grid_sample(chosen, grid, mode="bilinear", align_corners=False)
-    return patches[:, 0] * column(marks.opacity)[:, None, None]
 
 
 def _add_scratches(rgb: Tensor, recipe: DamageRecipe, _shapes: Shapes) -> Tensor:
@@ -335,7 +207,7 @@ def _add_dropouts(rgb: Tensor, recipe: DamageRecipe, _shapes: Shapes) -> Tensor:
             drop.top : drop.top + drop.rows,
             max(drop.left, 0) : max(drop.left + drop.length, 0),
         ]
-        if drop.paint < 0.0:
+        if drop.paint is None:
             generator = torch.Generator(rgb.device).manual_seed(drop.seed)
             part.copy_(torch.rand(part.shape, generator=generator, device=rgb.device))
         else:

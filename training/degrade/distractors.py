@@ -9,8 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+Floats = NDArray[np.float64]
 KINDS = ("rain", "sparks", "glints", "flash", "object", "repeat", "copy")
 
 
@@ -58,38 +60,38 @@ def _rain(rgb: Tensor, strength: float, rng: np.random.Generator) -> Tensor:
     slope, length = rng.normal(0.0, 0.15), rng.uniform(6.0, 24.0)
     light = rng.uniform(0.1, 0.35)
     count = int(strength * rgb.shape[-1] * rgb.shape[-2] / 1500) + 1
-    layer = rgb.new_zeros(len(rgb), 1, *rgb.shape[-2:])
+    layer = _dark(rgb)
     for t in range(len(rgb)):
         y, x = rng.uniform(0, rgb.shape[-2], count), rng.uniform(0, rgb.shape[-1], count)
         steps = np.arange(int(length))
-        _splat(layer[t, 0], y[:, None] + steps, x[:, None] + slope * steps, light)
-    return (rgb + layer).clamp(0.0, 1.0)
+        _splat(layer[t], y[:, None] + steps, x[:, None] + slope * steps, light)
+    return _lit(rgb, layer)
 
 
 def _sparks(rgb: Tensor, strength: float, rng: np.random.Generator) -> Tensor:
     """Bright points that fly apart, fall, and last a few frames."""
     origin = rng.uniform(0.2, 0.8, 2) * np.array(rgb.shape[-2:])
-    layer = rgb.new_zeros(len(rgb), 1, *rgb.shape[-2:])
+    layer = _dark(rgb)
     for _ in range(int(60 * strength) + 5):
         start, life = int(rng.integers(len(rgb))), int(rng.integers(1, 6))
         speed = rng.normal(0.0, 6.0, 2)
         for age in range(min(life, len(rgb) - start)):
             at = origin + speed * age + np.array([0.5 * age**2, 0.0])
             tail = np.linspace(0.0, 1.0, 4)
-            _splat(layer[start + age, 0], at[0] - speed[0] * tail, at[1] - speed[1] * tail, 0.8)
-    return (rgb + layer).clamp(0.0, 1.0)
+            _splat(layer[start + age], at[0] - speed[0] * tail, at[1] - speed[1] * tail, 0.8)
+    return _lit(rgb, layer)
 
 
 def _glints(rgb: Tensor, strength: float, rng: np.random.Generator) -> Tensor:
     """Single samples and small spots of bright places that flash for a frame."""
-    layer = rgb.new_zeros(len(rgb), 1, *rgb.shape[-2:])
+    layer = _dark(rgb)
     bright = rgb.amax(dim=1) > rgb.amax(dim=1).flatten(1).quantile(0.8, dim=1)[:, None, None]
     for t in range(len(rgb)):
         places = bright[t].nonzero().cpu().numpy()
         if len(places):
             chosen = places[rng.integers(len(places), size=int(20 * strength) + 1)]
-            _splat(layer[t, 0], chosen[:, 0], chosen[:, 1], rng.uniform(0.4, 1.0))
-    return (rgb + layer).clamp(0.0, 1.0)
+            _splat(layer[t], chosen[:, 0], chosen[:, 1], rng.uniform(0.4, 1.0))
+    return _lit(rgb, layer)
 
 
 def _flash(rgb: Tensor, strength: float, rng: np.random.Generator) -> Tensor:
@@ -126,8 +128,18 @@ def _same(rgb: Tensor, _strength: float, _rng: np.random.Generator) -> Tensor:
     return rgb
 
 
-def _splat(plane: Tensor, y: np.ndarray, x: np.ndarray, light: float) -> None:
-    """Add light at real places (h, w), shared between the four samples around each."""
+def _dark(like: Tensor) -> Floats:
+    """(T, H, W) without any light; filled on the processor, then moved at once."""
+    return np.zeros((len(like), *like.shape[-2:]))
+
+
+def _lit(rgb: Tensor, light: Floats) -> Tensor:
+    """White light added to each frame."""
+    return (rgb + torch.from_numpy(light).to(rgb)[:, None]).clamp(0.0, 1.0)
+
+
+def _splat(plane: Floats, y: Floats, x: Floats, light: float) -> None:
+    """Add light at real places of (h, w), shared between the four samples around each."""
     height, width = plane.shape
     y, x = np.broadcast_arrays(y, x)
     top, left = np.floor(y).astype(np.int64), np.floor(x).astype(np.int64)
@@ -136,9 +148,7 @@ def _splat(plane: Tensor, y: np.ndarray, x: np.ndarray, light: float) -> None:
             row, column = top + down, left + across
             share = (1.0 - np.abs(y - row)) * (1.0 - np.abs(x - column))
             inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-            at = torch.from_numpy((row * width + column)[inside]).to(plane.device)
-            value = torch.from_numpy(share[inside] * light).to(plane)
-            plane.view(-1).index_add_(0, at, value)
+            np.add.at(plane, (row[inside], column[inside]), share[inside] * light)
 
 
 _PLAYERS = {

@@ -14,6 +14,14 @@ from torch.nn import functional
 SIDE = 96
 """Side of the square that every shape fills, in samples."""
 _DRAWN = 64
+_THIN = ("hair", "lint", "scratch")
+"""In the names of pictures whose marks are long and narrow."""
+_FAINT = 20
+"""Of 255: what is fainter does not belong to a mark."""
+_SMALLEST = 20
+"""Samples of a picture; a mark of fewer has no form."""
+_MOST = 12
+"""Marks taken from one picture, so that none of them outweighs the others."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,27 +38,39 @@ class Shapes:
             raise ValueError("no shapes of damage; give a folder of opacity pictures, or none")
 
 
-def load_shapes(folders: tuple[str, ...], device: torch.device) -> Shapes:
-    """Every .png of the folders, white being the mark; drawn ones where no folder is given.
+def load_shapes(paths: list[Path], device: torch.device) -> Shapes:
+    """Every mark of the pictures, white on black; drawn ones where there is no picture.
 
-    A picture whose name holds `scan` shows many marks at once and is left out.
+    Marks that do not touch are taken apart. Raises ValueError for what is no picture.
     """
-    if not folders:
+    if not paths:
         return draw_shapes(np.random.default_rng(0), device)
+    pictures, thin = [], []
+    for path in paths:
+        marks = _take_apart(path)
+        pictures += [_fit(mark) for mark in marks]
+        thin += [any(name in path.stem for name in _THIN)] * len(marks)
+    return Shapes(torch.stack(pictures).to(device), np.array(thin))
+
+
+def _take_apart(path: Path) -> list[Tensor]:
+    """The marks of a picture, largest first, each (h, w) opacity 0..1 with its edge."""
     import cv2
 
-    pictures, thin = [], []
-    for path in sorted(path for folder in folders for path in Path(folder).glob("*.png")):
-        if "scan" in path.stem:
-            continue
-        opacity = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-        if opacity is None:
-            raise ValueError(f"cannot decode {path}; remove it from the folder")
-        pictures.append(_fit(torch.from_numpy(opacity.astype(np.float32) / 255.0)))
-        thin.append(any(name in path.stem for name in ("hair", "lint", "scratch")))
-    if not pictures:
-        raise ValueError(f"no .png in {', '.join(folders)}; see data.shapes")
-    return Shapes(torch.stack(pictures).to(device), np.array(thin))
+    opacity = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    if opacity is None:
+        raise ValueError(f"cannot decode {path}; remove it from the folder")
+    _, labels, facts, _ = cv2.connectedComponentsWithStats((opacity > _FAINT).astype(np.uint8))
+    marks = []
+    # 0 is what lies around them.
+    for label in sorted(range(1, len(facts)), key=lambda n: -facts[n, cv2.CC_STAT_AREA])[:_MOST]:
+        left, top, width, height, area = facts[label]
+        if area < _SMALLEST:
+            break
+        window = slice(top, top + height), slice(left, left + width)
+        mark = np.where(labels[window] == label, opacity[window], 0)
+        marks.append(torch.from_numpy(mark.astype(np.float32) / 255.0))
+    return marks
 
 
 def draw_shapes(rng: np.random.Generator, device: torch.device) -> Shapes:
@@ -93,7 +113,7 @@ def _blob(rng: np.random.Generator) -> Tensor:
 def _fibre(rng: np.random.Generator) -> Tensor:
     """A thin line that bends at random, (SIDE, SIDE)."""
     steps = 160
-    turn = np.cumsum(rng.normal(0.0, 0.012)) + np.cumsum(rng.normal(0.0, 0.06, steps))
+    turn = rng.normal(0.0, 0.012) * np.arange(steps) + np.cumsum(rng.normal(0.0, 0.06, steps))
     heading = rng.uniform(0.0, 2.0 * math.pi) + turn
     path = np.cumsum(np.stack([np.sin(heading), np.cos(heading)]), axis=1)
     path -= path.min(axis=1, keepdims=True)

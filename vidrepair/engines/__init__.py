@@ -27,7 +27,7 @@ def make_engine(
     if settings.backend == "identity":
         return IdentityEngine(picture)
     card = files.card
-    plan = plan_work(picture, settings, width=card.state_channels, halo=card.halo)
+    plan = plan_work(picture, settings, width=card.widths[0], halo=card.halo)
     if settings.backend == "torch":
         from vidrepair.engines.torch import TorchEngine
 

@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from vidrepair.errors import ModelError
 from vidrepair.models import WeightsFile
+from vidrepair.models.card import UNSHUFFLED
 
 NOISE_KNOTS = 17
 LOOK_AHEAD = 1
@@ -28,7 +29,7 @@ STRIDE = 16
 # What the convolutions see has its local mean taken out and is brought to deviations of about
 # one. Where brightness was left in, all units of the deeper scales were soon on the same side of
 # their nonlinearity everywhere, and the network had become a linear filter.
-_CONTRAST = 0.05
+_CONTRAST = 0.02
 """Deviation of the picture's own detail; together with the noise it gives the unit."""
 _MAP_GAIN = 8.0
 _DETAIL_GAIN = 8.0
@@ -43,7 +44,7 @@ class GeneratorShape:
     """The sizes that make a generator: everything `Generator` needs besides its weights."""
 
     widths: tuple[int, int, int] = (24, 48, 96)
-    """Channels at 1/2, 1/4 and 1/8 size; the first is also S, the channels of the state."""
+    """Channels at 1/2, 1/4 and 1/8 size; the first is also that of the features in the state."""
     blocks: tuple[int, int, int] = (1, 1, 2)
     """Residual blocks at 1/2 and 1/4 size (on the way down, and again up), and at 1/8 size."""
     motion_width: int = 20
@@ -55,8 +56,8 @@ class GeneratorShape:
 
     @property
     def state_channels(self) -> int:
-        """S, the channels of the memory."""
-        return self.widths[0]
+        """S, the channels of the memory: the residual of t, unshuffled, and the features."""
+        return UNSHUFFLED + self.widths[0]
 
     @property
     def halo(self) -> int:
@@ -203,8 +204,8 @@ class Restorer(nn.Module):
         super().__init__()
         half, quarter, eighth = shape.widths
         n_half, n_quarter, n_eighth = shape.blocks
-        # The frame, the memory, the neighbour; the local mean and the noise map.
-        seen = 12 + shape.state_channels + 12 * LOOK_AHEAD + 3 + 2
+        # The frame, what both neighbours change, the features; the local mean and the noise map.
+        seen = 3 * UNSHUFFLED + half + 3 + 2
         self.enter = nn.Conv2d(seen, half, 3, padding=1)
         self.half_in = nn.Sequential(*(ResidualBlock(half) for _ in range(n_half)))
         self.down_quarter = nn.Conv2d(half, quarter, 2, stride=2)
@@ -215,20 +216,29 @@ class Restorer(nn.Module):
         self.quarter_out = nn.Sequential(*(ResidualBlock(quarter) for _ in range(n_quarter)))
         self.up_half = nn.Conv2d(quarter, 4 * half, 1)
         self.half_out = nn.Sequential(*(ResidualBlock(half) for _ in range(n_half)))
-        self.denoise = nn.Conv2d(half, 12, 3, padding=1)
-        self.repair = nn.Conv2d(half, 16, 1)  # 12 of the fill, 4 of the defect
+        self.denoise = nn.Conv2d(half, 4 * UNSHUFFLED, 3, padding=1)  # the change, and three gates
+        self.repair = nn.Conv2d(half, UNSHUFFLED + 4, 1)  # of the fill and of the defect
         _silence(self.denoise)
         _silence(self.repair)
 
     def forward(self, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Inputs at half size -> features (the state), raw denoise (12), raw repair (16)."""
+        """Inputs at half size -> features, raw denoise (12) and raw repair (16).
+
+        The first 36 inputs are the detail of frame t and what the restored t-1 and t+1 change of
+        it. Each sample gets a share of all three, weighted by gates that the network opens where
+        a picture can be trusted: flat places lose their detail, still ones follow their memory.
+        """
         half = self.half_in(self.enter(seen))
         quarter = self.quarter_in(self.down_quarter(half))
         eighth = self.eighth(self.down_eighth(quarter))
         quarter = quarter + functional.pixel_shuffle(self.up_quarter(eighth), 2)
         quarter = self.quarter_out(quarter)
         half = self.half_out(half + functional.pixel_shuffle(self.up_half(quarter), 2))
-        return half, self.denoise(half), self.repair(half)
+        change, *gates = self.denoise(half).float().chunk(4, dim=1)
+        offers = seen[:, : 3 * UNSHUFFLED].chunk(3, dim=1)
+        for gate, offer in zip(gates, offers, strict=True):
+            change = change + gate * offer
+        return half, change, self.repair(half)
 
 
 class Generator(nn.Module):
@@ -252,8 +262,8 @@ class Generator(nn.Module):
         code / peak in 0..1, chroma (code - half range) / peak in -0.5..0.5; H and W multiples
         of 16. `state` (B, S, H/2, W/2): the memory of t-1.
         Returns `motion` (B, 4, H/4, W/4), the displacement (x, y) to t-1 and to t+1 in
-        full-size pixels, and `aligned` (B, S + 12, H/2, W/2), the state and the unshuffled
-        t+1, both warped to t. Whole picture and fp32 always, autocast or not.
+        full-size pixels, and `aligned` (B, S + 12, H/2, W/2), the restored t-1 (12 channels),
+        its features and t+1, all warped to t. Whole picture and fp32 always, autocast or not.
         """
         with torch.autocast(frames.device.type, enabled=False):
             batch = frames.shape[0]
@@ -266,12 +276,15 @@ class Generator(nn.Module):
             back, ahead = both[:batch], both[batch:]  # split() by a dynamic size cannot export
             # Only the warping loss trains the motion. The restoring loss would shift all memory by
             # half a pixel: interpolation is a low-pass, and that removes noise for nothing.
-            fixed_back, fixed_ahead = back.detach(), ahead.detach()
-            memory = warp(state.float(), enlarge(fixed_back, 2) / 2.0)
-            # The neighbour is sampled at full size: a phase of the unshuffled frame alone
-            # would be interpolated over twice the distance, which blurs odd displacements.
-            neighbour = functional.pixel_unshuffle(warp(frames[:, 2], enlarge(fixed_ahead, 4)), 2)
-            return torch.cat((back, ahead), dim=1), torch.cat((memory, neighbour), dim=1)
+            fixed = both.detach()
+            restored = frames[:, 0] + functional.pixel_shuffle(state[:, :UNSHUFFLED].float(), 2)
+            # The pictures are sampled at full size: a phase of an unshuffled one alone would be
+            # interpolated over twice the distance, which blurs odd displacements.
+            pictures = warp(torch.cat((restored, frames[:, 2])), enlarge(fixed, 4))
+            pictures = functional.pixel_unshuffle(pictures, 2)
+            memory = warp(state[:, UNSHUFFLED:].float(), enlarge(fixed[:batch], 2) / 2.0)
+            aligned = torch.cat((pictures[:batch], memory, pictures[batch:]), dim=1)
+            return torch.cat((back, ahead), dim=1), aligned
 
     def restore(
         self, frame: Tensor, aligned: Tensor, noise: Tensor
@@ -283,7 +296,8 @@ class Generator(nn.Module):
         unit of the frame.
         Returns `denoise` (B, 3, H, W), the residual to add, zero where the noise is zero;
         `fill` (B, 3, H, W), the picture where frame t is damaged; `defect` (B, 1, H, W), the
-        probability of damage; `state` (B, S, H/2, W/2), the memory of t.
+        probability of damage; `state` (B, S, H/2, W/2), the memory of t: the residual again,
+        unshuffled, and the features.
         """
         mean = local_mean(frame)
         sigma = enlarge(noise_map(noise, mean[:, :1]), 2)
@@ -293,22 +307,26 @@ class Generator(nn.Module):
         scale = torch.cat((sigma, sigma[:, 1:]), dim=1)[:, :, None]
         unit = (scale.square() + _CONTRAST**2).rsqrt()
         picture = functional.pixel_unshuffle(frame, 2)
-        memory, neighbour = aligned[:, : self.shape.state_channels], aligned[:, -12 * LOOK_AHEAD :]
         level = mean - mean.new_tensor([0.5, 0.0, 0.0])[:, None, None]
         facts = torch.cat((level, sigma * _MAP_GAIN - 0.5), dim=1)
-        detail, ahead = (
-            ((_phases(part) - mean[:, :, None]) * unit).flatten(1, 2)
-            for part in (picture, neighbour)
+        detail = ((_phases(picture) - mean[:, :, None]) * unit).flatten(1, 2)
+        before, after = (
+            (_phases(part - picture) * unit).flatten(1, 2)
+            for part in (aligned[:, :UNSHUFFLED], aligned[:, -UNSHUFFLED:])
         )
-        features, denoise, repair = self.restorer(torch.cat((detail, memory, ahead, facts), dim=1))
-        # Bounded, so that no span can run away however long it gets.
+        features = aligned[:, UNSHUFFLED:-UNSHUFFLED]
+        features, change, repair = self.restorer(
+            torch.cat((detail, before, after, features, facts), dim=1)
+        )
+        # Bounded, so that no span can run away however long it gets. Residuals and the state leave
+        # in fp32, whatever the convolutions ran in.
         features = features.float().clamp(-_STATE_BOUND, _STATE_BOUND)
-        # Residuals and the state leave in fp32, whatever the convolutions ran in.
-        scaled = (_phases(denoise.float()) * scale).flatten(1, 2)
+        change = change.float().clamp(-_STATE_BOUND, _STATE_BOUND)
+        scaled = (_phases(change) * scale).flatten(1, 2)
         residual = functional.pixel_shuffle(scaled, 2)
-        fill = functional.pixel_shuffle(picture + repair[:, :12].float(), 2)
-        defect = torch.sigmoid(functional.pixel_shuffle(repair[:, 12:].float(), 2))
-        return residual, fill, defect, features
+        fill = functional.pixel_shuffle(picture + repair[:, :UNSHUFFLED].float(), 2)
+        defect = torch.sigmoid(functional.pixel_shuffle(repair[:, UNSHUFFLED:].float(), 2))
+        return residual, fill, defect, torch.cat((scaled, features), dim=1)
 
     def forward(self, frames: Tensor, state: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
         """One step, fused: align, then restore. Returns denoise, fill, defect, state, motion."""

@@ -12,10 +12,10 @@ from vidrepair.planes import padded_size
 from vidrepair.settings import EngineSettings
 
 # Measured with the `fast` network in fp32 (docs/performance.md): bytes per pixel of the whole
-# picture (three frames and more in the ring, motion, warped memory, outputs, the state), and
-# per pixel of a window (the U-Net's intermediate results).
-_PICTURE_BYTES = 330
-_WINDOW_BYTES = 120
+# picture (three frames, motion, warped memory, outputs, the state), and per pixel of a window
+# (the U-Net's intermediate results).
+_PICTURE_BYTES = 310
+_WINDOW_BYTES = 410
 
 _LARGE = 1920 * 1088
 _MEMORY_SHARE = 0.4
@@ -48,7 +48,8 @@ def total_memory() -> int:
 
 
 def plan_work(picture: Picture, settings: EngineSettings, *, width: int, halo: int) -> Plan:
-    """Lay out the work on a processor. `width` is the network's S, `halo` its reach.
+    """Lay out the work on a processor. `width` is the network's at half size, `halo`
+    its reach.
 
     One lane for each thread up to two while the picture is at most 1920x1088, else one; tiles
     as large as the memory allows. Raises UsageError when not even the smallest tile fits.

@@ -116,7 +116,8 @@ class TorchEngine:
 
 
 def _open_device(name: str) -> torch.device:
-    """The device, once a tensor was put on it."""
+    """The device, once a tensor was put on it. Its fp32 is fp32: motion suffers from TF32."""
+    torch.backends.cudnn.allow_tf32 = False
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)

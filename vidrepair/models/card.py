@@ -10,8 +10,11 @@ from typing import Any
 from vidrepair.errors import ModelError
 from vidrepair.frames import Picture
 
-LAYOUT = 1
+LAYOUT = 2
 """Version of the card and of the graphs' contract; files of another one are refused."""
+
+UNSHUFFLED = 12
+"""Channels of a picture after PixelUnshuffle(2). The first ones of the state are the residual."""
 
 _LARGE = 1920 * 1088
 
@@ -25,7 +28,7 @@ class ModelCard:
     size: str
     """fast, base or large."""
     widths: tuple[int, int, int]
-    """Channels at 1/2, 1/4 and 1/8 size; the first is the state's."""
+    """Channels at 1/2, 1/4 and 1/8 size; the first is also that of the state's features."""
     blocks: tuple[int, int, int]
     """Residual blocks at 1/2, 1/4 and 1/8 size."""
     motion_width: int
@@ -52,8 +55,8 @@ class ModelCard:
 
     @property
     def state_channels(self) -> int:
-        """S, the channels of the state."""
-        return self.widths[0]
+        """S, the channels of the state: the residual and the features."""
+        return UNSHUFFLED + self.widths[0]
 
     def core_length(self, picture: Picture) -> int:
         """T for a picture of this size: long spans of large ones would hold too much memory."""
