@@ -37,16 +37,18 @@ class NoiseRecipe:
 def draw_noise(rng: np.random.Generator, *, weak: bool = False) -> NoiseRecipe:
     """Half white Gaussian of R'G'B', then Y'CbCr, Poisson-Gaussian and correlated grain.
 
-    5 % of clips carry none; the deviation is uniform up to 55 / 255, with `weak` log-uniform up to
-    25 / 255. Grain below 20 / 255 is as coarse as that of film, too.
+    5 % of clips carry none. The deviation is uniform from 2 to 55 / 255 in half of the others and
+    log-uniform in the rest, for most footage has little; with `weak` log-uniform up to 25 / 255.
+    Grain below 20 / 255 is as coarse as that of film, too.
     """
     seed = int(rng.integers(2**31))
     if rng.random() < 0.05:
         return NoiseRecipe(seed=seed)
     kind = rng.choice(["rgb", "ycbcr", "poisson", "grain"], p=[0.5, 0.15, 0.2, 0.15])
     sigma = rng.uniform(2.0, 55.0) / 255.0
-    if weak:
-        sigma = math.exp(rng.uniform(math.log(2.0), math.log(25.0))) / 255.0
+    if weak or rng.random() < 0.5:
+        most = 25.0 if weak else 55.0
+        sigma = math.exp(rng.uniform(math.log(2.0), math.log(most))) / 255.0
     coarsest = 2.0 if sigma < _COARSE else 1.0
     if kind == "rgb":
         return NoiseRecipe(luma=sigma, seed=seed)
