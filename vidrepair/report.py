@@ -65,8 +65,8 @@ class Report:
         luma, chroma = self.noise
         first = (
             f"{self.output}: {self.frames} frames in {self.seconds:.1f} s ({self.fps:.1f} fps), "
-            f"{self.shots} shots, noise {luma:.1f} luma {chroma:.1f} chroma; "
-            f"the limit was {self.limit}"
+            f"{self.shots} {'shot' if self.shots == 1 else 'shots'}, "
+            f"noise {luma:.1f} luma {chroma:.1f} chroma; the limit was {self.limit}"
         )
         met = str(self.damage)
         return f"{first}\ndamage met in the source: {met}" if met else first
