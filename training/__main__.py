@@ -61,7 +61,7 @@ def publish(checkpoint: Path, name: str, out: Path, training_data: str, notes: s
 @click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
 def trunk(checkpoint: Path, out: Path) -> None:
     """Keep a CHECKPOINT's averaged weights in OUT, for a later training's start_from."""
-    from training.publish import write_trunk
+    from training.checkpoint import write_trunk
 
     write_trunk(checkpoint, out)
 

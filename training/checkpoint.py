@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import os
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from training.config import TrainConfig
 from training.lanes import Place
 from training.optimiser import Average, Optimiser
 from vidrepair.engines.generator import Generator
+from vidrepair.models.weights import write_beside
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,29 +48,40 @@ def save(
     places: Sequence[Place],
     state: Tensor,
 ) -> None:
-    """Write `checkpoint.pt` beside, fsync, rename: a cut-off training loses nothing.
+    """Write `checkpoint.pt`, whole or not at all: a cut-off training loses nothing.
 
     Of the memory (lanes, S, h, w) only that of lanes within a showing: it would double the file.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    beside = out / "checkpoint.part"
     within = [place.stretch > 0 for place in places]
-    with beside.open("wb") as file:
-        torch.save(
-            {
-                "model": student.model.state_dict(),
-                "average": student.average.weights,
-                "optimiser": student.optimiser.state_dict(),
-                "state": state[torch.tensor(within, device=state.device)],
-                "places": [dataclasses.astuple(place) for place in places],
-                "progress": dict(progress),
-                "config": dataclasses.asdict(config),
-            },
-            file,
-        )
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(out / "checkpoint.pt")
+    _store(
+        out / "checkpoint.pt",
+        {
+            "model": student.model.state_dict(),
+            "average": student.average.weights,
+            "optimiser": student.optimiser.state_dict(),
+            "state": state[torch.tensor(within, device=state.device)],
+            "places": [dataclasses.astuple(place) for place in places],
+            "progress": dict(progress),
+            "config": dataclasses.asdict(config),
+        },
+    )
+
+
+def write_trunk(checkpoint: Path, out: Path) -> None:
+    """Keep of a checkpoint what a later training starts from (`start_from`): the averaged weights.
+
+    The state of the optimiser, three times as large, is soon found again.
+    """
+    saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    # torch.save writes tensors that stand twice once.
+    trunk = {"model": saved["average"], "average": saved["average"]}
+    _store(out, trunk | {"progress": saved["progress"], "config": saved["config"]})
+
+
+def _store(path: Path, content: dict[str, Any]) -> None:
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_beside(path, buffer.getvalue())
 
 
 def resume(config: TrainConfig, out: Path, student: Student) -> Start:

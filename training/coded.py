@@ -6,8 +6,6 @@ given the coded file and nothing else; what it answers is compared in R'G'B' wit
 
 from __future__ import annotations
 
-import shlex
-import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from training.data import CLIP_SUFFIXES, read_clip
-from training.evaluate import add_known_noise, clean_clip, psnr
+from training.data import CLIP_SUFFIXES, list_files, read_clip
+from training.evaluate import add_known_noise, clean_clip, psnr, run_command
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +24,6 @@ class Coding:
     name: str
     codec: str
     options: tuple[tuple[str, str], ...]
-    suffix: str = ".mkv"
 
 
 CODINGS = (
@@ -49,16 +46,15 @@ class CodedScore:
 def evaluate_coded(folder: Path, command: str, sigma: float) -> list[CodedScore]:
     """Score a command line with {in} and {out} on every clip of the folder in every coding."""
     scores = []
-    for path in sorted(path for path in folder.iterdir() if path.suffix in CLIP_SUFFIXES):
+    for path in list_files((str(folder),), CLIP_SUFFIXES, ()):
         clean = clean_clip(path)
         noisy = add_known_noise(clean, path.stem, sigma)
         for coding in CODINGS:
             with tempfile.TemporaryDirectory() as temporary:
-                coded = Path(temporary) / f"coded{coding.suffix}"
+                coded = Path(temporary) / "coded.mkv"
                 restored = Path(temporary) / "restored.mkv"
                 write_coded(coded, noisy, coding)
-                filled = command.format(**{"in": coded, "out": restored})
-                subprocess.run(shlex.split(filled), check=True)  # noqa: S603  # the user's own command
+                run_command(command, {"in": str(coded), "out": str(restored)})
                 before, after = (
                     float(np.mean(psnr(clean, read_clip(file)))) for file in (coded, restored)
                 )

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.data import CLIP_SUFFIXES, read_clip
+from training.data import CLIP_SUFFIXES, list_files, read_clip
 from vidrepair.engines.generator import SHAPES, Generator
 from vidrepair.noise import known_profile
 from vidrepair.planes import rgb_to_ycbcr
@@ -76,9 +76,8 @@ def psnr(clean: Tensor, restored: Tensor) -> tuple[float, ...]:
 
 def evaluate(folder: Path, restore: Restore, sigmas: tuple[float, ...]) -> list[Score]:
     """Score `restore` on every clip of the folder at every level."""
-    paths = sorted(path for path in folder.iterdir() if path.suffix in CLIP_SUFFIXES)
     scores = []
-    for path in paths:
+    for path in list_files((str(folder),), CLIP_SUFFIXES, ()):
         clean = clean_clip(path)
         for sigma in sigmas:
             restored = restore(add_known_noise(clean, path.stem, sigma), sigma)
@@ -145,11 +144,15 @@ def command_restore(command: str) -> Restore:
         with tempfile.TemporaryDirectory() as folder:
             paths = {"in": f"{folder}/noisy.mkv", "out": f"{folder}/restored.mkv"}
             write_lossless(Path(paths["in"]), noisy)
-            filled = command.format(**paths, s=f"{sigma:g}")
-            subprocess.run(shlex.split(filled), check=True)  # noqa: S603  # the user's own command
+            run_command(command, {**paths, "s": f"{sigma:g}"})
             return read_clip(Path(paths["out"])).float()
 
     return restore
+
+
+def run_command(command: str, values: dict[str, str]) -> None:
+    """Run a command line with its {names} filled in. Raises CalledProcessError when it fails."""
+    subprocess.run(shlex.split(command.format(**values)), check=True)  # noqa: S603  # the user's own command
 
 
 def write_lossless(path: Path, clip: Tensor) -> None:

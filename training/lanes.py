@@ -79,22 +79,20 @@ def _show(
     show = show_photo if still else show_clip
     rgb = show(pool, int(order.max()) + 1, batch.crop, rng)
     storage = draw_storage(rng)
-    scene = _play(rgb, pool, rng) if rng.random() < data.damage else _Scene(rgb, rgb)
+    scene = _play(rgb, pool, rng) if rng.random() < data.damage else _whole(rgb)
     coding = draw_coding(rng, storage)
     noisy, stored = add_noise(scene.damaged, draw_noise(rng, weak=coding is not None), storage)
     if coding is not None:
         noisy = code(noisy, coding, storage)
     noise = tell_noise(noisy, stored, storage, rng, coded=coding is not None)
     sigma = max(float((noisy - stored).square().mean().sqrt()), 1.0 / 255.0)
-    clean = to_stored(scene.clean, storage)
-    damage = scene.damage_map()
-    if scene.order is not None:
-        order = scene.order[order]
+    clean = stored if scene.damaged is scene.clean else to_stored(scene.clean, storage)
+    order = scene.order[order]
     starts = range(0, len(order) - 2, batch.frames)
     for done, start in enumerate(starts, start=1):
         at = torch.from_numpy(order[start : start + batch.frames + 2]).to(noisy.device)
         after = Place(number, done) if done < len(starts) else Place(number + 1)
-        yield Stretch(noisy[at], clean[at], damage[at], noise, sigma, done == 1, after)
+        yield Stretch(noisy[at], clean[at], scene.damage[at], noise, sigma, done == 1, after)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,16 +101,17 @@ class _Scene:
 
     clean: Tensor
     damaged: Tensor
-    damage: Tensor | None = None
-    order: NDArray[np.int64] | None = None
+    damage: Tensor
+    """(T, 4, H, W), as in Stretch."""
+    order: NDArray[np.int64]
     """Which frame each place shows: repeats show one again, its noise and damage included."""
 
-    def damage_map(self) -> Tensor:
-        """(T, 4, H, W); nothing where nothing was damaged."""
-        if self.damage is not None:
-            return self.damage
-        frames, _, height, width = self.clean.shape
-        return self.clean.new_zeros(()).expand(frames, len(CLASSES), height, width)
+
+def _whole(rgb: Tensor) -> _Scene:
+    """Nothing is damaged, nothing repeats."""
+    frames, _, height, width = rgb.shape
+    nothing = rgb.new_zeros(()).expand(frames, len(CLASSES), height, width)
+    return _Scene(rgb, rgb, nothing, np.arange(frames))
 
 
 def _play(rgb: Tensor, pool: Pool, rng: np.random.Generator) -> _Scene:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.data import CLIP_SUFFIXES, read_clip
+from training.data import CLIP_SUFFIXES, list_files, read_clip
 from training.evaluate import FRAMES, add_known_noise
 from vidrepair.frames import Frame, Picture, PixelFormat
 from vidrepair.noise import KNOTS, combine, measure_span
@@ -182,7 +182,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Noise measured against known noise.")
     parser.add_argument("folder", type=Path, help="A folder of clean clips.")
     folder = parser.parse_args().folder
-    paths = sorted(path for path in folder.iterdir() if path.suffix in CLIP_SUFFIXES)
+    paths = list_files((str(folder),), CLIP_SUFFIXES, ())
     storages: tuple[Storage, ...] = ("yuv420p", "gbrp")
     for storage in storages:
         rows = [row for path in paths for row in compare(path, storage)]

@@ -40,20 +40,21 @@ class Optimiser:
         Returns the norm of the gradient, and whether the step was done.
         """
         norm = float(nn.utils.clip_grad_norm_(self.parameters, self.config.clip))
-        if self._is_outlier(norm):
-            # One bad batch must not spoil the weights, nor the moments of both optimisers.
-            for parameter in self.parameters:
-                parameter.grad = None
-            return norm, False
+        # One bad batch must not spoil the weights, nor the moments of both optimisers.
+        done = not self._is_outlier(norm)
+        if done:
+            self._apply(share)
+        for parameter in self.parameters:
+            parameter.grad = None
+        return norm, done
+
+    def _apply(self, share: float) -> None:
         for bank, flat in self.banks:
             flat.grad = None if bank.grad is None else _flat(bank.grad, like=bank)
         for optimiser, rate in ((self.muon, self.config.muon), (self.adamw, self.config.adamw)):
             for group in optimiser.param_groups:
                 group["lr"] = rate * share
             optimiser.step()  # type: ignore[no-untyped-call]  # torch leaves Muon's untyped
-        for parameter in self.parameters:
-            parameter.grad = None
-        return norm, True
 
     def _is_outlier(self, norm: float) -> bool:
         """Not finite, or far above what has been usual; a lasting rise becomes usual in time."""

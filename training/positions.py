@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.data import CLIP_SUFFIXES
+from training.data import CLIP_SUFFIXES, list_files
 from training.evaluate import CALM, WARM_UP, add_known_noise, clean_clip, psnr, run_span
 from vidrepair.engines.generator import Generator
 from vidrepair.noise import known_profile
@@ -113,11 +113,7 @@ class _Bench:
 
 def measure_positions(folder: Path, model: Generator, sigma: float) -> list[Found]:
     """Measure every clip of a folder, and one of its frames shown by a locked camera."""
-    clips = {
-        path.stem: clean_clip(path)
-        for path in sorted(folder.iterdir())
-        if path.suffix in CLIP_SUFFIXES
-    }
+    clips = {path.stem: clean_clip(path) for path in list_files((str(folder),), CLIP_SUFFIXES, ())}
     still = next(iter(clips.values()))[:1]
     clips["locked still"] = still.expand(2, -1, -1, -1)
     return [_measure(name, clean, model, sigma) for name, clean in clips.items()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from trt_build.export import build_graphs, write_graphs
 from vidrepair.engines.generator import LOOK_AHEAD, SHAPES, STRIDE, GeneratorShape, load_generator
 from vidrepair.errors import ModelError
 from vidrepair.models import ModelCard, ModelFiles, WeightsFile, find_model
-from vidrepair.models.weights import CARD_KEY, Weights, fingerprint
+from vidrepair.models.weights import CARD_KEY, Weights, fingerprint, write_beside
 
 
 def publish(
@@ -42,31 +41,8 @@ def publish(
     path = folder / f"{name}.safetensors"
     graphs = build_graphs(load_generator(WeightsFile(path, card, weights)), card)
     write_graphs(graphs, folder, name)
-    beside = path.with_name(path.name + ".part")
-    with beside.open("wb") as file:
-        file.write(save(weights, metadata={CARD_KEY: card.to_json()}))
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    write_beside(path, save(weights, metadata={CARD_KEY: card.to_json()}))
     return find_model(path)
-
-
-def write_trunk(checkpoint: Path, out: Path) -> None:
-    """Keep of a checkpoint what a later training starts from (`start_from`): the averaged weights.
-
-    The state of the optimiser, three times as large, is soon found again.
-    """
-    saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    # torch.save writes tensors that stand twice once.
-    trunk = {"model": saved["average"], "average": saved["average"]}
-    trunk |= {"progress": saved["progress"], "config": saved["config"]}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    beside = out.with_name(out.name + ".part")
-    with beside.open("wb") as file:
-        torch.save(trunk, file)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(out)
 
 
 def _card(

@@ -27,6 +27,7 @@ FRAMES = 6
 CROP = 192
 _TITLE = 18
 _SEED = 3
+_VIDEO = Storage(full_range=False, sampling=(2, 2), bits=8)
 
 Effect = Callable[[Tensor], Tensor]
 
@@ -66,13 +67,12 @@ def _row(name: str, clip: Tensor) -> np.ndarray:
 
 def _effects(shapes: Shapes) -> dict[str, Effect]:
     """Every degradation by name, at a strength that shows."""
-    video = Storage(full_range=False, sampling=(2, 2), bits=8)
     effects: dict[str, Effect] = {
         "white R'G'B' noise, 20": _noise(NoiseRecipe(luma=20 / 255, seed=1)),
         "Y'CbCr noise, 12 and 16": _noise(
-            NoiseRecipe(in_rgb=False, luma=12 / 255, chroma=16 / 255, seed=1), video
+            NoiseRecipe(in_rgb=False, luma=12 / 255, chroma=16 / 255, seed=1), _VIDEO
         ),
-        "Poisson-Gaussian noise": _noise(NoiseRecipe(luma=20 / 255, shot=1.0, seed=1), video),
+        "Poisson-Gaussian noise": _noise(NoiseRecipe(luma=20 / 255, shot=1.0, seed=1), _VIDEO),
         "coarse grain": _noise(
             NoiseRecipe(in_rgb=False, luma=14 / 255, chroma=4 / 255, shot=0.5, blur=1.6, seed=1)
         ),
@@ -97,11 +97,9 @@ def _noise(recipe: NoiseRecipe, storage: Storage | None = None) -> Effect:
 
 
 def _coded(recipe: CodingRecipe) -> Effect:
-    video = Storage(full_range=False, sampling=(2, 2), bits=8)
-
     def effect(clip: Tensor) -> Tensor:
-        noisy = add_noise(clip, NoiseRecipe(luma=10 / 255, seed=1), video)[0]
-        return _shown(code(noisy, recipe, video), video)
+        noisy = add_noise(clip, NoiseRecipe(luma=10 / 255, seed=1), _VIDEO)[0]
+        return _shown(code(noisy, recipe, _VIDEO), _VIDEO)
 
     return effect
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,7 @@ from vidrepair.engines.generator import NOISE_KNOTS, Generator, GeneratorShape, 
 from vidrepair.errors import EngineError
 from vidrepair.models import ModelCard, load_weights
 from vidrepair.models.card import UNSHUFFLED
-from vidrepair.models.weights import CARD_KEY, GRAPH_KEY
+from vidrepair.models.weights import CARD_KEY, GRAPH_KEY, write_beside
 
 OPSET = 18
 TOLERANCE = 2e-4
@@ -111,15 +110,9 @@ def export(model: str | Path, folder: Path) -> tuple[Path, Path]:
 
 def write_graphs(graphs: Graphs, folder: Path, name: str) -> tuple[Path, Path]:
     """Write both files beside, fsync, rename. Returns the paths of `align` and `restore`."""
-    folder.mkdir(parents=True, exist_ok=True)
     align, restore = folder / f"{name}.align.onnx", folder / f"{name}.restore.onnx"
     for path, data in ((align, graphs.align), (restore, graphs.restore)):
-        beside = path.with_name(path.name + ".part")
-        with beside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
+        write_beside(path, data)
     return align, restore
 
 

@@ -44,15 +44,20 @@ def play(rgb: Tensor, distractors: tuple[Distractor, ...]) -> Tensor:
     return rgb
 
 
-def order_frames(count: int, distractors: tuple[Distractor, ...]) -> np.ndarray:
+def order_frames(count: int, distractors: tuple[Distractor, ...]) -> NDArray[np.int64]:
     """Which frame each place shows: repeats show the one before, its noise included."""
     order = np.arange(count)
     for distractor in distractors:
         if distractor.kind == "repeat":
             rng = np.random.default_rng(distractor.seed)
-            again = rng.random(count) < 0.05 + 0.45 * distractor.strength
-            order = np.maximum.accumulate(np.where(again & (order > 0), 0, order))
+            order = _hold(count, 0.05 + 0.45 * distractor.strength, rng)
     return order
+
+
+def _hold(count: int, chance: float, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Which of `count` frames each place shows when any may show the one before again."""
+    again = rng.random(count) < chance
+    return np.maximum.accumulate(np.where(again, 0, np.arange(count)))
 
 
 def _rain(rgb: Tensor, strength: float, rng: np.random.Generator) -> Tensor:
@@ -119,8 +124,7 @@ def _object(rgb: Tensor, strength: float, rng: np.random.Generator) -> Tensor:
 
 def _copy(rgb: Tensor, strength: float, rng: np.random.Generator) -> Tensor:
     """Near-copies: some frames show the picture before, as telecine and slow motion do."""
-    again = rng.random(len(rgb)) < 0.1 + 0.4 * strength
-    order = np.maximum.accumulate(np.where(again, 0, np.arange(len(rgb))))
+    order = _hold(len(rgb), 0.1 + 0.4 * strength, rng)
     return rgb[torch.from_numpy(order).to(rgb.device)]
 
 

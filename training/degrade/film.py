@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from vidrepair.engines.generator import warp
+
 _GRID = 4
 """Flicker differs over the picture: on a grid of this many gains each way, interpolated."""
 
@@ -46,7 +48,8 @@ def project(rgb: Tensor, recipe: FilmRecipe) -> Tensor:
     """R'G'B' (T, 3, H, W) 0..1 as an unsteady projector shows it."""
     rng = np.random.default_rng(recipe.seed)
     if recipe.weave > 0.0:
-        rgb = _move(rgb, recipe.weave * rng.standard_normal((len(rgb), 2)))
+        offset = torch.from_numpy(recipe.weave * rng.standard_normal((len(rgb), 2))).to(rgb)
+        rgb = warp(rgb, offset[:, :, None, None].expand(-1, -1, *rgb.shape[-2:]))
     if recipe.flicker > 0.0 or recipe.uneven > 0.0:
         gain = 1.0 + recipe.flicker * rng.standard_normal((len(rgb), 1, 1, 1))
         gain = gain + recipe.uneven * rng.standard_normal((len(rgb), 1, _GRID, _GRID))
@@ -54,16 +57,3 @@ def project(rgb: Tensor, recipe: FilmRecipe) -> Tensor:
         over = functional.interpolate(over, size=rgb.shape[-2:], mode="bicubic")
         rgb = (rgb * over).clamp(0.0, 1.0)
     return rgb
-
-
-def _move(rgb: Tensor, offset: np.ndarray) -> Tensor:
-    """Each frame displaced by (x, y) samples, bilinear, edges replicated."""
-    height, width = rgb.shape[-2:]
-    theta = np.tile(np.eye(2, 3), (len(rgb), 1, 1))
-    theta[:, :, 2] = 2.0 * offset / np.array([width, height])
-    grid = functional.affine_grid(
-        torch.from_numpy(theta).to(rgb), list(rgb.shape), align_corners=False
-    )
-    return functional.grid_sample(
-        rgb, grid, mode="bilinear", padding_mode="border", align_corners=False
-    )

@@ -7,6 +7,7 @@ parsers, and neither `onnx` nor protobuf has to be installed to check a file.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,18 @@ GRAPH_KEY = "vidrepair.graph"
 
 Weights = dict[str, NDArray[np.float16]]
 """Parameter name -> values."""
+
+
+def write_beside(path: Path, data: bytes) -> None:
+    """Write a file beside, fsync, rename: there is the whole of it, or what was there before."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(path.name + ".part")
+    with beside.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+
 
 # Field numbers of onnx.proto, which never change.
 _MODEL_GRAPH, _MODEL_METADATA = 7, 14
