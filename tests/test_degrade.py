@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from training.degrade.grain import GRAINS, Grain, draw_field
 from training.degrade.noise import (
     NoiseRecipe,
     add_noise,
@@ -32,7 +33,10 @@ def ramp() -> Tensor:
     [
         NoiseRecipe(luma=0.1, seed=4),
         NoiseRecipe(in_rgb=False, luma=0.1, chroma=0.05, seed=4),
-        NoiseRecipe(in_rgb=False, luma=0.1, chroma=0.05, blur=0.9, seed=4),
+        *(
+            NoiseRecipe(in_rgb=False, luma=0.1, chroma=0.05, grain=Grain(kind, 1.5), seed=4)
+            for kind in GRAINS
+        ),
     ],
 )
 def test_noise_has_the_deviation_of_its_recipe(recipe: NoiseRecipe) -> None:
@@ -43,16 +47,31 @@ def test_noise_has_the_deviation_of_its_recipe(recipe: NoiseRecipe) -> None:
     assert found.tolist() == pytest.approx(expected, rel=0.05)
 
 
-def test_grain_is_correlated_and_white_noise_is_not() -> None:
-    def neighbours(blur: float) -> float:
-        recipe = NoiseRecipe(in_rgb=False, luma=0.1, chroma=0.1, blur=blur, seed=1)
-        noisy, clean = add_noise(GRAY, recipe, Storage())
-        noise = (noisy - clean)[:, 0]
-        return float((noise[..., 1:] * noise[..., :-1]).mean() / noise.square().mean())
+def likeness(field: Tensor, down: int, across: int) -> float:
+    """Correlation of samples with those so many rows and columns further on."""
+    height, width = field.shape[-2:]
+    near, far = field[..., : height - down, : width - across], field[..., down:, across:]
+    return float((near * far).mean() / field.square().mean())
 
-    assert abs(neighbours(0.0)) < 0.05
+
+def test_grain_is_correlated_as_its_kind_says() -> None:
+    fields = {kind: draw_field(Grain(kind, 1.5), GRAY, seed=1) for kind in GRAINS}
+    right = {kind: likeness(field[:, 0], 0, 1) for kind, field in fields.items()}
+    assert abs(right["white"]) < 0.03
     # A Gaussian of radius r: exp(-1 / (4 r^2)) between neighbours.
-    assert neighbours(0.8) == pytest.approx(np.exp(-1.0 / (4 * 0.8**2)), abs=0.03)
+    assert right["blurred"] == pytest.approx(np.exp(-1.0 / (4 * 1.5**2)), abs=0.03)
+    assert 0.1 < right["regressive"] < 0.9
+    assert 0.3 < right["resampled"] < 0.8
+    # Bilinear demosaicing: a red sample is itself, or the mean of two or of four.
+    assert right["mosaic"] == pytest.approx(0.75 / 1.125, abs=0.04)
+    assert likeness(fields["mosaic"][:, 1], 0, 1) == pytest.approx(0.4, abs=0.04)
+
+
+def test_each_frame_has_grain_of_its_own() -> None:
+    for kind in GRAINS:
+        field = draw_field(Grain(kind, 1.5), GRAY, seed=1)
+        assert abs(float((field[1:] * field[:-1]).mean())) < 0.03
+        assert torch.equal(field, draw_field(Grain(kind, 1.5), GRAY, seed=1))
 
 
 def test_shot_noise_grows_with_the_light() -> None:

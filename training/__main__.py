@@ -30,6 +30,21 @@ def pack(config: Path, out: Path, max_mb: float) -> None:
 
 @main.command()
 @click.argument("config", type=FILE)
+@click.option("--out", type=FOLDER, required=True, help="Folder of the pairs, for data.pairs.")
+@click.option("--count", type=click.IntRange(min=1), default=120, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
+def encode_pairs(config: Path, out: Path, count: int, seed: int) -> None:
+    """Encode noisy showings of CONFIG as H.264 and MPEG-2, some of the streams broken."""
+    from training.config import load_config
+    from training.encoding import encode_pairs as run
+
+    written = list(run(load_config(config).data, out, count, seed))
+    megabytes = sum(path.stat().st_size for path in written) / 1e6
+    click.echo(f"{out}: {len(written)} pairs, {megabytes:.1f} MB")
+
+
+@main.command()
+@click.argument("config", type=FILE)
 @click.option("--out", type=FOLDER, required=True, help="Folder of the checkpoint and the log.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="schedule.steps=100")
 @click.option("--minutes", type=click.FloatRange(min=0), help="Stop, resumable, after so long.")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from torch import Tensor
 from training.config import TrainConfig
 from training.lanes import Place
 from training.optimiser import Average, Optimiser
+from training.ranks import Rank
+from training.widen import widen
 from vidrepair.engines.generator import Generator
 from vidrepair.models.weights import write_beside
 
@@ -27,32 +30,45 @@ class Student:
     optimiser: Optimiser
     average: Average
 
+    def averaged(self) -> Generator:
+        """The generator with the averaged weights, ready to run."""
+        model = copy.deepcopy(self.model).eval()
+        model.load_state_dict(self.average.weights)
+        return model
+
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Start:
-    """Where a training begins, or goes on."""
+class Standing:
+    """Where a training stands."""
 
     progress: dict[str, Any]
     """Steps, pixels, seconds and skipped steps so far."""
     places: Sequence[Place] = ()
     """Of the lanes; none for the beginning."""
     state: Tensor | None = None
-    """The memory of all lanes."""
+    """The memory of all lanes, (lanes, S, h, w)."""
 
 
-def save(
-    out: Path,
-    config: TrainConfig,
-    student: Student,
-    progress: dict[str, Any],
-    places: Sequence[Place],
-    state: Tensor,
-) -> None:
+def gather(standing: Standing, rank: Rank) -> Standing:
+    """Places and memory of all processes, in their order; every process has to call it."""
+    assert standing.state is not None
+    device = standing.state.device
+    places = torch.tensor([dataclasses.astuple(place) for place in standing.places], device=device)
+    return replace(
+        standing,
+        places=[Place(*place) for place in rank.gather(places).tolist()],
+        state=rank.gather(standing.state),
+    )
+
+
+def save(out: Path, config: TrainConfig, student: Student, standing: Standing) -> None:
     """Write `checkpoint.pt`, whole or not at all: a cut-off training loses nothing.
 
-    Of the memory (lanes, S, h, w) only that of lanes within a showing: it would double the file.
+    Of the memory only that of lanes within a showing: it would double the file.
     """
-    within = [place.stretch > 0 for place in places]
+    state = standing.state
+    assert state is not None
+    within = [place.stretch > 0 for place in standing.places]
     _store(
         out / "checkpoint.pt",
         {
@@ -60,21 +76,24 @@ def save(
             "average": student.average.weights,
             "optimiser": student.optimiser.state_dict(),
             "state": state[torch.tensor(within, device=state.device)],
-            "places": [dataclasses.astuple(place) for place in places],
-            "progress": dict(progress),
+            "places": [dataclasses.astuple(place) for place in standing.places],
+            "progress": dict(standing.progress),
             "config": dataclasses.asdict(config),
         },
     )
 
 
 def write_trunk(checkpoint: Path, out: Path) -> None:
-    """Keep of a checkpoint what a later training starts from (`start_from`): the averaged weights.
+    """Keep of a checkpoint what a later training starts from (`start_from`).
 
-    The state of the optimiser, three times as large, is soon found again.
+    That is both sets of weights, in half precision; the state of the optimiser, three times as
+    large, is soon found again.
     """
     saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    # torch.save writes tensors that stand twice once.
-    trunk = {"model": saved["average"], "average": saved["average"]}
+    trunk = {
+        name: {key: value.half() for key, value in saved[name].items()}
+        for name in ("model", "average")
+    }
     _store(out, trunk | {"progress": saved["progress"], "config": saved["config"]})
 
 
@@ -84,43 +103,54 @@ def _store(path: Path, content: dict[str, Any]) -> None:
     write_beside(path, buffer.getvalue())
 
 
-def resume(config: TrainConfig, out: Path, student: Student) -> Start:
+def resume(config: TrainConfig, out: Path, student: Student, rank: Rank) -> Standing:
     """Load the checkpoint of `out`, or the trunk to start from, or begin.
 
     From a checkpoint the same steps follow as without the break (on a GPU up to rounding), as
-    long as neither the data nor the batch have changed. Raises ValueError when the weights to
-    start from are of another network.
+    long as neither the data nor the batch have changed. A trunk starts with its averaged weights,
+    and may be that of a smaller network. Raises ValueError when it is that of a larger one.
     """
     path = out / "checkpoint.pt"
-    fresh = {"step": 0, "pixels": 0, "seconds": 0.0, "skipped": 0}
-    if not path.exists() and not config.start_from:
-        return Start(fresh)
-    start_from = path if path.exists() else Path(config.start_from)
-    saved = torch.load(start_from, map_location="cpu", weights_only=True)
-    try:
-        student.model.load_state_dict(saved["model"])
-    except RuntimeError as error:
-        raise ValueError(
-            f"{start_from} holds weights of another network than this one; start without it"
-        ) from error
-    for name, value in saved["average"].items():
-        student.average.weights[name].copy_(value)
+    fresh = {"step": 0, "pixels": 0, "seconds": 0.0, "waited": 0.0, "skipped": 0}
     if not path.exists():
-        return Start({**fresh, **saved["progress"], "step": 0})
+        return (
+            _begin(Path(config.start_from), student, fresh)
+            if config.start_from
+            else Standing(fresh)
+        )
+    saved = torch.load(path, map_location="cpu", weights_only=True)
+    student.model.load_state_dict(saved["model"])
+    student.average.load(saved["average"])
     student.optimiser.load_state_dict(saved["optimiser"])
     places = [Place(*place) for place in saved["places"]]
-    return Start(saved["progress"], *_lanes(config, places, saved["state"], student.model))
+    places, state = _lanes(config, places, saved["state"], student.model, rank)
+    return Standing(fresh | saved["progress"], places, state)
+
+
+def _begin(trunk: Path, student: Student, fresh: dict[str, Any]) -> Standing:
+    saved = torch.load(trunk, map_location="cpu", weights_only=True)
+    try:
+        weights = widen(saved["average"], student.model)
+    except ValueError as error:
+        raise ValueError(
+            f"{trunk} does not fit into this network: {error}; start without it"
+        ) from error
+    student.model.load_state_dict(weights)
+    student.average.load(weights)
+    return Standing({**fresh, **saved["progress"], "step": 0})
 
 
 def _lanes(
-    config: TrainConfig, places: list[Place], within: Tensor, model: Generator
+    config: TrainConfig, places: list[Place], within: Tensor, model: Generator, rank: Rank
 ) -> tuple[list[Place], Tensor | None]:
-    """Places and memory; with another batch each lane begins its next showing."""
+    """Places and memory of this process; with another batch each lane begins its next showing."""
     batch = config.batch
-    if len(places) != batch.lanes or (len(within) and within.shape[-1] != batch.crop // 2):
-        return [Place(place.showing + (place.stretch > 0)) for place in places], None
+    lanes = batch.lanes * rank.count
+    mine = slice(rank.number * batch.lanes, (rank.number + 1) * batch.lanes)
+    if len(places) != lanes or (len(within) and within.shape[-1] != batch.crop // 2):
+        return [Place(place.showing + (place.stretch > 0)) for place in places][mine], None
     device = next(model.parameters()).device
-    frame = torch.zeros(batch.lanes, 3, batch.crop, batch.crop, device=device)
+    frame = torch.zeros(lanes, 3, batch.crop, batch.crop, device=device)
     state = model.initial_state(frame)
     state[[place.stretch > 0 for place in places]] = within.to(device)
-    return places, state
+    return places[mine], state[mine]

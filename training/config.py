@@ -19,15 +19,21 @@ class DataConfig:
     """Folders of stills, shown with synthetic camera motion."""
     shapes: tuple[str, ...] = ()
     """Folders of opacity pictures of single marks of damage; without any, marks are drawn."""
+    pairs: tuple[str, ...] = ()
+    """Folders of really encoded pairs, made by `python -m training encode-pairs`."""
+    validation: tuple[str, ...] = ()
+    """Folders of clips that are never trained on, to watch the progress with."""
     photo_share: float = 0.3
     """Share of the showings that are stills."""
     damage: float = 0.0
     """Share of the showings that may be damaged, unsteady, or full of what looks like damage."""
+    pair_share: float = 0.0
+    """Share of the showings that are really encoded pairs."""
     exclude: tuple[str, ...] = ()
     """Name prefixes of files that are left out."""
 
     def __post_init__(self) -> None:
-        for name in ("photo_share", "damage"):
+        for name in ("photo_share", "damage", "pair_share"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"data.{name} is {getattr(self, name)}; use a share, 0 to 1")
 
@@ -46,6 +52,9 @@ class BatchConfig:
     """Share of showings that run on for up to `long_frames`, the state carried, detached."""
     long_frames: int = 80
     """Length of the long showings."""
+    workers: int = 0
+    """Threads that make the next batches meanwhile; 0 makes as many as a GPU needs, and none
+    on a CPU, where they would only take it away from the training."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +66,8 @@ class ScheduleConfig:
     decay: int = 5000
     checkpoint_every: int = 250
     log_every: int = 50
+    validate_every: int = 0
+    """Steps between validations on `data.validation`; 0 never validates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,4 +167,6 @@ def _absolute(data: DataConfig, root: Path) -> DataConfig:
         clips=resolve(data.clips),
         photos=resolve(data.photos),
         shapes=resolve(data.shapes),
+        pairs=resolve(data.pairs),
+        validation=resolve(data.validation),
     )

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from training.config import DataConfig
 from training.degrade.shapes import Shapes, load_shapes
+from training.pairs import Pair, load_pair
 
 CLIP_SUFFIXES = {".mp4", ".mkv", ".mov", ".webm", ".avi"}
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
@@ -27,10 +28,17 @@ class Pool:
     photos: list[Tensor]
     shapes: Shapes
     """Marks of damage."""
+    pairs: tuple[Pair, ...] = ()
+    """Really encoded."""
 
     def __post_init__(self) -> None:
         if not self.clips and not self.photos:
             raise ValueError("no clip and no photograph found; set data.clips or data.photos")
+
+    @property
+    def device(self) -> torch.device:
+        """Where all of it lies."""
+        return (self.clips or self.photos)[0].device
 
 
 def load_pool(config: DataConfig, device: torch.device) -> Pool:
@@ -40,7 +48,9 @@ def load_pool(config: DataConfig, device: torch.device) -> Pool:
     clips = [read_clip(path).to(device) for path in videos]
     photos = [read_photo(path).to(device) for path in stills]
     shapes = load_shapes(list_shapes(config) if config.damage else [], device)
-    return Pool([clip for clip in clips if len(clip) > 1], photos, shapes)
+    encoded = list_files(config.pairs, {".npz"}, config.exclude) if config.pair_share else []
+    pairs = tuple(load_pair(path, device) for path in encoded)
+    return Pool([clip for clip in clips if len(clip) > 1], photos, shapes, pairs)
 
 
 def list_shapes(config: DataConfig) -> list[Path]:

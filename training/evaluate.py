@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from training.data import CLIP_SUFFIXES, list_files, read_clip
+from training.widen import widen
 from vidrepair.engines.generator import SHAPES, Generator
 from vidrepair.noise import known_profile
 from vidrepair.planes import rgb_to_ycbcr
@@ -117,22 +118,24 @@ def load_checkpoint(checkpoint: Path, *, averaged: bool = True) -> Generator:
     """The generator of a training's checkpoint, by default with the averaged weights."""
     saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
     model = Generator(SHAPES[saved["config"]["size"]])
-    model.load_state_dict(saved["average" if averaged else "model"])
+    # Half precision in a trunk; and that of a narrower network is as good in this one.
+    model.load_state_dict(widen(saved["average" if averaged else "model"], model))
     return model.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]  # torch's stub lacks it
 
 
 def generator_restore(model: Generator, *, mirrored: bool = True, bf16: bool = True) -> Restore:
     """Restore a clip as one span of one shot, the noise known."""
-    matrix = torch.from_numpy(rgb_to_ycbcr()).float()
+    device = next(model.parameters()).device
+    matrix = torch.from_numpy(rgb_to_ycbcr()).float().to(device)
 
     def restore(noisy: Tensor, sigma: float) -> Tensor:
-        ycbcr = torch.einsum("ij,tjhw->tihw", matrix, noisy.float() / 255.0)
+        ycbcr = torch.einsum("ij,tjhw->tihw", matrix, noisy.to(device).float() / 255.0)
         height, width = ycbcr.shape[-2:]
         padded = functional.pad(ycbcr, (0, -width % 16, 0, -height % 16), mode="reflect")
-        noise = torch.from_numpy(known_profile(sigma, sigma, rgb=True).array())[None]
+        noise = torch.from_numpy(known_profile(sigma, sigma, rgb=True).array())[None].to(device)
         residual = run_span(model, padded, noise, mirrored=mirrored, bf16=bf16)
         change = torch.einsum("ij,tjhw->tihw", torch.linalg.inv(matrix), residual)
-        return noisy.float() + 255.0 * change[..., :height, :width]
+        return noisy.float() + 255.0 * change[..., :height, :width].cpu()
 
     return restore
 
@@ -184,7 +187,7 @@ def run_span(
             before = walk[i - 1] if i else min(t + 1, last)
             after = walk[i + 1] if i + 1 < len(walk) else max(t - 1, 0)
             _, aligned = model.align(frames[[before, t, after]][None], state)
-            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            with torch.autocast(frames.device.type, torch.bfloat16, enabled=bf16):
                 residual, _, _, state = model.restore(frames[t : t + 1], aligned, noise)
             if i >= warm:
                 out.append(residual[0])

@@ -20,6 +20,7 @@ from training.degrade.distractors import draw_distractors, order_frames, play
 from training.degrade.film import draw_film, project
 from training.degrade.noise import add_noise, draw_noise
 from training.degrade.storage import draw_storage, to_stored
+from training.pairs import PAIR_STORAGE, show_pair
 
 WARM_UP = 8
 
@@ -73,26 +74,66 @@ def _show(
     pool: Pool, config: TrainConfig, rng: np.random.Generator, number: int
 ) -> Iterator[Stretch]:
     """The stretches of one showing."""
-    data, batch = config.data, config.batch
+    batch = config.batch
     order = _order(batch, rng)
+    encoded = len(pool.pairs) > 0 and rng.random() < config.data.pair_share
+    take = _take_pair if encoded else _make
+    footage = take(pool, config, int(order.max()) + 1, rng)
+    sigma = max(float((footage.noisy - footage.stored).square().mean().sqrt()), 1.0 / 255.0)
+    order = footage.order[order]
+    starts = range(0, len(order) - 2, batch.frames)
+    for done, start in enumerate(starts, start=1):
+        at = torch.from_numpy(order[start : start + batch.frames + 2]).to(footage.noisy.device)
+        yield Stretch(
+            footage.noisy[at],
+            footage.clean[at],
+            footage.damage[at],
+            footage.noise,
+            sigma,
+            fresh=done == 1,
+            after=Place(number, done) if done < len(starts) else Place(number + 1),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Footage:
+    """A showing as it was stored, and as it should have been."""
+
+    noisy: Tensor
+    stored: Tensor
+    """The same without noise: damaged where it is."""
+    clean: Tensor
+    damage: Tensor
+    noise: Tensor
+    """As in Stretch."""
+    order: NDArray[np.int64]
+    """As in _Scene."""
+
+
+def _make(pool: Pool, config: TrainConfig, frames: int, rng: np.random.Generator) -> _Footage:
+    """A clean showing, degraded."""
+    data = config.data
     still = not pool.clips or (pool.photos and rng.random() < data.photo_share)
-    show = show_photo if still else show_clip
-    rgb = show(pool, int(order.max()) + 1, batch.crop, rng)
+    rgb = (show_photo if still else show_clip)(pool, frames, config.batch.crop, rng)
     storage = draw_storage(rng)
     scene = _play(rgb, pool, rng) if rng.random() < data.damage else _whole(rgb)
     coding = draw_coding(rng, storage)
     noisy, stored = add_noise(scene.damaged, draw_noise(rng, weak=coding is not None), storage)
     if coding is not None:
         noisy = code(noisy, coding, storage)
-    noise = tell_noise(noisy, stored, storage, rng, coded=coding is not None)
-    sigma = max(float((noisy - stored).square().mean().sqrt()), 1.0 / 255.0)
     clean = stored if scene.damaged is scene.clean else to_stored(scene.clean, storage)
-    order = scene.order[order]
-    starts = range(0, len(order) - 2, batch.frames)
-    for done, start in enumerate(starts, start=1):
-        at = torch.from_numpy(order[start : start + batch.frames + 2]).to(noisy.device)
-        after = Place(number, done) if done < len(starts) else Place(number + 1)
-        yield Stretch(noisy[at], clean[at], scene.damage[at], noise, sigma, done == 1, after)
+    noise = tell_noise(noisy, stored, storage, rng, coded=coding is not None)
+    return _Footage(noisy, stored, clean, scene.damage, noise, scene.order)
+
+
+def _take_pair(pool: Pool, config: TrainConfig, frames: int, rng: np.random.Generator) -> _Footage:
+    """A showing that was really encoded; what its stream lost is a hole."""
+    noisy, clean, hole = show_pair(pool.pairs, frames, config.batch.crop, rng)
+    stored = torch.lerp(clean, noisy, hole[:, None])
+    damage = noisy.new_zeros(frames, len(CLASSES), *noisy.shape[-2:])
+    damage[:, CLASSES.index("hole")] = hole
+    noise = tell_noise(noisy, stored, PAIR_STORAGE, rng, coded=True)
+    return _Footage(noisy, stored, clean, damage, noise, np.arange(frames))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

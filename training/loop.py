@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import math
-import time
-from collections.abc import Iterator, Sequence
-from itertools import zip_longest
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from training.checkpoint import Student, resume, save
+from training.checkpoint import Standing, Student, gather, resume, save
 from training.config import LossConfig, ScheduleConfig, TrainConfig
-from training.data import Pool, load_pool
-from training.lanes import Place, Stretch, run_lane
+from training.data import load_pool
+from training.diary import Diary
+from training.lanes import Stretch
+from training.loader import load_batches
 from training.losses import defect_error, fidelity, fill_error, warp_error
 from training.optimiser import Average, Optimiser
+from training.ranks import join_ranks, leave_ranks
 from vidrepair.engines.generator import SHAPES, Generator
 
 
@@ -44,42 +42,47 @@ def train(config: TrainConfig, out: Path, minutes: float | None = None) -> None:
     """Train, or go on training, until `schedule.steps` or for so many minutes.
 
     `out` holds `checkpoint.pt`, rewritten every `checkpoint_every` steps and resumed from
-    when it is there, and `log.jsonl`, one line per `log_every` steps.
+    when it is there; `log.jsonl`, one line per `log_every` steps; and, where there is something
+    to validate on, `curve.png` and `validation.png`.
     """
-    device = pick_device(config.device)
+    rank, device = join_ranks(pick_device(config.device))
     if config.threads:
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     student = _student(config, device)
-    start = resume(config, out, student)
-    progress, state = start.progress, start.state
-    batches = _batches(load_pool(config.data, device), config, start.places)
-    started = logged = time.monotonic()
-    losses: list[Tensor] = []
-    while progress["step"] < config.schedule.steps:
-        share = learning_share(progress["step"], config.schedule)
-        batch = next(batches)
-        loss, state = _loss(student.model, batch, state, config.loss)
-        loss.backward()
-        norm, done = student.optimiser.step(share)
-        progress["step"] += 1
-        progress["pixels"] += config.batch.lanes * config.batch.frames * config.batch.crop**2
-        progress["skipped"] += not done
-        if done:
-            student.average.update(student.model, progress["step"])
-            losses.append(loss.detach())
-        now = time.monotonic()
-        if progress["step"] % config.schedule.log_every == 0:
-            progress["seconds"] += now - logged
-            logged = now
-            _log(out, progress, losses, share, norm)
-            losses.clear()
-        over = minutes is not None and now - started > minutes * 60
-        last = over or progress["step"] == config.schedule.steps
-        if last or progress["step"] % config.schedule.checkpoint_every == 0:
-            save(out, config, student, progress, [stretch.after for stretch in batch], state)
-        if over:
-            break
+    standing = resume(config, out, student, rank)
+    progress, state = dict(standing.progress), standing.state
+    pool = load_pool(config.data, device)
+    diary = Diary(out, progress, writes=rank.first)
+    with closing(load_batches(pool, config, standing.places, rank)) as batches:
+        while progress["step"] < config.schedule.steps:
+            share = learning_share(progress["step"], config.schedule)
+            batch = diary.wait_for(batches)
+            loss, state = _loss(student.model, batch, state, config.loss)
+            loss.backward()
+            rank.share_gradients(student.optimiser.parameters)
+            norm, done = student.optimiser.step(share)
+            progress["step"] += 1
+            progress["pixels"] += rank.count * len(batch) * batch[0].noisy[1:-1, 0].numel()
+            progress["skipped"] += not done
+            if done:
+                student.average.update(student.model, progress["step"])
+                diary.note(loss.detach())
+            step = progress["step"]
+            if step % config.schedule.log_every == 0:
+                diary.log(share, norm)
+            if config.schedule.validate_every and step % config.schedule.validate_every == 0:
+                diary.validate(student.averaged(), config.data.validation)
+            over = rank.agree(minutes is not None and diary.minutes > minutes)
+            last = over or step == config.schedule.steps
+            if last or step % config.schedule.checkpoint_every == 0:
+                places = [stretch.after for stretch in batch]
+                standing = gather(Standing(progress, places, state), rank)
+                if rank.first:
+                    save(out, config, student, standing)
+            if over:
+                break
+    leave_ranks()
 
 
 def _student(config: TrainConfig, device: torch.device) -> Student:
@@ -131,25 +134,3 @@ def _memory(model: Generator, batch: list[Stretch], state: Tensor | None) -> Ten
         return model.initial_state(first)
     fresh = torch.tensor([stretch.fresh for stretch in batch], device=first.device)
     return state.masked_fill(fresh[:, None, None, None], 0.0)
-
-
-def _batches(pool: Pool, config: TrainConfig, places: Sequence[Place]) -> Iterator[list[Stretch]]:
-    """The next stretch of every lane, each from its place on."""
-    lanes = [
-        run_lane(pool, config, lane, place)
-        for lane, place in zip_longest(range(config.batch.lanes), places[: config.batch.lanes])
-    ]
-    while True:
-        yield [next(lane) for lane in lanes]
-
-
-def _log(
-    out: Path, progress: dict[str, Any], losses: list[Tensor], share: float, norm: float
-) -> None:
-    """One line; the loss is the mean of the steps that were done, null where none was."""
-    out.mkdir(parents=True, exist_ok=True)
-    mean = round(torch.stack(losses).mean().item(), 5) if losses else None
-    shown = round(norm, 3) if math.isfinite(norm) else None
-    line = {**progress, "loss": mean, "share": round(share, 4), "norm": shown}
-    with (out / "log.jsonl").open("a") as file:
-        file.write(json.dumps(line) + "\n")

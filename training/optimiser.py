@@ -102,6 +102,11 @@ class Average:
         self.decay = decay
         self.weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
 
+    def load(self, weights: dict[str, Tensor]) -> None:
+        """Go on from these."""
+        for name, value in weights.items():
+            self.weights[name].copy_(value)
+
     def update(self, model: nn.Module, step: int) -> None:
         """Move towards the model's weights after `step` steps."""
         decay = min(self.decay, (1 + step) / (10 + step))

@@ -17,6 +17,7 @@ from training.degrade.coding import CodingRecipe, code
 from training.degrade.damage import DamageRecipe, apply_damage, draw_damage
 from training.degrade.distractors import KINDS, Distractor, order_frames, play
 from training.degrade.film import FilmRecipe, project
+from training.degrade.grain import Grain
 from training.degrade.marks import draw_marks
 from training.degrade.noise import NoiseRecipe, add_noise
 from training.degrade.shapes import Shapes
@@ -73,10 +74,11 @@ def _effects(shapes: Shapes) -> dict[str, Effect]:
             NoiseRecipe(in_rgb=False, luma=12 / 255, chroma=16 / 255, seed=1), _VIDEO
         ),
         "Poisson-Gaussian noise": _noise(NoiseRecipe(luma=20 / 255, shot=1.0, seed=1), _VIDEO),
-        "coarse grain": _noise(
-            NoiseRecipe(in_rgb=False, luma=14 / 255, chroma=4 / 255, shot=0.5, blur=1.6, seed=1)
-        ),
     }
+    for grain in (Grain("blurred", 1.6), Grain("regressive"), Grain("resampled", 1.8)):
+        recipe = NoiseRecipe(in_rgb=False, luma=14 / 255, chroma=4 / 255, shot=0.5, grain=grain)
+        effects[f"{grain.kind} grain"] = _noise(recipe)
+    effects["demosaiced noise"] = _noise(NoiseRecipe(luma=20 / 255, grain=Grain("mosaic")))
     for qp in (24.0, 30.0):
         effects[f"noise 10, coded at QP {qp:g}"] = _coded(CodingRecipe(qp, gop=4, seed=1))
     effects["flicker"] = lambda clip: project(clip, FilmRecipe(flicker=0.1, uneven=0.05, seed=2))

@@ -10,11 +10,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from training.degrade.grain import GRAINS, WHITE, Grain, draw_field
 from training.degrade.storage import Storage, quantise, repeat_chroma, to_stored
 
 KNOTS = 17
 _COARSE = 20.0 / 255.0
 """Grain below this may be coarse: above, nothing could be told from the picture."""
+_KINDS = {
+    "rgb": 0.45,
+    "ycbcr": 0.12,
+    "poisson": 0.15,
+    "blurred": 0.1,
+    "regressive": 0.06,
+    "resampled": 0.06,
+    "mosaic": 0.06,
+}
+"""Shares of what noise is like."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +40,13 @@ class NoiseRecipe:
     """Deviation of Cb and Cr; unused in R'G'B'."""
     shot: float = 0.0
     """0..1: share of the variance that follows the level (Poisson)."""
-    blur: float = 0.0
-    """Radius of the spatial correlation in pixels; 0 is white."""
+    grain: Grain = WHITE
+    """How it hangs together in space."""
     seed: int = 0
 
 
 def draw_noise(rng: np.random.Generator, *, weak: bool = False) -> NoiseRecipe:
-    """Half white Gaussian of R'G'B', then Y'CbCr, Poisson-Gaussian and correlated grain.
+    """Nearly half white Gaussian of R'G'B', then Y'CbCr, Poisson-Gaussian and correlated grain.
 
     5 % of clips carry none. The deviation is uniform from 2 to 55 / 255 in half of the others and
     log-uniform in the rest, for most footage has little; with `weak` log-uniform up to 25 / 255.
@@ -44,22 +55,26 @@ def draw_noise(rng: np.random.Generator, *, weak: bool = False) -> NoiseRecipe:
     seed = int(rng.integers(2**31))
     if rng.random() < 0.05:
         return NoiseRecipe(seed=seed)
-    kind = rng.choice(["rgb", "ycbcr", "poisson", "grain"], p=[0.5, 0.15, 0.2, 0.15])
+    kind = str(rng.choice(list(_KINDS), p=list(_KINDS.values())))
     sigma = rng.uniform(2.0, 55.0) / 255.0
     if weak or rng.random() < 0.5:
         most = 25.0 if weak else 55.0
         sigma = math.exp(rng.uniform(math.log(2.0), math.log(most))) / 255.0
-    coarsest = 2.0 if sigma < _COARSE else 1.0
     if kind == "rgb":
         return NoiseRecipe(luma=sigma, seed=seed)
     chroma = sigma * rng.uniform(0.2, 1.2)
-    in_rgb = kind == "poisson" and rng.random() < 0.7
+    in_rgb = kind == "mosaic" or (kind == "poisson" and rng.random() < 0.7)
+    coarsest = 1.0 if sigma < _COARSE else 0.5
+    sizes = {
+        "blurred": rng.uniform(0.4, 2.0 * coarsest),
+        "resampled": rng.uniform(1.1, 1.0 + coarsest),
+    }
     return NoiseRecipe(
-        in_rgb=bool(in_rgb),
+        in_rgb=in_rgb,
         luma=sigma,
         chroma=chroma,
         shot=0.0 if kind == "ycbcr" else float(rng.uniform(0.2, 1.0)),
-        blur=float(rng.uniform(0.4, coarsest)) if kind == "grain" else 0.0,
+        grain=Grain(kind, float(sizes.get(kind, 0.0))) if kind in GRAINS else WHITE,
         seed=seed,
     )
 
@@ -70,13 +85,15 @@ def add_noise(rgb: Tensor, recipe: NoiseRecipe, storage: Storage) -> tuple[Tenso
     if recipe.luma == 0.0:
         return quantise(clean, storage), clean
     if recipe.in_rgb:
-        shown = rgb + recipe.luma * _level_gain(rgb, recipe) * _grain(rgb, recipe)
+        shown = rgb + recipe.luma * _level_gain(rgb, recipe) * draw_field(
+            recipe.grain, rgb, recipe.seed
+        )
         # R'G'B' footage is clipped and rounded by its camera, whatever comes after.
         shown = torch.round(shown.clamp(0.0, 1.0) * 255.0) / 255.0
         return quantise(to_stored(shown, storage), storage), clean
     deviation = torch.tensor([recipe.luma, recipe.chroma, recipe.chroma]).to(rgb)
     gain = _level_gain(clean[:, :1], recipe)
-    noise = _grain(rgb, recipe) * deviation[:, None, None] * gain
+    noise = draw_field(recipe.grain, rgb, recipe.seed) * deviation[:, None, None] * gain
     across, down = storage.sampling
     # One sample per chroma site, at full deviation: averaging would make it weaker.
     chroma = noise[:, 1:, ::down, ::across]
@@ -88,26 +105,6 @@ def add_noise(rgb: Tensor, recipe: NoiseRecipe, storage: Storage) -> tuple[Tenso
 def _level_gain(level: Tensor, recipe: NoiseRecipe) -> Tensor:
     """Deviation by level, 1 at middle gray: sqrt((1 - shot) + 2 shot level)."""
     return ((1.0 - recipe.shot) + recipe.shot * 2.0 * level.clamp(0.0, 1.0)).sqrt()
-
-
-def _grain(like: Tensor, recipe: NoiseRecipe) -> Tensor:
-    """Unit-deviation noise, white or blurred by a Gaussian of `recipe.blur` pixels."""
-    generator = torch.Generator(like.device).manual_seed(recipe.seed)
-    noise = torch.randn(like.shape, generator=generator, device=like.device)
-    if recipe.blur == 0.0:
-        return noise
-    # Two products with banded matrices: many times faster than one-channel convolutions.
-    down, across = (_blur_matrix(size, recipe.blur, like) for size in like.shape[-2:])
-    return down @ noise @ across.T
-
-
-def _blur_matrix(size: int, radius: float, like: Tensor) -> Tensor:
-    """(size, size): a Gaussian of `radius` around each sample that keeps white noise's variance."""
-    at = torch.arange(size, device=like.device, dtype=like.dtype)
-    distance = (at[:, None] - at).abs()
-    # Cut off, because products with denormal numbers are slow.
-    weights = torch.exp(-0.5 * (distance / radius) ** 2) * (distance < 5.0 * radius)
-    return weights / weights.square().sum(dim=1, keepdim=True).sqrt()
 
 
 def true_profile(noisy: Tensor, clean: Tensor) -> Tensor:

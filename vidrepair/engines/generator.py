@@ -43,7 +43,7 @@ _SLOPE = 0.1
 class GeneratorShape:
     """The sizes that make a generator: everything `Generator` needs besides its weights."""
 
-    widths: tuple[int, int, int] = (24, 48, 96)
+    widths: tuple[int, int, int] = (32, 48, 96)
     """Channels at 1/2, 1/4 and 1/8 size; the first is also that of the features in the state."""
     blocks: tuple[int, int, int] = (1, 1, 2)
     """Residual blocks at 1/2 and 1/4 size (on the way down, and again up), and at 1/8 size."""
@@ -80,10 +80,10 @@ BASE = GeneratorShape(widths=(48, 96, 192), motion_width=32)
 SHAPES = {"fast": FAST, "base": BASE}
 
 
-def warp(source: Tensor, motion: Tensor) -> Tensor:
+def warp(source: Tensor, motion: Tensor, mode: str = "bilinear") -> Tensor:
     """Sample `source` (B, C, H, W) at each position displaced by `motion` (B, 2, H, W).
 
-    Displacements are x then y, in pixels of `source`; one bilinear sampling, borders
+    Displacements are x then y, in pixels of `source`; `mode` is bilinear or bicubic, borders
     replicated. Both must be fp32: in half precision coordinates are off by up to a pixel.
     """
     height, width = motion.shape[-2:]
@@ -94,7 +94,7 @@ def warp(source: Tensor, motion: Tensor) -> Tensor:
     pixel = torch.stack((x.new_full((), 2.0 / width), y.new_full((), 2.0 / height)))
     grid = (motion.permute(0, 2, 3, 1) + centres) * pixel - 1.0
     return functional.grid_sample(
-        source, grid, mode="bilinear", padding_mode="border", align_corners=False
+        source, grid, mode=mode, padding_mode="border", align_corners=False
     )
 
 
@@ -112,11 +112,17 @@ def smooth(picture: Tensor) -> Tensor:
     )
 
 
-def local_mean(frame: Tensor) -> Tensor:
-    """Mean of about 12x12 samples: (B, C, H, W) -> (B, C, H/4, W/4)."""
+def _quarter(frame: Tensor) -> Tensor:
+    """Means of 4x4 samples: (B, C, H, W) -> (B, C, H/4, W/4)."""
     # One channel each: OpenVINO would fill three up to sixteen.
     planes = functional.avg_pool2d(frame.flatten(0, 1)[:, None], 4)
-    return smooth(planes[:, 0].unflatten(0, frame.shape[:2]))
+    quarter: Tensor = planes[:, 0].unflatten(0, frame.shape[:2])
+    return quarter
+
+
+def local_mean(frame: Tensor) -> Tensor:
+    """Mean of about 12x12 samples: (B, C, H, W) -> (B, C, H/4, W/4)."""
+    return smooth(_quarter(frame))
 
 
 def noise_map(noise: Tensor, luma: Tensor) -> Tensor:
@@ -156,7 +162,7 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.first = nn.Conv2d(width, width, 3, padding=1)
         self.second = nn.Conv2d(width, width, 3, padding=1)
-        nn.init.zeros_(self.second.weight)
+        _silence(self.second)
 
     def forward(self, x: Tensor) -> Tensor:
         change: Tensor = self.second(functional.leaky_relu(self.first(x), _SLOPE))
@@ -267,20 +273,19 @@ class Generator(nn.Module):
         """
         with torch.autocast(frames.device.type, enabled=False):
             batch = frames.shape[0]
-            # One channel each: OpenVINO would fill three up to sixteen.
-            planes = functional.avg_pool2d(frames.flatten(0, 2)[:, None], 4)
-            pooled = planes[:, 0].unflatten(0, (batch, 3, 3))
-            here = torch.cat((pooled[:, 1], pooled[:, 1]))
-            there = torch.cat((pooled[:, 0], pooled[:, 2]))
-            both = self.motion_net(here, there)
+            restored = frames[:, 0] + functional.pixel_shuffle(state[:, :UNSHUFFLED].float(), 2)
+            neighbours = torch.cat((restored, frames[:, 2]))
+            # The motion back is sought in the restored frame, where there is less noise.
+            here, there = _quarter(frames[:, 1]), _quarter(neighbours.detach())
+            both = self.motion_net(torch.cat((here, here)), there)
             back, ahead = both[:batch], both[batch:]  # split() by a dynamic size cannot export
             # Only the warping loss trains the motion. The restoring loss would shift all memory by
             # half a pixel: interpolation is a low-pass, and that removes noise for nothing.
             fixed = both.detach()
-            restored = frames[:, 0] + functional.pixel_shuffle(state[:, :UNSHUFFLED].float(), 2)
             # The pictures are sampled at full size: a phase of an unshuffled one alone would be
-            # interpolated over twice the distance, which blurs odd displacements.
-            pictures = warp(torch.cat((restored, frames[:, 2])), enlarge(fixed, 4))
+            # interpolated over twice the distance, which blurs odd displacements. And bicubic: a
+            # bilinear sampling at each step would leave little of fine detail in the memory.
+            pictures = warp(neighbours, enlarge(fixed, 4), mode="bicubic")
             pictures = functional.pixel_unshuffle(pictures, 2)
             memory = warp(state[:, UNSHUFFLED:].float(), enlarge(fixed[:batch], 2) / 2.0)
             aligned = torch.cat((pictures[:batch], memory, pictures[batch:]), dim=1)

@@ -1,0 +1,160 @@
+"""What a training tells of itself: a log, PSNR on clips it never saw, a curve, a picture."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from training.data import CLIP_SUFFIXES, list_files
+from training.evaluate import add_known_noise, clean_clip, generator_restore, psnr
+from training.loader import Batch
+from vidrepair.engines.generator import Generator
+
+SIGMAS = (10.0, 30.0, 50.0)
+FRAMES = 8
+CLIPS = 4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shown:
+    """One clip at one deviation, (T, 3, H, W) uint8 R'G'B'."""
+
+    clean: Tensor
+    noisy: Tensor
+    restored: Tensor
+
+
+class Diary:
+    """Keeps the account of a training, and writes it down where this process is to."""
+
+    def __init__(self, out: Path, progress: dict[str, Any], *, writes: bool) -> None:
+        self._out = out
+        self._progress = progress
+        self._writes = writes
+        self._losses: list[Tensor] = []
+        self._started = self._logged = time.monotonic()
+
+    @property
+    def minutes(self) -> float:
+        """Since the training was started, this time."""
+        return (time.monotonic() - self._started) / 60.0
+
+    def wait_for(self, batches: Iterator[Batch]) -> Batch:
+        """The next batch; the time until it is there counts as waited."""
+        asked = time.monotonic()
+        batch = next(batches)
+        self._progress["waited"] += time.monotonic() - asked
+        return batch
+
+    def note(self, loss: Tensor) -> None:
+        """Keep the loss of a step that was done."""
+        self._losses.append(loss)
+
+    def log(self, share: float, norm: float) -> None:
+        """One line; the loss is the mean of the steps that were done, null where none was."""
+        now = time.monotonic()
+        self._progress["seconds"] += now - self._logged
+        self._logged = now
+        loss = round(torch.stack(self._losses).mean().item(), 5) if self._losses else None
+        self._losses.clear()
+        shown = round(norm, 3) if math.isfinite(norm) else None
+        self._write({"loss": loss, "share": round(share, 4), "norm": shown})
+
+    def validate(self, model: Generator, folders: tuple[str, ...]) -> None:
+        """Score the model, and draw the picture and the curve anew."""
+        if not self._writes:
+            return
+        began = time.monotonic()
+        means, pictures = validate(model, folders)
+        self._logged += time.monotonic() - began  # no time of the training's
+        self._write({"psnr": means})
+        draw_pictures(pictures, self._out / "validation.png")
+        draw_curve(self._out / "log.jsonl", self._out / "curve.png")
+
+    def _write(self, facts: dict[str, Any]) -> None:
+        if self._writes:
+            self._out.mkdir(parents=True, exist_ok=True)
+            with (self._out / "log.jsonl").open("a") as file:
+                file.write(json.dumps(self._progress | facts) + "\n")
+
+
+def validate(model: Generator, folders: tuple[str, ...]) -> tuple[dict[str, float], list[Shown]]:
+    """Known noise on the first eight frames of four clips: mean PSNR by deviation, and pictures.
+
+    The first and the last two frames, without neighbours of their own on one side, do not count.
+    """
+    paths = list_files(folders, CLIP_SUFFIXES, ())
+    if not paths:
+        raise ValueError("no clip to validate on; set data.validation, or validate_every to 0")
+    chosen = paths[:: max(1, len(paths) // CLIPS)][:CLIPS]
+    means: dict[str, float] = {}
+    pictures: list[Shown] = []
+    for sigma in SIGMAS:
+        restore = generator_restore(model)
+        values: list[float] = []
+        for path in chosen:
+            clean = clean_clip(path)[:FRAMES]
+            noisy = add_known_noise(clean, path.stem, sigma)
+            restored = restore(noisy, sigma).round().clamp(0.0, 255.0)
+            values += psnr(clean, restored)[1:-2]
+            if sigma == SIGMAS[1]:
+                pictures.append(Shown(clean, noisy, restored.byte()))
+        means[f"{sigma:g}"] = round(float(np.mean(values)), 3)
+    return means, pictures
+
+
+def draw_pictures(pictures: list[Shown], out: Path) -> None:
+    """Write a PNG: noisy, restored and clean side by side, a row for each clip."""
+    from training.vision import make_grid, save_image
+
+    at = FRAMES // 2
+    tiles = [
+        part[min(at, len(part) - 1)]
+        for shown in pictures
+        for part in (shown.noisy, shown.restored, shown.clean)
+    ]
+    height, width = (min(tile.shape[axis] for tile in tiles) for axis in (-2, -1))
+    cut = torch.stack([tile[:, :height, :width] for tile in tiles]).float() / 255.0
+    save_image(make_grid(cut, nrow=3, padding=4), out)
+
+
+def draw_curve(log: Path, out: Path) -> None:
+    """Write a PNG of the loss and of the validations of a log, over the pixels seen."""
+    import cv2
+
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    curves = {"loss": [(line["pixels"], line["loss"]) for line in lines if line.get("loss")]}
+    for sigma in SIGMAS:
+        name = f"{sigma:g}"
+        seen = [(line["pixels"], line["psnr"][name]) for line in lines if "psnr" in line]
+        curves[f"PSNR at {name}, dB"] = seen
+    panels = [_panel(name, curve) for name, curve in curves.items() if len(curve) > 1]
+    if panels:
+        cv2.imwrite(str(out), np.concatenate(panels))
+
+
+def _panel(name: str, curve: list[tuple[float, float]]) -> np.ndarray:
+    """One curve, (160, 800, 3) uint8, its range written beside it."""
+    import cv2
+
+    height, width, edge = 160, 800, 24
+    x, y = np.array(curve, dtype=np.float64).T
+    low, high = float(y.min()), float(y.max())
+    across = edge + (x - x[0]) / max(x[-1] - x[0], 1.0) * (width - 2 * edge)
+    down = height - edge - (y - low) / max(high - low, 1e-9) * (height - 2 * edge)
+    panel = np.full((height, width, 3), 255, dtype=np.uint8)
+    points = np.stack([across, down], axis=1).round().astype(np.int32)
+    cv2.polylines(panel, [points], isClosed=False, color=(160, 60, 0), thickness=1)
+    title = f"{name}: {y[0]:.3f} to {y[-1]:.3f} (least {low:.3f}, most {high:.3f})"
+    title += f", {x[-1] / 1e9:.2f} gigapixels"
+    cv2.putText(panel, title, (edge, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1)
+    return panel

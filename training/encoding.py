@@ -1,0 +1,184 @@
+"""Really encoded pairs: noisy showings through H.264 and MPEG-2, beside their clean originals.
+
+Made beforehand with PyAV and kept as arrays, so that a machine without PyAV trains on them too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from training.config import DataConfig
+from training.data import load_pool, show_clip, show_photo
+from training.degrade.noise import add_noise, draw_noise
+from training.degrade.storage import pack_codes
+from training.pairs import PAIR_STORAGE
+
+FRAMES = 24
+SIDE = 192
+_BROKEN = 0.15
+"""Share of the streams that lost packets or bytes."""
+_SEEN = 16
+"""Code values by which a broken stream has to differ from the whole one to count as damage."""
+
+Codes = NDArray[np.uint8]
+Planes = tuple[Codes, Codes]
+"""Luma (T, H, W) and chroma (T, 2, H/2, W/2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """One coded frame."""
+
+    data: bytes
+    pts: int | None
+    dts: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class EncodingRecipe:
+    """One encoding, drawn."""
+
+    codec: str
+    options: tuple[tuple[str, str], ...]
+    broken: bool
+    seed: int
+
+
+def draw_encoding(rng: np.random.Generator) -> EncodingRecipe:
+    """H.264 as phones and editors write it in two of three, else MPEG-2 as tape went to disc."""
+    if rng.random() < 0.67:
+        options = {
+            "crf": f"{rng.uniform(17.0, 32.0):.1f}",
+            "preset": str(rng.choice(["ultrafast", "veryfast", "medium"])),
+            "g": str(rng.choice([12, 48])),
+            # Slices: what is lost of a broken picture is a part of it.
+            "x264-params": "slices=4:threads=1",
+        }
+        codec = "libx264"
+    else:
+        scale = str(int(rng.integers(2, 11)))
+        options = {"qmin": scale, "qmax": scale, "g": "12", "bf": str(int(rng.integers(3)))}
+        codec = "mpeg2video"
+    broken = bool(rng.random() < _BROKEN)
+    return EncodingRecipe(codec, tuple(options.items()), broken, int(rng.integers(2**31)))
+
+
+def encode_pairs(data: DataConfig, out: Path, count: int, seed: int) -> Iterator[Path]:
+    """Write OUT/pair-NNNN.npz, `count` of them; yields each path when it is written.
+
+    Each holds `noisy` and `clean` as luma (T, H, W) and chroma (T, 2, H/2, W/2), code values of
+    BT.709 in limited range, and `hole` (T, H, W), where a broken stream shows garbage.
+    """
+    pool = load_pool(replace(data, damage=0.0, pair_share=0.0), torch.device("cpu"))
+    out.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        rng = np.random.default_rng((seed, number))
+        photo = not pool.clips or (len(pool.photos) > 0 and rng.random() < 0.3)
+        rgb = (show_photo if photo else show_clip)(pool, FRAMES, SIDE, rng)
+        noisy, clean = (
+            _planes(stored) for stored in add_noise(rgb, draw_noise(rng, weak=True), PAIR_STORAGE)
+        )
+        recipe = draw_encoding(rng)
+        coded, hole = run_encoding(noisy, recipe)
+        path = out / f"pair-{number:04}.npz"
+        np.savez_compressed(
+            path,
+            noisy_luma=coded[0],
+            noisy_chroma=coded[1],
+            clean_luma=clean[0],
+            clean_chroma=clean[1],
+            hole=hole,
+        )
+        yield path
+
+
+def run_encoding(planes: Planes, recipe: EncodingRecipe) -> tuple[Planes, Codes]:
+    """Encode and decode luma (T, H, W) and chroma (T, 2, H/2, W/2), 8 bits.
+
+    Returns what the decoder answered and `hole` (T, H, W), 1 where a broken stream differs
+    visibly from the whole one; a frame that is lost shows the one before.
+    """
+    packets = list(_encode(planes, recipe))
+    whole = _decode(packets, recipe.codec, len(planes[0]))
+    hole = np.zeros_like(planes[0])
+    if not recipe.broken:
+        return whole, hole
+    rng = np.random.default_rng(recipe.seed)
+    damaged = [_damage(packet, rng) if at else packet for at, packet in enumerate(packets)]
+    broken = _decode([packet for packet in damaged if packet], recipe.codec, len(planes[0]))
+    far = np.abs(broken[0].astype(np.int16) - whole[0]) > _SEEN
+    near = functional.max_pool2d(torch.from_numpy(far).float(), 5, stride=1, padding=2)
+    return broken, near.byte().numpy()
+
+
+def _encode(planes: Planes, recipe: EncodingRecipe) -> Iterator[Packet]:
+    import av
+    from av.video.codeccontext import VideoCodecContext
+
+    encoder = av.CodecContext.create(recipe.codec, "w")
+    assert isinstance(encoder, VideoCodecContext)
+    encoder.height, encoder.width = planes[0].shape[1:]
+    encoder.pix_fmt = "yuv420p"
+    encoder.time_base, encoder.framerate = Fraction(1, 25), Fraction(25)
+    encoder.options = dict(recipe.options)
+    encoder.thread_count = 1  # how frames are shared out would change the stream
+    luma, chroma = planes
+    for t in range(len(luma)):
+        # As PyAV lays out 4:2:0: the chroma planes as further rows.
+        rows = (luma[t], chroma[t].reshape(-1, luma.shape[2]))
+        frame = av.VideoFrame.from_ndarray(np.concatenate(rows), format="yuv420p")
+        frame.pts, frame.time_base = t, encoder.time_base
+        yield from (Packet(bytes(p), p.pts, p.dts) for p in encoder.encode(frame))
+    yield from (Packet(bytes(p), p.pts, p.dts) for p in encoder.encode(None))
+
+
+def _damage(packet: Packet, rng: np.random.Generator) -> Packet | None:
+    """The packet, or the packet with wrong bytes behind its headers, or none."""
+    fate = rng.random()
+    if packet.pts == 0 or fate < 0.75:
+        return packet
+    if fate < 0.8:
+        return None
+    data = bytearray(packet.data)
+    for at in rng.integers(len(data) // 3, len(data), int(rng.integers(1, 12))):
+        data[at] = int(rng.integers(256))
+    return replace(packet, data=bytes(data))
+
+
+def _decode(packets: list[Packet], codec: str, count: int) -> Planes:
+    import av
+    from av.video.codeccontext import VideoCodecContext
+
+    decoder = av.CodecContext.create({"libx264": "h264"}.get(codec, codec), "r")
+    assert isinstance(decoder, VideoCodecContext)
+    decoder.thread_count = 1
+    shown: dict[int, Codes] = {}
+    for packet in [*packets, None]:
+        raw = None
+        if packet is not None:
+            raw = av.Packet(packet.data)
+            raw.pts, raw.dts = packet.pts, packet.dts
+        # A stream that was broken on purpose: what cannot be decoded is not shown.
+        with suppress(av.FFmpegError):
+            for frame in decoder.decode(raw):
+                shown[frame.pts or 0] = frame.to_ndarray(format="yuv420p").astype(np.uint8)
+    pictures = [shown[max(at for at in shown if at <= t)] for t in range(count)]
+    stack = np.stack(pictures)
+    height = stack.shape[1] * 2 // 3
+    chroma = stack[:, height:].reshape(count, 2, height // 2, -1)
+    return stack[:, :height], chroma
+
+
+def _planes(stored: Tensor) -> Planes:
+    luma, chroma = pack_codes(stored, PAIR_STORAGE)
+    return luma.numpy(), chroma.numpy()
