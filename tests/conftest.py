@@ -10,12 +10,37 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+
+if TYPE_CHECKING:
+    from training.config import TrainConfig
 
 # At the end of the path, not at its head: `training` and `samples` come from the checkout, while
 # `vidrepair` and `trt_build` are the installed ones where they are installed, as on CI.
 sys.path.append(str(Path(__file__).parents[1]))
+
+TRAINING = """
+threads = 1
+[data]
+clips = ["clips"]
+photos = ["photos"]
+photo_share = 0.5
+[batch]
+lanes = 2
+frames = 3
+crop = 32
+long_share = 0.5
+long_frames = 6
+[schedule]
+steps = 4
+warmup = 2
+decay = 2
+checkpoint_every = 2
+log_every = 1
+"""
 
 THREAD_GRACE = 2.0
 """Seconds a thread may take to end after its test."""
@@ -52,6 +77,38 @@ def ffmpeg() -> str:
     return path
 
 
+@pytest.fixture(scope="session")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training's configuration, tiny.toml, beside two clips and a photograph.
+
+    Written by OpenCV: the machines with a GPU may lack PyAV.
+    """
+    cv2 = pytest.importorskip("cv2")
+    folder = tmp_path_factory.mktemp("training")
+    (folder / "clips").mkdir()
+    (folder / "photos").mkdir()
+    rows, columns = np.mgrid[0:64, 0:96]
+    for number in range(2):
+        path = folder / "clips" / f"clip{number}.avi"
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 25, (96, 64))
+        for t in range(6):
+            wave = [np.sin((columns + 3 * t) / 9 + i) * np.cos(rows / 7 + number) for i in range(3)]
+            writer.write((127.5 + 90.0 * np.stack(wave, axis=-1)).astype(np.uint8))
+        writer.release()
+    picture = np.random.default_rng(0).integers(0, 255, (80, 120, 3)).astype(np.uint8)
+    cv2.imwrite(str(folder / "photos" / "photo.png"), picture)
+    (folder / "tiny.toml").write_text(TRAINING)
+    return folder
+
+
+@pytest.fixture
+def config(workplace: Path) -> TrainConfig:
+    """tiny.toml as it stands."""
+    from training.config import load_config
+
+    return load_config(workplace / "tiny.toml")
+
+
 @pytest.fixture(autouse=True)
 def _no_error_is_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     yield
@@ -77,4 +134,6 @@ def _no_thread_is_left() -> Iterator[None]:
 def _ours() -> list[str]:
     """Our threads by name; libraries keep pools of their own."""
     names = (thread.name for thread in threading.enumerate())
-    return sorted(name for name in names if name.startswith(("decode", "encode", "lane")))
+    return sorted(
+        name for name in names if name.startswith(("decode", "encode", "lane", "batches"))
+    )

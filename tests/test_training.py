@@ -15,72 +15,23 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from clips import write_clip
 
 from training.__main__ import main
-from training.coded import CODINGS
 from training.config import DataConfig, OptimiserConfig, ScheduleConfig, TrainConfig, load_config
 from training.data import load_pool, show_clip, show_photo
 from training.degrade.damage import CLASSES
-from training.degrade.distractors import KINDS, Distractor, play
 from training.evaluate import (
     Restore,
-    add_known_noise,
-    clean_clip,
     evaluate,
     generator_restore,
     load_checkpoint,
-    psnr,
-    table,
 )
 from training.lanes import run_lane
 from training.loop import learning_share, train
 from training.losses import defect_error, fill_error
 from training.optimiser import Average, Optimiser, split_parameters
 from training.pack import pack
-from training.positions import CORE, measure_positions
-from training.positions import draw as draw_positions
-from training.positions import table as positions_table
 from vidrepair.engines.generator import FAST, Generator
-
-CONFIG = """
-threads = 1
-[data]
-clips = ["clips"]
-photos = ["photos"]
-photo_share = 0.5
-[batch]
-lanes = 2
-frames = 3
-crop = 32
-long_share = 0.5
-long_frames = 6
-[schedule]
-steps = 4
-warmup = 2
-decay = 2
-checkpoint_every = 2
-log_every = 1
-"""
-
-
-@pytest.fixture(scope="module")
-def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A configuration beside two clips and a photograph."""
-    folder = tmp_path_factory.mktemp("training")
-    (folder / "clips").mkdir()
-    (folder / "photos").mkdir()
-    for number in range(2):
-        write_clip(folder / "clips" / f"clip{number}.mkv", frames=6, size=(96, 64))
-    picture = np.random.default_rng(0).integers(0, 255, (80, 120, 3)).astype(np.uint8)
-    cv2.imwrite(str(folder / "photos" / "photo.png"), picture)
-    (folder / "tiny.toml").write_text(CONFIG)
-    return folder
-
-
-@pytest.fixture
-def config(workplace: Path) -> TrainConfig:
-    return load_config(workplace / "tiny.toml")
 
 
 def read_log(out: Path) -> list[dict[str, float]]:
@@ -99,7 +50,7 @@ def test_the_contact_sheet_has_a_row_for_each_degradation(workplace: Path, tmp_p
     out = tmp_path / "sheet.png"
     arguments = ["show-degradations", str(workplace / "tiny.toml"), str(out)]
     result = CliRunner().invoke(main, arguments, catch_exceptions=False)
-    assert f"{out}: 19 degradations" in result.output
+    assert f"{out}: 24 degradations" in result.output
     sheet = cv2.imread(str(out))
     assert sheet is not None
     assert sheet.std() > 10
@@ -176,81 +127,6 @@ def test_the_average_follows_the_weights() -> None:
     assert float(average.weights["weight"]) == pytest.approx(5.0, abs=1e-3)
 
 
-def test_a_training_that_was_cut_off_goes_on(config: TrainConfig, tmp_path: Path) -> None:
-    short = replace(config, schedule=replace(config.schedule, steps=2))
-    train(short, tmp_path)
-    first = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
-    train(config, tmp_path)
-    second = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
-    assert (first["progress"]["step"], second["progress"]["step"]) == (2, 4)
-    assert second["progress"]["pixels"] == 4 * 2 * 3 * 32 * 32
-    assert [line["step"] for line in read_log(tmp_path)] == [1, 2, 3, 4]
-    moved = [
-        name for name, value in first["model"].items() if (value != second["model"][name]).any()
-    ]
-    assert "restorer.denoise.weight" in moved
-    assert not list(tmp_path.glob("*.part"))
-
-
-def test_a_training_that_was_cut_off_twice_ends_as_if_it_had_not_been(
-    config: TrainConfig, tmp_path: Path
-) -> None:
-    config = replace(config, data=replace(config.data, damage=0.5))
-    # Long showings: the breaks fall into the middle of some, with a memory to carry over.
-    config = replace(config, batch=replace(config.batch, long_share=1.0, long_frames=12))
-    for _ in range(2):
-        train(config, tmp_path / "cut", minutes=0.0)  # one step each
-    train(config, tmp_path / "cut")
-    train(config, tmp_path / "whole")
-    cut_off, whole = (
-        torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)
-        for name in ("cut", "whole")
-    )
-    assert cut_off["places"] == whole["places"]
-    assert torch.equal(cut_off["state"], whole["state"])
-    for part in ("model", "average"):
-        for name, value in whole[part].items():
-            assert torch.equal(value, cut_off[part][name]), name
-
-
-def test_another_batch_goes_on_with_the_next_showings(config: TrainConfig, tmp_path: Path) -> None:
-    config = replace(config, batch=replace(config.batch, long_share=1.0, long_frames=12))
-    train(config, tmp_path, minutes=0.0)
-    before = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
-    assert before["places"] == [(0, 1), (0, 1)]
-    # Only lanes within a showing have a memory that is worth its room.
-    assert before["state"].shape[0] == 2
-    train(replace(config, batch=replace(config.batch, lanes=3)), tmp_path, minutes=0.0)
-    after = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
-    assert after["places"] == [(1, 1), (1, 1), (0, 1)]
-
-
-def test_weights_of_another_network_are_named(config: TrainConfig, tmp_path: Path) -> None:
-    train(replace(config, schedule=replace(config.schedule, steps=1)), tmp_path / "fast")
-    start_from = str(tmp_path / "fast" / "checkpoint.pt")
-    with pytest.raises(ValueError, match="another network"):
-        train(replace(config, size="base", start_from=start_from), tmp_path / "base")
-
-
-@pytest.mark.parametrize("path", sorted(Path("training/trunks").glob("*.pt")), ids=str)
-def test_every_trunk_starts_a_training(path: Path, config: TrainConfig, tmp_path: Path) -> None:
-    assert path.stat().st_size < 16 << 20
-    schedule = replace(config.schedule, steps=1)
-    size = torch.load(path, weights_only=True)["config"]["size"]
-    train(replace(config, size=size, start_from=str(path), schedule=schedule), tmp_path)
-
-
-@pytest.mark.gpu
-def test_all_of_a_training_runs_on_a_gpu(workplace: Path, tmp_path: Path) -> None:
-    changes = ("data.damage=1.0", "batch.lanes=8", "device=cuda", "schedule.steps=12")
-    train(load_config(workplace / "tiny.toml", changes), tmp_path)
-    device = torch.device("cuda")
-    clip = torch.rand(6, 3, 64, 96, device=device)
-    for kind in KINDS:
-        assert play(clip, (Distractor(kind, 0.9, seed=3),)).device.type == "cuda"
-    assert load_checkpoint(tmp_path / "checkpoint.pt").restorer.repair.weight.any()
-
-
 @pytest.mark.parametrize("change", ["data.damage=50", "data.photo_share=-1", "optimiser.outlier=0"])
 def test_a_setting_out_of_range_is_named(workplace: Path, change: str) -> None:
     with pytest.raises(ValueError, match=change.split("=", maxsplit=1)[0]):
@@ -270,30 +146,15 @@ def test_training_learns(config: TrainConfig, workplace: Path, tmp_path: Path) -
     assert mean(generator_restore(model)) > mean(lambda noisy, _sigma: noisy.float()) + 1.0
 
 
-def test_a_training_starts_from_a_trunk(config: TrainConfig, tmp_path: Path) -> None:
-    train(replace(config, schedule=replace(config.schedule, steps=2)), tmp_path / "before")
-    trunk = tmp_path / "trunk.pt"
-    checkpoint = tmp_path / "before" / "checkpoint.pt"
-    done = CliRunner().invoke(main, ["trunk", str(checkpoint), str(trunk)])
-    assert done.exit_code == 0, done.output
-    assert trunk.stat().st_size < 0.6 * checkpoint.stat().st_size
-    train(
-        replace(config, start_from=str(trunk), schedule=replace(config.schedule, steps=1)),
-        tmp_path / "next",
-    )
-    after = torch.load(tmp_path / "next" / "checkpoint.pt", weights_only=True)
-    assert after["progress"]["step"] == 1
-    assert after["progress"]["pixels"] == 3 * 2 * 3 * 32 * 32  # what the trunk saw counts
-
-
 def test_pack_keeps_within_its_limit(config: TrainConfig, tmp_path: Path) -> None:
     everything = pack(config.data, tmp_path / "all", 100.0)
     assert [(one.kind, one.taken) for one in everything] == [
         ("clips", 2),
         ("photos", 1),
         ("shapes", 0),
+        ("pairs", 0),
     ]
-    size = (tmp_path / "all" / "clips" / "clip0.mkv").stat().st_size
+    size = (tmp_path / "all" / "clips" / "clip0.avi").stat().st_size
     photo = (tmp_path / "all" / "photos" / "photo.png").stat().st_size
     most = (2 * size + photo) * 0.7 / 1e6
     pack(config.data, tmp_path / "part", most)
@@ -310,39 +171,6 @@ def test_an_empty_folder_is_named(tmp_path: Path) -> None:
         load_pool(DataConfig(clips=(str(tmp_path),)), torch.device("cpu"))
 
 
-def test_known_noise_is_known(workplace: Path) -> None:
-    clean = clean_clip(workplace / "clips" / "clip0.mkv")
-    assert clean.shape == (6, 3, 64, 96)  # smaller than the crop: whole
-    noisy = add_known_noise(clean, "clip0", 10.0)
-    assert torch.equal(noisy, add_known_noise(clean, "clip0", 10.0))
-    inside = (clean > 60) & (clean < 195)
-    assert float((noisy.float() - clean.float())[inside].std()) == pytest.approx(10.0, rel=0.03)
-    # Clipping near black and white takes some of the noise away.
-    unclipped = 20 * np.log10(255 / 10)
-    assert unclipped < np.mean(psnr(clean, noisy)) < unclipped + 0.6
-
-
-def test_a_score_is_the_mean_over_clips(workplace: Path) -> None:
-    scores = evaluate(workplace / "clips", lambda noisy, _sigma: noisy.float(), (10.0, 30.0))
-    assert [(score.clip, score.sigma) for score in scores] == [
-        (clip, sigma) for clip in ("clip0", "clip1") for sigma in (10.0, 30.0)
-    ]
-    rows = table(scores).splitlines()
-    mean = np.mean([score.mean for score in scores if score.sigma == 10.0])
-    assert rows[-2].startswith(f"| **all** | 12 | {mean:.2f} |")
-
-
-def test_the_command_line_scores_a_checkpoint(
-    config: TrainConfig, workplace: Path, tmp_path: Path
-) -> None:
-    train(replace(config, schedule=replace(config.schedule, steps=1)), tmp_path)
-    arguments = ["evaluate", str(workplace / "clips"), "--sigma", "30"]
-    done = CliRunner().invoke(main, [*arguments, "--checkpoint", str(tmp_path / "checkpoint.pt")])
-    assert done.exit_code == 0, done.output
-    assert "| clip0 | 6 |" in done.output
-    assert CliRunner().invoke(main, arguments).exit_code == 2
-
-
 def test_training_needs_no_pyav() -> None:
     """GPU machines may lack it, and the tests marked gpu have to run there."""
     code = (
@@ -356,23 +184,6 @@ def test_training_needs_no_pyav() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment
     )
     assert done.returncode == 0, done.stderr
-
-
-def test_a_generator_that_changes_nothing_is_flat_over_the_span(tmp_path: Path) -> None:
-    write_clip(tmp_path / "clip.mkv", frames=6, size=(16, 16))
-    moving, still = measure_positions(tmp_path, Generator(FAST), 20.0)
-    assert (moving.clip, still.clip) == ("clip", "locked still")
-    for found in (moving, still):
-        assert max(found.position) == min(found.position)
-        assert found.border == pytest.approx(1.0, abs=1e-6)
-        assert found.mirrored == found.cold
-        assert len(found.film) == 4 * CORE
-    assert "| clip |" in positions_table([moving, still])
-    plot = tmp_path / "plot.png"
-    draw_positions([moving, still], plot)
-    drawn = cv2.imread(str(plot))
-    assert drawn is not None
-    assert drawn.shape[1] == 900
 
 
 def test_showings_may_be_damaged(config: TrainConfig) -> None:
@@ -420,18 +231,3 @@ def test_the_defect_map_is_judged_everywhere_but_in_holes() -> None:
     assert float(defect_error(in_hole, damage)) == pytest.approx(0.0, abs=1e-3)
     assert float(defect_error(1.0 - truth, damage)) > 5.0
     assert float(defect_error(torch.zeros_like(truth), damage)) > 0.9
-
-
-def test_coded_noise_is_scored_through_a_command(tmp_path: Path) -> None:
-    clips = tmp_path / "clips"
-    clips.mkdir()
-    write_clip(clips / "clip.mkv", frames=5, size=(64, 48))
-    arguments = ["evaluate-coded", str(clips), "--command", "cp {in} {out}", "--sigma", "10"]
-    result = CliRunner().invoke(main, arguments, catch_exceptions=False)
-    rows = [row for row in result.output.splitlines() if row.startswith("| clip |")]
-    assert [name.strip() for name in rows[0].split("|")[2:-1]] == [c.name for c in CODINGS]
-    # Copied, nothing is gained; and the codings differ.
-    assert rows[1].count("(+0.00)") == len(CODINGS)
-    before = [float(cell.split("->")[0]) for cell in rows[1].split("|")[2:-1]]
-    assert all(20.0 < value < 35.0 for value in before)
-    assert len(set(before)) == len(CODINGS)

@@ -87,15 +87,19 @@ def trunk(checkpoint: Path, out: Path) -> None:
 @click.option("--command", help="A command line with {in}, {out} and {s} instead.")
 @click.option("--sigma", "sigmas", type=float, multiple=True, default=(10.0, 30.0, 50.0))
 @click.option("--cold", is_flag=True, help="Start from a zero state, without mirrored frames.")
+@click.option("--references", is_flag=True, help="The noisy input, nlmeans and hqdn3d beside it.")
 def evaluate(
     folder: Path,
     checkpoint: Path | None,
     command: str | None,
     sigmas: tuple[float, ...],
+    *,
     cold: bool,
+    references: bool,
 ) -> None:
     """Score known noise on the clean clips of FOLDER: PSNR per clip, a Markdown table."""
     from training import evaluate as protocol
+    from training.references import NAMES, can_run, reference_restores
 
     if (checkpoint is None) == (command is None):
         raise click.UsageError("give --checkpoint or --command, one of them")
@@ -104,18 +108,62 @@ def evaluate(
         restore = protocol.generator_restore(model, mirrored=not cold)
     else:
         restore = protocol.command_restore(command or "")
-    click.echo(protocol.table(protocol.evaluate(folder, restore, sigmas)))
+    restores = {"restored": restore} | (reference_restores() if references else {})
+    scores = {name: protocol.evaluate(folder, one, sigmas) for name, one in restores.items()}
+    click.echo(protocol.table(scores["restored"]))
+    if references:
+        click.echo("")
+        click.echo(protocol.summary(scores))
+        if not can_run():
+            click.echo(f"{', '.join(NAMES)}: missing, this machine has no ffmpeg")
 
 
 @main.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--command", required=True, help="A command line with {in} and {out}.")
 @click.option("--sigma", type=float, default=10.0, show_default=True)
-def evaluate_coded(folder: Path, command: str, sigma: float) -> None:
+@click.option("--reference", is_flag=True, help="FFmpeg's nlmeans beside it.")
+def evaluate_coded(folder: Path, command: str, sigma: float, *, reference: bool) -> None:
     """Score noise that was coded, removed blind, on the clean clips of FOLDER."""
-    from training import coded
+    from training import coded, references
 
-    click.echo(coded.table(coded.evaluate_coded(folder, command, sigma)))
+    if reference and not references.can_run():
+        click.echo("nlmeans is missing: this machine has no ffmpeg", err=True)
+        reference = False
+    scores = coded.evaluate_coded(folder, command, sigma, reference=reference)
+    click.echo(coded.table(scores))
+
+
+@main.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("checkpoint", type=FILE)
+@click.argument("damage", type=FILE)
+@click.option("--shapes", type=click.Path(exists=True, file_okay=False, path_type=Path))
+def evaluate_damage(folder: Path, checkpoint: Path, damage: Path, shapes: Path | None) -> None:
+    """Score the raw defect map and fill on the clean clips of FOLDER.
+
+    DAMAGE is the fixed set, training/configs/eval-damage.toml. Without --shapes, a folder of
+    opacity pictures, the marks are drawn ones.
+    """
+    from training import defects
+    from training.damage_set import load_damage_set, load_marks
+    from training.evaluate import load_checkpoint
+
+    marks = load_marks(shapes)
+    found = defects.measure_defects(
+        folder, load_checkpoint(checkpoint), load_damage_set(damage), marks
+    )
+    click.echo(defects.table(found))
+
+
+@main.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--command", required=True, help="A command line with {in}, {out} and {s}.")
+def evaluate_harm(folder: Path, command: str) -> None:
+    """Score what is done to the clean clips of FOLDER, told of no noise ({s} is 0) and blind."""
+    from training import harm
+
+    click.echo(harm.table(harm.measure_harm(folder, command)))
 
 
 @main.command()

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from training.data import CLIP_SUFFIXES, list_files, read_clip
 from training.evaluate import add_known_noise, clean_clip, psnr, run_command
+from training.references import coded_command
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +42,13 @@ class CodedScore:
     coding: str
     before: float
     after: float
+    reference: float | None
+    """By nlmeans at its best; None where the machine has no ffmpeg, or it was not asked for."""
 
 
-def evaluate_coded(folder: Path, command: str, sigma: float) -> list[CodedScore]:
+def evaluate_coded(
+    folder: Path, command: str, sigma: float, *, reference: bool = False
+) -> list[CodedScore]:
     """Score a command line with {in} and {out} on every clip of the folder in every coding."""
     scores = []
     for path in list_files((str(folder),), CLIP_SUFFIXES, ()):
@@ -52,14 +57,21 @@ def evaluate_coded(folder: Path, command: str, sigma: float) -> list[CodedScore]
         for coding in CODINGS:
             with tempfile.TemporaryDirectory() as temporary:
                 coded = Path(temporary) / "coded.mkv"
-                restored = Path(temporary) / "restored.mkv"
                 write_coded(coded, noisy, coding)
-                run_command(command, {"in": str(coded), "out": str(restored)})
-                before, after = (
-                    float(np.mean(psnr(clean, read_clip(file)))) for file in (coded, restored)
-                )
-            scores.append(CodedScore(path.stem, coding.name, before, after))
+                before = float(np.mean(psnr(clean, read_clip(coded))))
+                after = _restored(clean, coded, command)
+                other = _restored(clean, coded, coded_command(coding.name)) if reference else None
+            scores.append(CodedScore(path.stem, coding.name, before, after, other))
     return scores
+
+
+def _restored(clean: Tensor, coded: Path, command: str) -> float:
+    """Mean PSNR of what a command line makes of a file."""
+    out = coded.with_name("restored.mkv")
+    run_command(command, {"in": str(coded), "out": str(out)})
+    value = float(np.mean(psnr(clean, read_clip(out))))
+    out.unlink()
+    return value
 
 
 def write_coded(path: Path, clip: Tensor, coding: Coding) -> None:
@@ -89,16 +101,21 @@ def write_coded(path: Path, clip: Tensor, coding: Coding) -> None:
 def table(scores: list[CodedScore]) -> str:
     """A Markdown table: before, after and gain in each coding; a row per clip and their mean."""
     clips = sorted({score.clip for score in scores})
-    found = {(score.clip, score.coding): score for score in scores}
     names = [coding.name for coding in CODINGS]
     rows = [f"| clip | {' | '.join(names)} |", "|---|" + "---|" * len(names)]
-    for name, of in [*((clip, [clip]) for clip in clips), ("**all**", clips)]:
-        cells = []
-        for coding in names:
-            before, after = (
-                float(np.mean([getattr(found[clip, coding], part) for clip in of]))
-                for part in ("before", "after")
-            )
-            cells.append(f"{before:.2f} -> {after:.2f} ({after - before:+.2f})")
-        rows.append(f"| {name} | {' | '.join(cells)} |")
+    for title, of in [*((clip, [clip]) for clip in clips), ("**all**", clips)]:
+        cells = [
+            _cell([score for score in scores if score.coding == name and score.clip in of])
+            for name in names
+        ]
+        rows.append(f"| {title} | {' | '.join(cells)} |")
     return "\n".join(rows)
+
+
+def _cell(scores: list[CodedScore]) -> str:
+    before, after = (
+        float(np.mean([getattr(score, part) for score in scores])) for part in ("before", "after")
+    )
+    cell = f"{before:.2f} -> {after:.2f} ({after - before:+.2f})"
+    others = [score.reference for score in scores if score.reference is not None]
+    return f"{cell}, nlmeans {np.mean(others) - before:+.2f}" if others else cell

@@ -91,11 +91,13 @@ class LossConfig:
     """Weights of the terms beside the Charbonnier term, which has weight 1."""
 
     temporal: float = 0.1
+    shift: float = 0.1
+    """Of the shift of the means of blocks, in 8-bit code values."""
     warp: float = 5.0
     """Of the warping loss, which alone trains the motion."""
-    fill: float = 1.0
+    fill: float = 0.1
     """Of the fill's error inside damage, in units of its epsilon."""
-    defect: float = 0.3
+    defect: float = 0.1
     """Of the cross-entropy and the Dice term of the defect map."""
     epsilon: float = 0.5
     """Charbonnier's epsilon, in standard deviations of the noise."""

@@ -6,6 +6,7 @@ clipped and rounded to 8 bits; 384x256 centre crops, 24 frames.
 
 from __future__ import annotations
 
+import math
 import shlex
 import subprocess
 import tempfile
@@ -114,6 +115,16 @@ def table(scores: list[Score]) -> str:
     return "\n".join(rows)
 
 
+def summary(scores: dict[str, list[Score]]) -> str:
+    """A Markdown table of means over all clips: a row for each tool."""
+    sigmas = sorted({score.sigma for of in scores.values() for score in of})
+    rows = [f"| | {' | '.join(f'{s:g}' for s in sigmas)} |", "|---|" + "---|" * len(sigmas)]
+    for name, of in scores.items():
+        means = [np.mean([score.mean for score in of if score.sigma == s]) for s in sigmas]
+        rows.append(f"| {name} | {' | '.join(f'{mean:.2f}' for mean in means)} |")
+    return "\n".join(rows)
+
+
 def load_checkpoint(checkpoint: Path, *, averaged: bool = True) -> Generator:
     """The generator of a training's checkpoint, by default with the averaged weights."""
     saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
@@ -125,29 +136,38 @@ def load_checkpoint(checkpoint: Path, *, averaged: bool = True) -> Generator:
 
 def generator_restore(model: Generator, *, mirrored: bool = True, bf16: bool = True) -> Restore:
     """Restore a clip as one span of one shot, the noise known."""
-    device = next(model.parameters()).device
-    matrix = torch.from_numpy(rgb_to_ycbcr()).float().to(device)
 
     def restore(noisy: Tensor, sigma: float) -> Tensor:
-        ycbcr = torch.einsum("ij,tjhw->tihw", matrix, noisy.to(device).float() / 255.0)
-        height, width = ycbcr.shape[-2:]
-        padded = functional.pad(ycbcr, (0, -width % 16, 0, -height % 16), mode="reflect")
-        noise = torch.from_numpy(known_profile(sigma, sigma, rgb=True).array())[None].to(device)
-        residual = run_span(model, padded, noise, mirrored=mirrored, bf16=bf16)
-        change = torch.einsum("ij,tjhw->tihw", torch.linalg.inv(matrix), residual)
-        return noisy.float() + 255.0 * change[..., :height, :width].cpu()
+        noise = torch.from_numpy(known_profile(sigma, sigma, rgb=True).array())[None]
+        spanned = run_span(model, to_ycbcr(noisy), noise, mirrored=mirrored, bf16=bf16)
+        return noisy.float() + to_rgb(spanned.residual)
 
     return restore
 
 
+def to_ycbcr(rgb: Tensor) -> Tensor:
+    """R'G'B' (T, 3, H, W), 0..255 -> the generator's unit, full range BT.709."""
+    matrix = torch.from_numpy(rgb_to_ycbcr()).float()
+    return torch.einsum("ij,tjhw->tihw", matrix, rgb.float() / 255.0)
+
+
+def to_rgb(ycbcr: Tensor) -> Tensor:
+    """The way back, for pictures and for residuals: 0..255, or a difference of such."""
+    matrix = torch.from_numpy(rgb_to_ycbcr()).float()
+    return 255.0 * torch.einsum("ij,tjhw->tihw", torch.linalg.inv(matrix), ycbcr)
+
+
 def command_restore(command: str) -> Restore:
-    """Restore through a command line with {in}, {out} and {s}, over lossless R'G'B' files."""
+    """Restore through a command line with {in}, {out} and {s}, over lossless R'G'B' files.
+
+    A deviation that is not a number is told as `auto`.
+    """
 
     def restore(noisy: Tensor, sigma: float) -> Tensor:
         with tempfile.TemporaryDirectory() as folder:
             paths = {"in": f"{folder}/noisy.mkv", "out": f"{folder}/restored.mkv"}
             write_lossless(Path(paths["in"]), noisy)
-            run_command(command, {**paths, "s": f"{sigma:g}"})
+            run_command(command, {**paths, "s": "auto" if math.isnan(sigma) else f"{sigma:g}"})
             return read_clip(Path(paths["out"])).float()
 
     return restore
@@ -172,10 +192,26 @@ def write_lossless(path: Path, clip: Tensor) -> None:
         container.mux(stream.encode(None))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Spanned:
+    """What the generator answers for every frame of a shot, on the CPU, in its own unit."""
+
+    residual: Tensor
+    """(T, 3, H, W)"""
+    fill: Tensor
+    """(T, 3, H, W)"""
+    defect: Tensor
+    """(T, 1, H, W)"""
+
+
 def run_span(
     model: Generator, frames: Tensor, noise: Tensor, *, mirrored: bool, bf16: bool
-) -> Tensor:
-    """Residuals (T, 3, H, W) of a shot (T, 3, H, W), with or without a mirrored warm-up."""
+) -> Spanned:
+    """Run through a shot (T, 3, H, W) of any size, with or without a mirrored warm-up."""
+    device = next(model.parameters()).device
+    height, width = frames.shape[-2:]
+    frames = functional.pad(frames, (0, -width % 16, 0, -height % 16), mode="reflect").to(device)
+    noise = noise.to(device)
     last = len(frames) - 1
     warm = min(WARM_UP, last) if mirrored else 0
     walk = [*range(warm, 0, -1), *range(last + 1)]
@@ -187,8 +223,9 @@ def run_span(
             before = walk[i - 1] if i else min(t + 1, last)
             after = walk[i + 1] if i + 1 < len(walk) else max(t - 1, 0)
             _, aligned = model.align(frames[[before, t, after]][None], state)
-            with torch.autocast(frames.device.type, torch.bfloat16, enabled=bf16):
-                residual, _, _, state = model.restore(frames[t : t + 1], aligned, noise)
+            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+                *answers, state = model.restore(frames[t : t + 1], aligned, noise)
             if i >= warm:
-                out.append(residual[0])
-    return torch.stack(out)
+                out.append([answer[0, :, :height, :width].cpu() for answer in answers])
+    residual, fill, defect = (torch.stack(parts) for parts in zip(*out, strict=True))
+    return Spanned(residual, fill, defect)

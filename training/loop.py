@@ -14,7 +14,7 @@ from training.data import load_pool
 from training.diary import Diary
 from training.lanes import Stretch
 from training.loader import load_batches
-from training.losses import defect_error, fidelity, fill_error, warp_error
+from training.losses import defect_error, fidelity, fill_error, shift_error, warp_error
 from training.optimiser import Average, Optimiser
 from training.ranks import join_ranks, leave_ranks
 from vidrepair.engines.generator import SHAPES, Generator
@@ -115,6 +115,7 @@ def _loss(
                 whole = 1.0 - damage[:, t].amax(dim=1, keepdim=True)
                 error = (frames[:, 1] + residual - clean[:, t]) * whole
                 total = total + fidelity(error, sigma, weights.epsilon)
+                total = total + weights.shift * shift_error(error)
                 if before is not None:
                     change = (error - before[0]) * whole * before[1]
                     total = total + weights.temporal * fidelity(change, sigma, weights.epsilon)

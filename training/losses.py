@@ -26,6 +26,16 @@ def fidelity(error: Tensor, sigma: Tensor, epsilon: float) -> Tensor:
     return charbonnier(rgb_error(error) / sigma[:, None, None, None], epsilon)
 
 
+def shift_error(error: Tensor, side: int = 32) -> Tensor:
+    """Mean absolute shift of the blocks of `error` (B, 3, H, W, Y'CbCr), in 8-bit code values.
+
+    Noise leaves the mean of a block alone, and so must its removal. Blocks of a smaller picture
+    are as large as it is.
+    """
+    blocks = functional.avg_pool2d(error, min(side, *error.shape[-2:]))
+    return 255.0 * rgb_error(blocks).abs().mean()
+
+
 def warp_error(clean: Tensor, motion: Tensor, epsilon: float = 0.01) -> Tensor:
     """How far the neighbours, moved by `motion`, are from frame t; all of it clean.
 

@@ -29,7 +29,7 @@ class Packed:
 
 
 def pack(data: DataConfig, out: Path, max_mb: float, seed: int = 1) -> list[Packed]:
-    """Copy what `data` names into OUT/clips, OUT/photos and OUT/shapes, `max_mb` in all.
+    """Copy what `data` names into OUT/clips, /photos, /shapes and /pairs, `max_mb` in all.
 
     The files are compressed already and stay as they are: OpenCV reads them where PyAV is
     missing. When they are too many, a seeded choice is taken, each kind in proportion to its
@@ -41,6 +41,7 @@ def pack(data: DataConfig, out: Path, max_mb: float, seed: int = 1) -> list[Pack
         "clips": list_files(data.clips, CLIP_SUFFIXES, data.exclude),
         "photos": list_files(data.photos, PHOTO_SUFFIXES, data.exclude),
         "shapes": list_shapes(data),
+        "pairs": list_files(data.pairs, {".npz"}, data.exclude),
     }
     sizes = {kind: sum(path.stat().st_size for path in paths) for kind, paths in kinds.items()}
     share = min(1.0, max_mb * MEGABYTE / max(sum(sizes.values()), 1))

@@ -17,10 +17,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training.data import CLIP_SUFFIXES, list_files
-from training.evaluate import CALM, WARM_UP, add_known_noise, clean_clip, psnr, run_span
+from training.evaluate import (
+    CALM,
+    WARM_UP,
+    add_known_noise,
+    clean_clip,
+    psnr,
+    run_span,
+    to_rgb,
+    to_ycbcr,
+)
 from vidrepair.engines.generator import Generator
 from vidrepair.noise import known_profile
-from vidrepair.planes import rgb_to_ycbcr
 
 LENGTH = 264
 """Frames; four spans, so that there are three borders."""
@@ -62,16 +70,13 @@ class _Bench:
 
     def __init__(self, model: Generator, clean: Tensor, noisy: Tensor, sigma: float) -> None:
         self._model, self._clean, self._noisy = model, clean, noisy
-        self._matrix = torch.from_numpy(rgb_to_ycbcr()).float()
         self._noise = torch.from_numpy(known_profile(sigma, sigma, rgb=True).array())[None]
 
     def restore(self, start: int, stop: int, *, mirrored: bool = False) -> Tensor:
         """Frames start..stop - 1 (float R'G'B'), the state zero before `start`."""
-        rgb = self._noisy[start : stop + 1].float()
-        ycbcr = torch.einsum("ij,tjhw->tihw", self._matrix, rgb / 255.0)
-        residual = run_span(self._model, ycbcr, self._noise, mirrored=mirrored, bf16=True)
-        change = torch.einsum("ij,tjhw->tihw", torch.linalg.inv(self._matrix), residual)
-        return (rgb + 255.0 * change)[: stop - start]
+        rgb = self._noisy[start : stop + 1]
+        spanned = run_span(self._model, to_ycbcr(rgb), self._noise, mirrored=mirrored, bf16=True)
+        return (rgb.float() + to_rgb(spanned.residual))[: stop - start]
 
     def psnr(self, start: int, restored: Tensor) -> tuple[float, ...]:
         truth = self._clean[start : start + len(restored)]

@@ -21,7 +21,8 @@ from training.degrade.grain import Grain
 from training.degrade.marks import draw_marks
 from training.degrade.noise import NoiseRecipe, add_noise
 from training.degrade.shapes import Shapes
-from training.degrade.storage import Storage
+from training.degrade.storage import Storage, pack_codes, unpack_codes
+from training.encoding import EncodingRecipe, run_encoding
 from vidrepair.planes import rgb_to_ycbcr
 
 FRAMES = 6
@@ -81,6 +82,10 @@ def _effects(shapes: Shapes) -> dict[str, Effect]:
     effects["demosaiced noise"] = _noise(NoiseRecipe(luma=20 / 255, grain=Grain("mosaic")))
     for qp in (24.0, 30.0):
         effects[f"noise 10, coded at QP {qp:g}"] = _coded(CodingRecipe(qp, gop=4, seed=1))
+    h264 = (("crf", "28"), ("preset", "veryfast"), ("g", "12"))
+    mpeg2 = (("qmin", "6"), ("qmax", "6"), ("g", "12"))
+    effects["noise 10, H.264 at crf 28"] = _encoded("libx264", h264, broken=False)
+    effects["noise 10, a broken MPEG-2 stream"] = _encoded("mpeg2video", mpeg2, broken=True)
     effects["flicker"] = lambda clip: project(clip, FilmRecipe(flicker=0.1, uneven=0.05, seed=2))
     effects["weave"] = lambda clip: project(clip, FilmRecipe(weave=1.5, seed=2))
     effects["dust and hair"] = lambda clip: _damaged(clip, shapes, _dust)
@@ -102,6 +107,18 @@ def _coded(recipe: CodingRecipe) -> Effect:
     def effect(clip: Tensor) -> Tensor:
         noisy = add_noise(clip, NoiseRecipe(luma=10 / 255, seed=1), _VIDEO)[0]
         return _shown(code(noisy, recipe, _VIDEO), _VIDEO)
+
+    return effect
+
+
+def _encoded(codec: str, options: tuple[tuple[str, str], ...], *, broken: bool) -> Effect:
+    def effect(clip: Tensor) -> Tensor:
+        noisy = add_noise(clip, NoiseRecipe(luma=10 / 255, seed=1), _VIDEO)[0]
+        luma, chroma = pack_codes(noisy, _VIDEO)
+        recipe = EncodingRecipe(codec, options, broken, seed=2)
+        coded, _ = run_encoding((luma.numpy(), chroma.numpy()), recipe)
+        luma, chroma = (torch.from_numpy(plane) for plane in coded)
+        return _shown(unpack_codes(luma, chroma, _VIDEO), _VIDEO)
 
     return effect
 

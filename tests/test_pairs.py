@@ -1,0 +1,116 @@
+"""Pairs that really went through H.264 and MPEG-2."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from training.__main__ import main
+from training.config import TrainConfig, load_config
+from training.data import load_pool
+from training.encoding import SIDE, EncodingRecipe, draw_encoding, run_encoding
+from training.lanes import run_lane
+from training.pairs import load_pair, show_pair
+
+CPU = torch.device("cpu")
+
+
+def moving_planes() -> tuple[np.ndarray, np.ndarray]:
+    """A pattern that moves by two samples a frame: luma (12, 64, 96), chroma (12, 2, 32, 48)."""
+    rows, columns = np.mgrid[0:64, 0:96]
+    luma = [128 + 80 * np.sin((columns + 2 * t) / 7) * np.cos(rows / 5) for t in range(12)]
+    chroma = np.full((12, 2, 32, 48), 128)
+    return np.stack(luma).astype(np.uint8), chroma.astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("codec", "options"),
+    [
+        ("libx264", (("crf", "24"), ("preset", "veryfast"))),
+        ("mpeg2video", (("qmin", "4"), ("qmax", "4"), ("g", "12"), ("bf", "2"))),
+    ],
+)
+def test_a_codec_changes_little_and_a_broken_stream_much(
+    codec: str, options: tuple[tuple[str, str], ...]
+) -> None:
+    planes = moving_planes()
+    whole, hole = run_encoding(planes, EncodingRecipe(codec, options, broken=False, seed=3))
+    error = whole[0].astype(float) - planes[0]
+    assert 0.2 < np.sqrt((error**2).mean()) < 6.0
+    assert not hole.any()
+    broken, hole = run_encoding(planes, EncodingRecipe(codec, options, broken=True, seed=3))
+    inside = hole > 0
+    assert 0.0 < inside.mean() < 1.0
+    assert not inside[0].any()  # the first frame is always whole
+    far = np.abs(broken[0].astype(float) - whole[0])
+    assert far[inside].mean() > 4.0 * far[~inside].mean()
+    assert far[~inside].max() <= 16.0
+
+
+def test_encodings_are_drawn_of_both_kinds_and_some_are_broken() -> None:
+    rng = np.random.default_rng(0)
+    drawn = [draw_encoding(rng) for _ in range(200)]
+    assert {recipe.codec for recipe in drawn} == {"libx264", "mpeg2video"}
+    assert 0.05 < np.mean([recipe.broken for recipe in drawn]) < 0.3
+
+
+@pytest.fixture(scope="module")
+def pairs(workplace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("pairs")
+    arguments = ["encode-pairs", str(workplace / "tiny.toml"), "--out", str(out), "--count", "2"]
+    done = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    assert f"{out}: 2 pairs" in done.output
+    return out
+
+
+def test_a_pair_is_noisy_beside_its_original(pairs: Path) -> None:
+    pair = load_pair(pairs / "pair-0000.npz", CPU)
+    assert pair.noisy_luma.shape == pair.hole.shape == (24, SIDE, SIDE)
+    assert pair.clean_chroma.shape == (24, 2, SIDE // 2, SIDE // 2)
+    noisy, clean, hole = show_pair((pair,), 60, 96, np.random.default_rng(2))
+    assert noisy.shape == clean.shape == (60, 3, 96, 96)
+    assert hole.shape == (60, 96, 96)
+    # Forth and back: the 47th frame shows the first one again.
+    assert torch.equal(noisy[:10], noisy[46:56])
+    for shown in (noisy, clean):
+        codes = 255.0 * shown
+        torch.testing.assert_close(codes, codes.round(), atol=1e-3, rtol=0.0)
+        assert torch.equal(shown[:, 1:, ::2, ::2], shown[:, 1:, 1::2, 1::2])
+
+
+def test_the_same_seed_makes_the_same_pair(pairs: Path, workplace: Path, tmp_path: Path) -> None:
+    arguments = ["encode-pairs", str(workplace / "tiny.toml"), "--out", str(tmp_path)]
+    assert CliRunner().invoke(main, [*arguments, "--count", "1"]).exit_code == 0
+    one, two = (load_pair(folder / "pair-0000.npz", CPU) for folder in (pairs, tmp_path))
+    assert torch.equal(one.noisy_luma, two.noisy_luma)
+    assert torch.equal(one.clean_chroma, two.clean_chroma)
+
+
+def test_lanes_show_pairs(pairs: Path, config: TrainConfig) -> None:
+    data = replace(config.data, pairs=(str(pairs),), pair_share=1.0)
+    config = replace(config, data=data)
+    lane = run_lane(load_pool(config.data, CPU), config, 0)
+    for _ in range(6):
+        stretch = next(lane)
+        assert stretch.noisy.shape == stretch.clean.shape == (5, 3, 32, 32)
+        assert stretch.damage.shape == (5, 4, 32, 32)
+        assert not stretch.damage[:, :3].any()
+        assert stretch.sigma >= 1.0 / 255.0
+        codes = 255.0 * stretch.noisy
+        torch.testing.assert_close(codes, codes.round(), atol=1e-3, rtol=0.0)
+
+
+def test_what_is_no_pair_is_named(tmp_path: Path, config: TrainConfig, pairs: Path) -> None:
+    path = tmp_path / "pair-0000.npz"
+    np.savez(path, luma=np.zeros(3))
+    with pytest.raises(ValueError, match=r"pair-0000.npz is no pair"):
+        load_pair(path, CPU)
+    with pytest.raises(ValueError, match=r"batch.crop is 256"):
+        show_pair((load_pair(pairs / "pair-0000.npz", CPU),), 4, 256, np.random.default_rng(0))
+    with pytest.raises(ValueError, match=r"data.pair_share"):
+        load_config(Path(config.data.clips[0]).parent / "tiny.toml", ("data.pair_share=2",))
