@@ -122,7 +122,7 @@ def test_graphs_are_portable_and_tell_nothing_of_the_machine(release: ModelFiles
         assert len(halves) >= 24
         assert all(np.prod(t.dims) < 100 for t in floats)
     named = [d.dim_param or d.dim_value for d in _dims(release.align, "state")]
-    assert named == ["B", 36, "H/2", "W/2"]
+    assert named == ["B", 44, "H/2", "W/2"]
 
 
 def _dims(path: Path, name: str) -> list[onnx.TensorShapeProto.Dimension]:

@@ -48,7 +48,7 @@ def test_fast_is_released_with_its_facts() -> None:
     assert "fast" in released_models()
     files = find_model("fast")
     card = files.card
-    assert (card.name, card.size, card.state_channels) == ("fast", "fast", 36)
+    assert (card.name, card.size, card.state_channels) == ("fast", "fast", 44)
     assert (card.warm_up, card.span, card.span_large, card.look_ahead) == (8, 64, 32, 1)
     assert (card.stride, card.halo) == (16, 64)
     assert card.training_data

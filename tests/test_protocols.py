@@ -17,7 +17,7 @@ from training.__main__ import main
 from training.coded import CODINGS
 from training.config import TrainConfig
 from training.damage_set import KINDS, DamageSet, load_damage_set, load_marks
-from training.defects import THRESHOLDS, measure_defects
+from training.defects import measure_defects
 from training.defects import table as defects_table
 from training.evaluate import (
     add_known_noise,
@@ -165,10 +165,10 @@ def test_a_detector_that_sees_all_damage_is_scored_so(tmp_path: Path) -> None:
 def test_a_detector_that_sees_nothing_recalls_nothing(tmp_path: Path) -> None:
     gray_clip(tmp_path / "gray.mkv")
     (found,) = measure_defects(tmp_path, Generator(FAST), DAMAGE, load_marks(None))
-    # A new generator says 0.5 everywhere: all or nothing.
-    assert found.false[0] == 1.0
-    assert found.false[-1] == 0.0
-    assert not sum(counts[len(THRESHOLDS) - 1] for counts in found.recalled.values())
+    assert not found.marked.any()
+    assert not found.false.any()
+    assert not sum(counts[0] for counts in found.recalled.values())
+    assert "| opaque dust |" in defects_table([found])
     assert found.exchange > 50.0  # and fills with what lies there
 
 
@@ -191,3 +191,19 @@ def test_harm_is_what_changes_a_clean_clip(tmp_path: Path) -> None:
     assert harm.change == pytest.approx(2.0, abs=0.01)
     assert harm.shift == pytest.approx(2.0, abs=0.01)
     assert harm.change > harm.allowed
+
+
+def test_before_and_after_stand_side_by_side(workplace: Path, tmp_path: Path) -> None:
+    darker = (
+        "ffmpeg -v error -y -i {in} -vf drawbox=x=40:y=20:w=8:h=8:c=black:t=fill -c:v ffv1 {out}"
+    )
+    arguments = ["before-after", str(workplace / "clips"), "--out", str(tmp_path)]
+    done = CliRunner().invoke(main, [*arguments, "--command", darker], catch_exceptions=False)
+    assert done.output.split() == [str(tmp_path / f"clip{n}.png") for n in (0, 1)]
+    sheet = cv2.imread(str(tmp_path / "clip0.png"))
+    assert sheet is not None
+    assert sheet.shape == (3 * 68 + 4, 3 * 100 + 4, 3)
+    before, after, change = (sheet[4:68, 4 + 100 * n : 100 + 100 * n] for n in range(3))
+    assert after[20:28, 40:48].max() < 25
+    assert before[20:28, 40:48].mean() > 40
+    assert abs(change.astype(int) - 127)[:, 60:].max() < 20

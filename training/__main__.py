@@ -167,6 +167,19 @@ def evaluate_harm(folder: Path, command: str) -> None:
 
 
 @main.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--out", type=FOLDER, required=True, help="Folder of the pictures.")
+@click.option("--command", required=True, help="A command line with {in} and {out}.")
+@click.option("--frames", type=click.IntRange(min=1), default=48, show_default=True)
+def before_after(folder: Path, out: Path, command: str, frames: int) -> None:
+    """Restore every film of FOLDER; draw what changed most in its first frames, to look at."""
+    from training.before_after import draw_before_after
+
+    for path in draw_before_after(folder, out, command, frames):
+        click.echo(path)
+
+
+@main.command()
 @click.argument("config", type=FILE)
 @click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
 def show_degradations(config: Path, out: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from safetensors.numpy import save
 
+from training.evaluate import load_checkpoint
 from trt_build.export import build_graphs, write_graphs
 from vidrepair.engines.generator import LOOK_AHEAD, SHAPES, STRIDE, GeneratorShape, load_generator
 from vidrepair.errors import ModelError
@@ -30,7 +31,7 @@ def publish(
     # Contiguous: training is channels-last, and safetensors writes memory as it lies.
     weights: Weights = {
         key: np.ascontiguousarray(value.float().numpy(), dtype=np.float16)
-        for key, value in saved["average"].items()
+        for key, value in load_checkpoint(checkpoint).state_dict().items()
     }
     for key, values in weights.items():
         if not np.isfinite(values).all():

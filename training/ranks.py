@@ -74,5 +74,4 @@ def join_ranks(device: torch.device) -> tuple[Rank, torch.device]:
 def leave_ranks() -> None:
     """Say good-bye to the other processes."""
     if dist.is_initialized():
-        dist.barrier()
         dist.destroy_process_group()

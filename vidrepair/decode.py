@@ -19,6 +19,7 @@ from vidrepair.combing import combed
 from vidrepair.containers import Pipe, describe, open_container, video_stream, work_format
 from vidrepair.errors import InputError
 from vidrepair.frames import Frame
+from vidrepair.quantiser import EXPORT, quantiser_step
 from vidrepair.tags import Clip, Copied, Damage
 
 READ_ERRORS = 100
@@ -64,6 +65,7 @@ class Source:
         self._seen = 0.0
         self._repacker = Repacker()
         stream.thread_type = "AUTO"
+        stream.codec_context.options = EXPORT
         self._items = self._decoded()
         self._held: list[Any] = []
         for item in self._items:
@@ -187,6 +189,7 @@ class Source:
             duration=decoded.duration or 0,
             carrier=carrier,
             corrupt=bool(decoded.is_corrupt),
+            step=_step(decoded),
         )
 
     def _decoded(self) -> Generator[Any]:
@@ -301,6 +304,11 @@ class _Samples:
         form = self._clip.picture.format
         luma = plane_views(self._repacker.repack(frame, form.name), form)[0]
         return (luma >> (form.bits - 8)).astype(np.uint8)
+
+
+def _step(decoded: Any) -> float:
+    told = decoded.side_data.get("VIDEO_ENC_PARAMS")
+    return quantiser_step(bytes(told)) if told is not None else 0.0
 
 
 def _readable(container: Any, stream: Any) -> Iterator[Any]:

@@ -36,6 +36,9 @@ COMMON = 0.05
 SLACK = 1.1
 """How much steeper than the steepest noise a curve may be: what is measured scatters."""
 
+CODED = 0.1
+"""Deviation of what a codec changed, by the step of its quantiser; half of it in chroma."""
+
 Array = NDArray[np.float64]
 
 
@@ -66,6 +69,10 @@ def measure_span(frames: Sequence[Frame]) -> NoiseMeasurement:
     rows = [_measure_channel(groups, channel) for channel in range(len(groups[0][0]))]
     rows += [(np.zeros(KNOTS), np.zeros(KNOTS))] * (2 - len(rows))
     variance, blocks = (np.array(part, dtype=np.float32) for part in zip(*rows, strict=True))
+    # What a codec changed stays as it is from frame to frame: the measurement passes over it.
+    steps = [frame.step for frame in unique if frame.step > 0.0]
+    coded = CODED * float(np.mean(steps or [0.0])) / 255.0
+    variance += np.array([[coded], [0.5 * coded]], dtype=np.float32) ** 2 * (blocks > 0)
     return NoiseMeasurement(variance, blocks)
 
 

@@ -37,6 +37,8 @@ _MOTION_STEP = 4.0
 """Full-size pixels per unit of the motion net's outputs."""
 _STATE_BOUND = 8.0
 _SLOPE = 0.1
+_DOUBT = 4.0
+"""A generator that has seen no damage yet says 2 % everywhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class GeneratorShape:
 
     @property
     def state_channels(self) -> int:
-        """S, the channels of the memory: the residual of t, unshuffled, and the features."""
+        """S, the channels of the memory: the repaired frame, less the frame, and the features."""
         return UNSHUFFLED + self.widths[0]
 
     @property
@@ -223,12 +225,12 @@ class Restorer(nn.Module):
         self.up_half = nn.Conv2d(quarter, 4 * half, 1)
         self.half_out = nn.Sequential(*(ResidualBlock(half) for _ in range(n_half)))
         self.denoise = nn.Conv2d(half, 4 * UNSHUFFLED, 3, padding=1)  # the change, and three gates
-        self.repair = nn.Conv2d(half, UNSHUFFLED + 4, 1)  # of the fill and of the defect
+        self.repair = nn.Conv2d(half, 3 * UNSHUFFLED + 4, 1)  # a change, the defect, two gates
         _silence(self.denoise)
         _silence(self.repair)
 
     def forward(self, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Inputs at half size -> features, raw denoise (12) and raw repair (16).
+        """Inputs at half size -> features, raw denoise (12) and raw repair (40).
 
         The first 36 inputs are the detail of frame t and what the restored t-1 and t+1 change of
         it. Each sample gets a share of all three, weighted by gates that the network opens where
@@ -301,8 +303,8 @@ class Generator(nn.Module):
         unit of the frame.
         Returns `denoise` (B, 3, H, W), the residual to add, zero where the noise is zero;
         `fill` (B, 3, H, W), the picture where frame t is damaged; `defect` (B, 1, H, W), the
-        probability of damage; `state` (B, S, H/2, W/2), the memory of t: the residual again,
-        unshuffled, and the features.
+        probability of damage; `state` (B, S, H/2, W/2), the memory of t: what makes the repaired
+        frame of it, unshuffled, and the features.
         """
         mean = local_mean(frame)
         sigma = enlarge(noise_map(noise, mean[:, :1]), 2)
@@ -315,10 +317,10 @@ class Generator(nn.Module):
         level = mean - mean.new_tensor([0.5, 0.0, 0.0])[:, None, None]
         facts = torch.cat((level, sigma * _MAP_GAIN - 0.5), dim=1)
         detail = ((_phases(picture) - mean[:, :, None]) * unit).flatten(1, 2)
-        before, after = (
-            (_phases(part - picture) * unit).flatten(1, 2)
-            for part in (aligned[:, :UNSHUFFLED], aligned[:, -UNSHUFFLED:])
-        )
+        neighbours = [
+            part - picture for part in (aligned[:, :UNSHUFFLED], aligned[:, -UNSHUFFLED:])
+        ]
+        before, after = ((_phases(part) * unit).flatten(1, 2) for part in neighbours)
         features = aligned[:, UNSHUFFLED:-UNSHUFFLED]
         features, change, repair = self.restorer(
             torch.cat((detail, before, after, features, facts), dim=1)
@@ -329,9 +331,21 @@ class Generator(nn.Module):
         change = change.float().clamp(-_STATE_BOUND, _STATE_BOUND)
         scaled = (_phases(change) * scale).flatten(1, 2)
         residual = functional.pixel_shuffle(scaled, 2)
-        fill = functional.pixel_shuffle(picture + repair[:, :UNSHUFFLED].float(), 2)
-        defect = torch.sigmoid(functional.pixel_shuffle(repair[:, UNSHUFFLED:].float(), 2))
-        return residual, fill, defect, torch.cat((scaled, features), dim=1)
+        added, logits, *gates = repair.float().split((UNSHUFFLED, 4, UNSHUFFLED, UNSHUFFLED), dim=1)
+        for gate, neighbour in zip(gates, neighbours, strict=True):
+            added = added + gate * neighbour
+        added = added.clamp(-1.0, 1.0)
+        defect = torch.sigmoid(logits - _DOUBT)
+        # The memory is of the repaired picture, or dirt would come back as its own evidence. How
+        # sure the defect is must not be trained by what it does to the memory.
+        weight = defect.detach()[:, None]
+        memory = _phases(scaled) + weight * (_phases(added) - _phases(scaled))
+        return (
+            residual,
+            functional.pixel_shuffle(picture + added, 2),
+            functional.pixel_shuffle(defect, 2),
+            torch.cat((memory.flatten(1, 2), features), dim=1),
+        )
 
     def forward(self, frames: Tensor, state: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
         """One step, fused: align, then restore. Returns denoise, fill, defect, state, motion."""

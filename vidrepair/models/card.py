@@ -10,11 +10,11 @@ from typing import Any
 from vidrepair.errors import ModelError
 from vidrepair.frames import Picture
 
-LAYOUT = 2
+LAYOUT = 3
 """Version of the card and of the graphs' contract; files of another one are refused."""
 
 UNSHUFFLED = 12
-"""Channels of a picture after PixelUnshuffle(2). The first ones of the state are the residual."""
+"""Channels of a picture after PixelUnshuffle(2). Those of the state make the repaired frame."""
 
 _LARGE = 1920 * 1088
 
@@ -55,7 +55,7 @@ class ModelCard:
 
     @property
     def state_channels(self) -> int:
-        """S, the channels of the state: the residual and the features."""
+        """S, the channels of the state: the repaired frame's difference and the features."""
         return UNSHUFFLED + self.widths[0]
 
     def core_length(self, picture: Picture) -> int:
