@@ -36,7 +36,7 @@ def test_threads_change_no_sample(config: TrainConfig) -> None:
 
 def test_an_error_in_a_thread_is_raised_where_the_batch_is_asked_for(config: TrainConfig) -> None:
     luma, chroma = torch.zeros(3, 16, 16).byte(), torch.zeros(3, 2, 8, 8).byte()
-    small = Pair(luma, chroma, luma, chroma, luma)
+    small = Pair(luma, chroma, luma, chroma, luma, torch.tensor(0.0))
     pool = replace(load_pool(config.data, CPU), pairs=(small,))
     data = replace(config.data, pair_share=1.0)
     config = replace(config, data=data, batch=replace(config.batch, workers=1))

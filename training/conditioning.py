@@ -18,23 +18,32 @@ _LOOKED_AT = 12
 
 
 def tell_noise(
-    noisy: Tensor, clean: Tensor, storage: Storage, rng: np.random.Generator, *, coded: bool
+    noisy: Tensor,
+    clean: Tensor,
+    storage: Storage,
+    rng: np.random.Generator,
+    *,
+    step: float | None = None,
 ) -> Tensor:
     """The profile (2, 17) that goes with a stretch (T, 3, H, W) as stored.
 
-    Noise that was coded is measured two times in three, as the tool will do: what a codec froze
-    does not show in time, and the generator has to learn how much more there is. A crop holds
-    few blocks, so a measurement that motion led far astray is cut to twice the truth.
+    Noise that was coded, with a quantiser of `step` code values, is measured two times in three,
+    as the tool will do: what a codec froze does not show in time, and the generator has to learn
+    how much more there is. A crop holds few blocks, so a measurement that motion led far astray is
+    cut to twice the truth.
     """
     truth = true_profile(noisy, clean)
-    if coded and rng.random() < 0.67:
-        measured = measured_profile(noisy[:_LOOKED_AT], storage).to(noisy)
+    if step is not None and rng.random() < 0.67:
+        measured = measured_profile(noisy[:_LOOKED_AT], storage, step).to(noisy)
         return torch.minimum(measured, 2.0 * truth + 1.0 / 255.0)
     return disturb_profile(truth, rng)
 
 
-def measured_profile(stored: Tensor, storage: Storage) -> Tensor:
-    """What the tool measures in a stretch (T, 3, H, W) of stored Y'CbCr, unit code / peak."""
+def measured_profile(stored: Tensor, storage: Storage, step: float = 0.0) -> Tensor:
+    """What the tool measures in a stretch (T, 3, H, W) of stored Y'CbCr, unit code / peak.
+
+    `step` is what the codec tells of its quantiser, 0 for nothing.
+    """
     if storage.bits is None:
         raise ValueError("only stored Y'CbCr is measured; R'G'B' has no bits here")
     across, down = storage.sampling
@@ -48,7 +57,8 @@ def measured_profile(stored: Tensor, storage: Storage) -> Tensor:
         for planes, offset in ((stored[:, 0], 0.0), (stored[:, 1:, ::down, ::across], middle))
     )
     frames = [
-        Frame((luma[t], *chroma[t]), picture, t, t, Fraction(1, 25)) for t in range(len(stored))
+        Frame((luma[t], *chroma[t]), picture, t, t, Fraction(1, 25), step=step)
+        for t in range(len(stored))
     ]
     profile = combine(measure_span(frames), None)
     return torch.from_numpy(profile.array())

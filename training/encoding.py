@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from training.data import load_pool, show_clip, show_photo
 from training.degrade.noise import add_noise, draw_noise
 from training.degrade.storage import pack_codes
 from training.pairs import PAIR_STORAGE
+from vidrepair.quantiser import EXPORT, quantiser_step
 
 FRAMES = 24
 SIDE = 192
@@ -33,6 +35,20 @@ _SEEN = 16
 Codes = NDArray[np.uint8]
 Planes = tuple[Codes, Codes]
 """Luma (T, H, W) and chroma (T, 2, H/2, W/2)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Coded:
+    """What a decoder answered."""
+
+    luma: Codes
+    """(T, H, W)"""
+    chroma: Codes
+    """(T, 2, H/2, W/2)"""
+    step: float
+    """Mean step of the quantiser, as `vidrepair.quantiser` tells it."""
+    hole: Codes
+    """(T, H, W), 1 where a broken stream differs visibly from the whole one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +93,7 @@ def encode_pairs(data: DataConfig, out: Path, count: int, seed: int) -> Iterator
     """Write OUT/pair-NNNN.npz, `count` of them; yields each path when it is written.
 
     Each holds `noisy` and `clean` as luma (T, H, W) and chroma (T, 2, H/2, W/2), code values of
-    BT.709 in limited range, and `hole` (T, H, W), where a broken stream shows garbage.
+    BT.709 in limited range, `hole` (T, H, W), where a broken stream shows garbage, and the `step`.
     """
     pool = load_pool(replace(data, damage=0.0, pair_share=0.0), torch.device("cpu"))
     out.mkdir(parents=True, exist_ok=True)
@@ -89,36 +105,35 @@ def encode_pairs(data: DataConfig, out: Path, count: int, seed: int) -> Iterator
             _planes(stored) for stored in add_noise(rgb, draw_noise(rng, weak=True), PAIR_STORAGE)
         )
         recipe = draw_encoding(rng)
-        coded, hole = run_encoding(noisy, recipe)
+        coded = run_encoding(noisy, recipe)
         path = out / f"pair-{number:04}.npz"
         np.savez_compressed(
             path,
-            noisy_luma=coded[0],
-            noisy_chroma=coded[1],
+            noisy_luma=coded.luma,
+            noisy_chroma=coded.chroma,
             clean_luma=clean[0],
             clean_chroma=clean[1],
-            hole=hole,
+            hole=coded.hole,
+            step=np.float32(coded.step),
         )
         yield path
 
 
-def run_encoding(planes: Planes, recipe: EncodingRecipe) -> tuple[Planes, Codes]:
+def run_encoding(planes: Planes, recipe: EncodingRecipe) -> Coded:
     """Encode and decode luma (T, H, W) and chroma (T, 2, H/2, W/2), 8 bits.
 
-    Returns what the decoder answered and `hole` (T, H, W), 1 where a broken stream differs
-    visibly from the whole one; a frame that is lost shows the one before.
+    A frame that a broken stream lost shows the one before.
     """
     packets = list(_encode(planes, recipe))
     whole = _decode(packets, recipe.codec, len(planes[0]))
-    hole = np.zeros_like(planes[0])
     if not recipe.broken:
-        return whole, hole
+        return whole
     rng = np.random.default_rng(recipe.seed)
-    damaged = [_damage(packet, rng) if at else packet for at, packet in enumerate(packets)]
+    damaged = [_damage(packet, rng) for packet in packets]
     broken = _decode([packet for packet in damaged if packet], recipe.codec, len(planes[0]))
-    far = np.abs(broken[0].astype(np.int16) - whole[0]) > _SEEN
+    far = np.abs(broken.luma.astype(np.int16) - whole.luma) > _SEEN
     near = functional.max_pool2d(torch.from_numpy(far).float(), 5, stride=1, padding=2)
-    return broken, near.byte().numpy()
+    return replace(broken, hole=near.byte().numpy())
 
 
 def _encode(planes: Planes, recipe: EncodingRecipe) -> Iterator[Packet]:
@@ -155,14 +170,16 @@ def _damage(packet: Packet, rng: np.random.Generator) -> Packet | None:
     return replace(packet, data=bytes(data))
 
 
-def _decode(packets: list[Packet], codec: str, count: int) -> Planes:
+def _decode(packets: list[Packet], codec: str, count: int) -> Coded:
     import av
     from av.video.codeccontext import VideoCodecContext
 
     decoder = av.CodecContext.create({"libx264": "h264"}.get(codec, codec), "r")
     assert isinstance(decoder, VideoCodecContext)
     decoder.thread_count = 1
+    decoder.options = EXPORT
     shown: dict[int, Codes] = {}
+    steps: list[float] = []
     for packet in [*packets, None]:
         raw = None
         if packet is not None:
@@ -172,11 +189,14 @@ def _decode(packets: list[Packet], codec: str, count: int) -> Planes:
         with suppress(av.FFmpegError):
             for frame in decoder.decode(raw):
                 shown[frame.pts or 0] = frame.to_ndarray(format="yuv420p").astype(np.uint8)
+                told: Any = frame.side_data.get("VIDEO_ENC_PARAMS")
+                if told is not None:
+                    steps.append(quantiser_step(bytes(told)))
     pictures = [shown[max(at for at in shown if at <= t)] for t in range(count)]
     stack = np.stack(pictures)
     height = stack.shape[1] * 2 // 3
-    chroma = stack[:, height:].reshape(count, 2, height // 2, -1)
-    return stack[:, :height], chroma
+    luma, chroma = stack[:, :height], stack[:, height:].reshape(count, 2, height // 2, -1)
+    return Coded(luma, chroma, float(np.mean(steps or [0.0])), np.zeros_like(luma))
 
 
 def _planes(stored: Tensor) -> Planes:

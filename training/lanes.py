@@ -21,6 +21,7 @@ from training.degrade.film import draw_film, project
 from training.degrade.noise import add_noise, draw_noise
 from training.degrade.storage import draw_storage, to_stored
 from training.pairs import PAIR_STORAGE, show_pair
+from vidrepair.quantiser import h264_step
 
 WARM_UP = 8
 
@@ -122,17 +123,19 @@ def _make(pool: Pool, config: TrainConfig, frames: int, rng: np.random.Generator
     if coding is not None:
         noisy = code(noisy, coding, storage)
     clean = stored if scene.damaged is scene.clean else to_stored(scene.clean, storage)
-    noise = tell_noise(noisy, stored, storage, rng, coded=coding is not None)
+    step = None if coding is None else h264_step(coding.qp)
+    noise = tell_noise(noisy, stored, storage, rng, step=step)
     return _Footage(noisy, stored, clean, scene.damage, noise, scene.order)
 
 
 def _take_pair(pool: Pool, config: TrainConfig, frames: int, rng: np.random.Generator) -> _Footage:
     """A showing that was really encoded; what its stream lost is a hole."""
-    noisy, clean, hole = show_pair(pool.pairs, frames, config.batch.crop, rng)
+    pair = pool.pairs[rng.integers(len(pool.pairs))]
+    noisy, clean, hole = show_pair(pair, frames, config.batch.crop, rng)
     stored = torch.lerp(clean, noisy, hole[:, None])
     damage = noisy.new_zeros(frames, len(CLASSES), *noisy.shape[-2:])
     damage[:, CLASSES.index("hole")] = hole
-    noise = tell_noise(noisy, stored, PAIR_STORAGE, rng, coded=True)
+    noise = tell_noise(noisy, stored, PAIR_STORAGE, rng, step=float(pair.step))
     return _Footage(noisy, stored, clean, damage, noise, np.arange(frames))
 
 

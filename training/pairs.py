@@ -25,6 +25,8 @@ class Pair:
     clean_chroma: Tensor
     hole: Tensor
     """(T, H, W), 1 where a broken stream shows garbage."""
+    step: Tensor
+    """Mean step of the quantiser, in code values; a scalar."""
 
 
 def load_pair(path: Path, device: torch.device) -> Pair:
@@ -38,14 +40,13 @@ def load_pair(path: Path, device: torch.device) -> Pair:
 
 
 def show_pair(
-    pairs: tuple[Pair, ...], frames: int, crop: int, rng: np.random.Generator
+    pair: Pair, frames: int, crop: int, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """A random crop of a random pair, played forth and back where it is too short.
+    """A random crop of a pair, played forth and back where it is too short.
 
     Returns noisy and clean (frames, 3, crop, crop), chroma repeated, in the generator's unit, and
     `hole` (frames, crop, crop), 0 or 1. Raises ValueError when `crop` is larger than a pair.
     """
-    pair = pairs[rng.integers(len(pairs))]
     count, height, width = pair.noisy_luma.shape
     if crop > min(height, width):
         raise ValueError(f"batch.crop is {crop}, pairs are {width}x{height}; use a smaller one")

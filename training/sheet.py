@@ -116,8 +116,8 @@ def _encoded(codec: str, options: tuple[tuple[str, str], ...], *, broken: bool) 
         noisy = add_noise(clip, NoiseRecipe(luma=10 / 255, seed=1), _VIDEO)[0]
         luma, chroma = pack_codes(noisy, _VIDEO)
         recipe = EncodingRecipe(codec, options, broken, seed=7)
-        coded, _ = run_encoding((luma.numpy(), chroma.numpy()), recipe)
-        luma, chroma = (torch.from_numpy(plane) for plane in coded)
+        coded = run_encoding((luma.numpy(), chroma.numpy()), recipe)
+        luma, chroma = torch.from_numpy(coded.luma), torch.from_numpy(coded.chroma)
         return _shown(unpack_codes(luma, chroma, _VIDEO), _VIDEO)
 
     return effect

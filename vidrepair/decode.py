@@ -19,7 +19,7 @@ from vidrepair.combing import combed
 from vidrepair.containers import Pipe, describe, open_container, video_stream, work_format
 from vidrepair.errors import InputError
 from vidrepair.frames import Frame
-from vidrepair.quantiser import EXPORT, quantiser_step
+from vidrepair.quantiser import EXPORT, TELLING, quantiser_step
 from vidrepair.tags import Clip, Copied, Damage
 
 READ_ERRORS = 100
@@ -64,8 +64,11 @@ class Source:
         self._closed = False
         self._seen = 0.0
         self._repacker = Repacker()
-        stream.thread_type = "AUTO"
-        stream.codec_context.options = EXPORT
+        tells = stream.codec_context.name in TELLING
+        # With a thread for each frame, quantisers are told before they are known.
+        stream.thread_type = "SLICE" if tells else "AUTO"
+        if tells:
+            stream.codec_context.options = EXPORT
         self._items = self._decoded()
         self._held: list[Any] = []
         for item in self._items:

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from training.degrade.storage import Storage, quantise
+from vidrepair.quantiser import h264_step
 
 BLOCK = 8
 
@@ -60,7 +61,7 @@ def code(stored: Tensor, recipe: CodingRecipe, storage: Storage) -> Tensor:
     for t, frame in enumerate(stored):
         intra = t == 0 or (t + first) % recipe.gop == 0
         qp = recipe.qp - 3.0 * intra + recipe.qp_deviation * rng.standard_normal()
-        step = 0.625 * 2.0 ** (qp / 6.0) / 255.0
+        step = h264_step(qp) / 255.0
         before = None if intra else decoded[-1]
         past = (None, None) if before is None else (before[:1], before[1:])
         steps = (step, recipe.skip * step)
