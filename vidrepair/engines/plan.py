@@ -14,8 +14,8 @@ from vidrepair.settings import EngineSettings
 # Measured with the `fast` network in fp32 (docs/performance.md): bytes per pixel of the whole
 # picture (three frames, motion, warped memory, outputs, the state), and per pixel of a window
 # (the U-Net's intermediate results).
-_PICTURE_BYTES = 310
-_WINDOW_BYTES = 410
+_PICTURE_BYTES = 330
+_WINDOW_BYTES = 500
 
 _LARGE = 1920 * 1088
 _MEMORY_SHARE = 0.4
@@ -58,7 +58,7 @@ def plan_work(picture: Picture, settings: EngineSettings, *, width: int, halo: i
     height, columns = padded_size(picture)
     memory = settings.memory << 20 if settings.memory else int(total_memory() * _MEMORY_SHARE)
     lanes = min(2, threads) if height * columns <= _LARGE else 1
-    scale = width / 24
+    scale = width / 32
     while True:
         left = memory / lanes - height * columns * _PICTURE_BYTES * scale
         if settings.tile != "auto":
