@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from training.__main__ import main
 from training.config import TrainConfig
-from training.evaluate import run_span
+from training.evaluate import load_checkpoint, run_span
 from training.loop import train
 from training.widen import widen
 from vidrepair.engines.generator import BASE, FAST, Generator, GeneratorShape
@@ -125,3 +125,19 @@ def test_a_wider_network_answers_what_the_narrower_one_answers(shape: GeneratorS
 def test_a_narrower_network_cannot_take_a_wider_ones_weights() -> None:
     with pytest.raises(ValueError, match="more than"):
         widen(Generator(BASE).state_dict(), Generator(FAST))
+
+
+def test_the_control_sees_one_frame_at_a_time(config: TrainConfig, tmp_path: Path) -> None:
+    train(replace(config, control="single"), tmp_path)
+    control = load_checkpoint(tmp_path / "checkpoint.pt", averaged=False)
+    frames, noise = torch.rand(5, 3, 32, 32), torch.full((1, 2, 17), 0.05)
+    whole = run_span(control, frames, noise, mirrored=True, bf16=False)
+    alone = run_span(control, frames[2:3], noise, mirrored=True, bf16=False)
+    assert whole.residual.any()
+    assert torch.equal(whole.residual[2:3], alone.residual)
+
+
+def test_an_unknown_size_or_control_is_named(config: TrainConfig) -> None:
+    for name in ("size", "control"):
+        with pytest.raises(ValueError, match=f"{name} is huge"):
+            replace(config, **{name: "huge"})

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+SIZES = ("fast", "base")
+CONTROLS = ("none", "single")
+
 
 @dataclass(frozen=True, slots=True)
 class DataConfig:
@@ -109,6 +112,8 @@ class TrainConfig:
 
     name: str = "fast"
     size: str = "fast"
+    control: str = "none"
+    """`single` trains the control that sees one frame at a time."""
     seed: int = 1
     device: str = "auto"
     threads: int = 0
@@ -120,6 +125,11 @@ class TrainConfig:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+
+    def __post_init__(self) -> None:
+        for name, known in (("size", SIZES), ("control", CONTROLS)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} is {getattr(self, name)}; use {' or '.join(known)}")
 
 
 def load_config(path: Path, overrides: tuple[str, ...] = ()) -> TrainConfig:

@@ -20,9 +20,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from training.control import make_generator
 from training.data import CLIP_SUFFIXES, list_files, read_clip
 from training.widen import widen
-from vidrepair.engines.generator import SHAPES, Generator
+from vidrepair.engines.generator import Generator
 from vidrepair.noise import known_profile
 from vidrepair.planes import rgb_to_ycbcr
 
@@ -128,7 +129,7 @@ def summary(scores: dict[str, list[Score]]) -> str:
 def load_checkpoint(checkpoint: Path, *, averaged: bool = True) -> Generator:
     """The generator of a training's checkpoint, by default with the averaged weights."""
     saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    model = Generator(SHAPES[saved["config"]["size"]])
+    model = make_generator(saved["config"]["size"], saved["config"].get("control", "none"))
     # Half precision in a trunk; and that of a narrower network is as good in this one.
     model.load_state_dict(widen(saved["average" if averaged else "model"], model))
     return model.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]  # torch's stub lacks it

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from training.checkpoint import Standing, Student, gather, resume, save
 from training.config import LossConfig, ScheduleConfig, TrainConfig
+from training.control import make_generator
 from training.data import load_pool
 from training.diary import Diary
 from training.lanes import Stretch
@@ -17,7 +18,7 @@ from training.loader import load_batches
 from training.losses import defect_error, fidelity, fill_error, shift_error, warp_error
 from training.optimiser import Average, Optimiser
 from training.ranks import join_ranks, leave_ranks
-from vidrepair.engines.generator import SHAPES, Generator
+from vidrepair.engines.generator import Generator
 
 
 def pick_device(name: str) -> torch.device:
@@ -86,7 +87,9 @@ def train(config: TrainConfig, out: Path, minutes: float | None = None) -> None:
 
 
 def _student(config: TrainConfig, device: torch.device) -> Student:
-    model = Generator(SHAPES[config.size]).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+    model = (
+        make_generator(config.size, config.control).to(device).to(memory_format=torch.channels_last)
+    )  # type: ignore[call-overload]  # torch's stub lacks it
     return Student(model, Optimiser(model, config.optimiser), Average(model, config.optimiser.ema))
 
 
