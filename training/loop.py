@@ -87,9 +87,8 @@ def train(config: TrainConfig, out: Path, minutes: float | None = None) -> None:
 
 
 def _student(config: TrainConfig, device: torch.device) -> Student:
-    model = (
-        make_generator(config.size, config.control).to(device).to(memory_format=torch.channels_last)
-    )  # type: ignore[call-overload]  # torch's stub lacks it
+    model = make_generator(config.size, config.control).to(device)
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
     return Student(model, Optimiser(model, config.optimiser), Average(model, config.optimiser.ema))
 
 
