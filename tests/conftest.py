@@ -24,6 +24,7 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 TRAINING = """
 threads = 1
+device = "cpu"
 [data]
 clips = ["clips"]
 photos = ["photos"]

@@ -14,8 +14,10 @@ from training.__main__ import main
 from training.config import TrainConfig
 from training.evaluate import load_checkpoint, run_span
 from training.loop import train
+from training.publish import publish
 from training.widen import widen
 from vidrepair.engines.generator import BASE, FAST, Generator, GeneratorShape
+from vidrepair.errors import ModelError
 
 
 def read_log(out: Path) -> list[dict[str, float]]:
@@ -141,3 +143,18 @@ def test_an_unknown_size_or_control_is_named(config: TrainConfig) -> None:
     for name in ("size", "control"):
         with pytest.raises(ValueError, match=f"{name} is huge"):
             replace(config, **{name: "huge"})
+
+
+def test_another_networks_folder_is_named(config: TrainConfig, tmp_path: Path) -> None:
+    config = replace(config, schedule=replace(config.schedule, steps=1))
+    train(config, tmp_path)
+    for changes in ({"size": "base"}, {"control": "single"}):
+        with pytest.raises(ValueError, match="name another folder"):
+            train(replace(config, **changes), tmp_path)
+
+
+def test_a_control_is_never_released(config: TrainConfig, tmp_path: Path) -> None:
+    train(replace(config, control="single"), tmp_path)
+    with pytest.raises(ModelError, match="a control"):
+        publish(tmp_path / "checkpoint.pt", "fast", tmp_path / "out", training_data="none")
+    assert not (tmp_path / "out").exists()

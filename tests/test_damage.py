@@ -34,7 +34,8 @@ from training.degrade.film import FilmRecipe, draw_film, project
 from training.degrade.marks import Marks, no_marks, render_marks
 from training.degrade.noise import NoiseRecipe, add_noise, true_profile
 from training.degrade.shapes import SIDE, Shapes, draw_shapes, load_shapes
-from training.degrade.storage import Storage
+from training.degrade.storage import Storage, quantise, to_stored
+from vidrepair.noise import CODED
 
 CPU = torch.device("cpu")
 SIZE = (5, 64, 96)
@@ -261,13 +262,20 @@ def test_what_is_measured_of_a_stretch_is_what_the_tool_measures() -> None:
         measured_profile(noisy, Storage())
 
 
+def test_the_quantiser_adds_to_what_is_measured() -> None:
+    flat = quantise(to_stored(gray(), STORED), STORED)
+    nothing, coded = (measured_profile(flat, STORED, step)[0] for step in (0.0, 20.0))
+    assert float(nothing.max()) < 0.1 / 255.0
+    assert coded.mul(255.0).tolist() == pytest.approx([CODED * 20.0] * 17, rel=0.01)
+
+
 def test_coded_noise_is_told_as_measured_two_times_in_three() -> None:
     noisy, clean = add_noise(gray().repeat(3, 1, 1, 1), NoiseRecipe(luma=0.03, seed=1), STORED)
     coded = code(noisy, CodingRecipe(28.0, gop=250), STORED)
     measured = measured_profile(coded[:12], STORED)
     assert float(measured[0, 8]) < 2.0 * float(true_profile(coded, clean)[0, 8])
     rng = np.random.default_rng(0)
-    told = [tell_noise(coded, clean, STORED, rng, step=0.0) for _ in range(60)]
+    told = [tell_noise(coded, clean, STORED, rng, quantiser_step=0.0) for _ in range(60)]
     assert 25 < sum(torch.equal(profile, measured) for profile in told) < 55
     uncoded = [tell_noise(coded, clean, STORED, rng) for _ in range(20)]
     assert not any(torch.equal(profile, measured) for profile in uncoded)

@@ -222,7 +222,7 @@ def test_the_halo_is_the_reach(generator: Generator) -> None:
 
 
 @pytest.mark.parametrize(("shape", "gflop", "parameters"), [(FAST, 26.0, 0.7), (BASE, 75.0, 2.5)])
-def test_the_cost_is_within_the_budget(
+def test_the_cost_is_what_is_said_of_it(
     shape: GeneratorShape, gflop: float, parameters: float
 ) -> None:
     with torch.device("meta"):

@@ -67,6 +67,7 @@ def test_two_processes_train_as_one_with_twice_the_lanes(
             text=True,
             check=False,
             env=environment,
+            timeout=300,
         )
         assert done.returncode == 0, done.stderr
     lanes, two_steps = 2 * config.batch.lanes, replace(config.schedule, steps=2)

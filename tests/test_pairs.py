@@ -15,7 +15,8 @@ from training.config import TrainConfig, load_config
 from training.data import load_pool
 from training.encoding import SIDE, EncodingRecipe, draw_encoding, run_encoding
 from training.lanes import run_lane
-from training.pairs import load_pair, show_pair
+from training.pack import pack
+from training.pairs import Pair, load_pair, show_pair
 
 CPU = torch.device("cpu")
 
@@ -43,7 +44,7 @@ def test_a_codec_changes_little_and_a_broken_stream_much(
     error = whole.luma.astype(float) - planes[0]
     assert 0.2 < np.sqrt((error**2).mean()) < 6.0
     assert not whole.hole.any()
-    assert 4.0 < whole.step < 30.0
+    assert 4.0 < whole.quantiser_step < 30.0
     broken = run_encoding(planes, EncodingRecipe(codec, options, broken=True, seed=3))
     inside = broken.hole > 0
     assert 0.0 < inside.mean() < 1.0
@@ -115,3 +116,47 @@ def test_what_is_no_pair_is_named(tmp_path: Path, config: TrainConfig, pairs: Pa
         show_pair(load_pair(pairs / "pair-0000.npz", CPU), 4, 256, np.random.default_rng(0))
     with pytest.raises(ValueError, match=r"data.pair_share"):
         load_config(Path(config.data.clips[0]).parent / "tiny.toml", ("data.pair_share=2",))
+
+
+def half_hole_pair() -> Pair:
+    """Noise of deviation 8, and white over the left half of every frame."""
+    rng = np.random.default_rng(0)
+    clean = torch.full((12, 64, 64), 120, dtype=torch.uint8)
+    noisy = torch.from_numpy((120 + 8 * rng.standard_normal((12, 64, 64))).round()).byte()
+    hole = torch.zeros_like(clean)
+    noisy[..., :32], hole[..., :32] = 235, 1
+    chroma = torch.full((12, 2, 32, 32), 128, dtype=torch.uint8)
+    return Pair(noisy, chroma, clean, chroma, hole, torch.tensor(0.0))
+
+
+def test_what_a_stream_lost_is_a_hole_and_no_noise(config: TrainConfig) -> None:
+    pool = replace(load_pool(config.data, CPU), pairs=(half_hole_pair(),))
+    data = replace(config.data, pair_share=1.0)
+    batch = replace(config.batch, crop=64)
+    lane = run_lane(pool, replace(config, data=data, batch=batch), 0)
+    stretch = next(lane)
+    assert float(stretch.damage[:, 3].mean()) == pytest.approx(0.5)
+    # Luma of deviation 8 and clean chroma.
+    assert stretch.sigma == pytest.approx(8.0 / 255.0 / np.sqrt(3.0), rel=0.05)
+    middle = float(stretch.noise[0, 7]) * 255.0
+    assert middle == pytest.approx(8.0, rel=0.5)
+
+
+def test_a_share_of_pairs_needs_pairs(config: TrainConfig, tmp_path: Path, pairs: Path) -> None:
+    data = replace(config.data, pair_share=0.1, pairs=(str(tmp_path),))
+    with pytest.raises(ValueError, match="encode-pairs"):
+        load_pool(data, CPU)
+    arguments = ["encode-pairs", str(Path(config.data.clips[0]).parent / "tiny.toml"), "--out"]
+    done = CliRunner().invoke(main, [*arguments, str(pairs)])
+    assert isinstance(done.exception, ValueError)
+    assert "not empty" in str(done.exception)
+
+
+def test_packed_pairs_take_no_more_than_their_share(
+    config: TrainConfig, tmp_path: Path, pairs: Path
+) -> None:
+    size = max(path.stat().st_size for path in pairs.iterdir()) / 1e6
+    data = replace(config.data, pairs=(str(pairs),), pair_share=0.5)
+    packed = {one.kind: one for one in pack(data, tmp_path / "some", 2.0 * size + 0.1)}
+    assert packed["pairs"].taken == 1
+    assert packed["clips"].taken == 2

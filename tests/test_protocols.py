@@ -34,7 +34,15 @@ from training.positions import table as positions_table
 from vidrepair.engines.generator import FAST, Generator
 
 DAMAGE = DamageSet(
-    seed=1, noise=1.0, dust=3.0, hair=1.0, opaque=0.5, scratches=1.0, dropouts=1.0, hole=8
+    seed=1,
+    noise=1.0,
+    dust=3.0,
+    hair=1.0,
+    opaque=0.5,
+    scratches=1.0,
+    lasting=3.0,
+    dropouts=1.0,
+    hole=8,
 )
 
 
@@ -59,7 +67,7 @@ def test_coded_noise_is_scored_through_a_command(tmp_path: Path) -> None:
     clips = tmp_path / "clips"
     clips.mkdir()
     write_clip(clips / "clip.mkv", frames=5, size=(64, 48))
-    arguments = ["evaluate-coded", str(clips), "--command", "cp {in} {out}", "--sigma", "10"]
+    arguments = ["evaluate-coded", str(clips), "--command", "cp {in} {out}"]
     result = CliRunner().invoke(main, arguments, catch_exceptions=False)
     rows = [row for row in result.output.splitlines() if row.startswith("| clip |")]
     assert [name.strip() for name in rows[0].split("|")[2:-1]] == [c.name for c in CODINGS]
@@ -125,7 +133,7 @@ def test_a_reference_that_cannot_run_is_named(
     arguments = ["evaluate", str(workplace / "clips"), "--sigma", "20", "--references"]
     done = CliRunner().invoke(main, [*arguments, "--checkpoint", str(tmp_path / "checkpoint.pt")])
     assert done.exit_code == 0, done.output
-    assert "nlmeans, hqdn3d: missing, this machine has no ffmpeg" in done.output
+    assert "hqdn3d, nlmeans: missing, this machine has no ffmpeg" in done.output
 
 
 class _Oracle(Generator):
@@ -180,7 +188,8 @@ def test_the_fixed_damage_is_described_whole(tmp_path: Path, root: Path) -> None
         load_damage_set(path)
 
 
-def test_harm_is_what_changes_a_clean_clip(tmp_path: Path) -> None:
+def test_harm_is_what_changes_a_clean_clip(tmp_path: Path, ffmpeg: str) -> None:
+    assert ffmpeg
     gray_clip(tmp_path / "gray.mkv")
     (harmless,) = measure_harm(tmp_path, "cp {in} {out}")
     assert harmless.identical
@@ -193,7 +202,8 @@ def test_harm_is_what_changes_a_clean_clip(tmp_path: Path) -> None:
     assert harm.change > harm.allowed
 
 
-def test_before_and_after_stand_side_by_side(workplace: Path, tmp_path: Path) -> None:
+def test_before_and_after_stand_side_by_side(workplace: Path, tmp_path: Path, ffmpeg: str) -> None:
+    assert ffmpeg
     darker = (
         "ffmpeg -v error -y -i {in} -vf drawbox=x=40:y=20:w=8:h=8:c=black:t=fill -c:v ffv1 {out}"
     )

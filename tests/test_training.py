@@ -177,7 +177,8 @@ def test_training_needs_no_pyav() -> None:
         "import sys, importlib.metadata as m; sys.modules['av'] = None; old = m.version;"
         "m.version = lambda name: 1 / 0 if name == 'av' else old(name);"
         "import training.loop, training.evaluate, training.pack, training.sheet, "
-        "training.positions, training.coded, vidrepair.engines.generator"
+        "training.encoding, training.positions, training.coded, training.defects, "
+        "training.references, training.before_after, training.control, vidrepair.engines.generator"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(
@@ -231,3 +232,32 @@ def test_the_defect_map_is_judged_everywhere_but_in_holes() -> None:
     assert float(defect_error(in_hole, damage)) == pytest.approx(0.0, abs=1e-3)
     assert float(defect_error(1.0 - truth, damage)) > 5.0
     assert float(defect_error(torch.zeros_like(truth), damage)) > 0.9
+
+
+def test_a_validation_writes_its_picture_and_curve(config: TrainConfig, tmp_path: Path) -> None:
+    schedule = replace(config.schedule, validate_every=2)
+    with pytest.raises(ValueError, match=r"data\.validation"):
+        replace(config, schedule=schedule)
+    data = replace(config.data, validation=config.data.clips)
+    train(replace(config, data=data, schedule=schedule), tmp_path)
+    scores = [line["psnr"] for line in read_log(tmp_path) if "psnr" in line]
+    assert len(scores) == 2
+    # Hardly trained, it is about as good as the noise.
+    assert all(abs(score["10"] - 28.5) < 2.0 for score in scores)
+    assert all(0.0 <= line["wait"] < 1.0 for line in read_log(tmp_path) if "loss" in line)
+    picture, curve = (cv2.imread(str(tmp_path / f"{n}.png")) for n in ("validation", "curve"))
+    assert picture is not None
+    assert curve is not None
+    assert picture.shape == (2 * 68 + 4, 3 * 100 + 4, 3)
+    assert curve.shape == (4 * 160, 800, 3)
+    noisy, clean = (picture[4:68, 4 + 100 * n : 100 + 100 * n].astype(float) for n in (0, 2))
+    assert (noisy - clean).std() > 20.0
+
+
+def test_a_folder_without_clips_cannot_validate(config: TrainConfig, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    data = replace(config.data, validation=(str(tmp_path / "empty"),))
+    config = replace(config, data=data, schedule=replace(config.schedule, validate_every=2))
+    with pytest.raises(ValueError, match="no clip in"):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

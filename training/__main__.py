@@ -31,8 +31,12 @@ def pack(config: Path, out: Path, max_mb: float) -> None:
 @main.command()
 @click.argument("config", type=FILE)
 @click.option("--out", type=FOLDER, required=True, help="Folder of the pairs, for data.pairs.")
-@click.option("--count", type=click.IntRange(min=1), default=120, show_default=True)
-@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
+@click.option(
+    "--count", type=click.IntRange(min=1), default=120, show_default=True, help="How many pairs."
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of everything drawn."
+)
 def encode_pairs(config: Path, out: Path, count: int, seed: int) -> None:
     """Encode noisy showings of CONFIG as H.264 and MPEG-2, some of the streams broken."""
     from training.config import load_config
@@ -75,7 +79,7 @@ def publish(checkpoint: Path, name: str, out: Path, training_data: str, notes: s
 @click.argument("checkpoint", type=FILE)
 @click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
 def trunk(checkpoint: Path, out: Path) -> None:
-    """Keep a CHECKPOINT's averaged weights in OUT, for a later training's start_from."""
+    """Keep a CHECKPOINT's weights in OUT, in half precision, for a later start_from."""
     from training.checkpoint import write_trunk
 
     write_trunk(checkpoint, out)
@@ -99,7 +103,7 @@ def evaluate(
 ) -> None:
     """Score known noise on the clean clips of FOLDER: PSNR per clip, a Markdown table."""
     from training import evaluate as protocol
-    from training.references import NAMES, can_run, reference_restores
+    from training.references import NAMES, reference_restores
 
     if (checkpoint is None) == (command is None):
         raise click.UsageError("give --checkpoint or --command, one of them")
@@ -108,37 +112,39 @@ def evaluate(
         restore = protocol.generator_restore(model, mirrored=not cold)
     else:
         restore = protocol.command_restore(command or "")
-    restores = {"restored": restore} | (reference_restores() if references else {})
-    scores = {name: protocol.evaluate(folder, one, sigmas) for name, one in restores.items()}
-    click.echo(protocol.table(scores["restored"]))
+    scores = protocol.evaluate(folder, restore, sigmas)
+    click.echo(protocol.table(scores))
     if references:
-        click.echo("")
-        click.echo(protocol.summary(scores))
-        if not can_run():
-            click.echo(f"{', '.join(NAMES)}: missing, this machine has no ffmpeg")
+        others = reference_restores()
+        rows = {name: protocol.evaluate(folder, one, sigmas) for name, one in others.items()}
+        click.echo(f"\n{protocol.summary({'restored': scores} | rows)}")
+        if missing := sorted(set(NAMES) - set(others)):
+            click.echo(f"{', '.join(missing)}: missing, this machine has no ffmpeg")
 
 
 @main.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--command", required=True, help="A command line with {in} and {out}.")
-@click.option("--sigma", type=float, default=10.0, show_default=True)
-@click.option("--reference", is_flag=True, help="FFmpeg's nlmeans beside it.")
-def evaluate_coded(folder: Path, command: str, sigma: float, *, reference: bool) -> None:
-    """Score noise that was coded, removed blind, on the clean clips of FOLDER."""
+@click.option("--reference", is_flag=True, help="FFmpeg's nlmeans at its best beside it.")
+def evaluate_coded(folder: Path, command: str, *, reference: bool) -> None:
+    """Score noise of deviation 10 that was coded, removed blind, on the clips of FOLDER."""
     from training import coded, references
 
     if reference and not references.can_run():
         click.echo("nlmeans is missing: this machine has no ffmpeg", err=True)
         reference = False
-    scores = coded.evaluate_coded(folder, command, sigma, reference=reference)
-    click.echo(coded.table(scores))
+    click.echo(coded.table(coded.evaluate_coded(folder, command, reference=reference)))
 
 
 @main.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("checkpoint", type=FILE)
 @click.argument("damage", type=FILE)
-@click.option("--shapes", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--shapes",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of opacity pictures of marks.",
+)
 def evaluate_damage(folder: Path, checkpoint: Path, damage: Path, shapes: Path | None) -> None:
     """Score the raw defect map and fill on the clean clips of FOLDER.
 
@@ -170,7 +176,13 @@ def evaluate_harm(folder: Path, command: str) -> None:
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--out", type=FOLDER, required=True, help="Folder of the pictures.")
 @click.option("--command", required=True, help="A command line with {in} and {out}.")
-@click.option("--frames", type=click.IntRange(min=1), default=48, show_default=True)
+@click.option(
+    "--frames",
+    type=click.IntRange(min=1),
+    default=48,
+    show_default=True,
+    help="So many from the start; {frames} in the command.",
+)
 def before_after(folder: Path, out: Path, command: str, frames: int) -> None:
     """Restore every film of FOLDER; draw what changed most in its first frames, to look at."""
     from training.before_after import draw_before_after

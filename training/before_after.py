@@ -19,10 +19,10 @@ _SMOOTH = 32
 
 
 def draw_before_after(folder: Path, out: Path, command: str, frames: int) -> list[Path]:
-    """Run a command line with {in} and {out} on every film; one PNG for each, into `out`.
+    """Run a command line with {in}, {out} and {frames} on every film; one PNG for each, into `out`.
 
-    A row for each of three frames, a third of the film apart: a crop around the largest change,
-    before, after, and the change itself, four times as strong, around gray.
+    A row for each of three frames, spread over the first `frames`: a crop around the largest
+    change, before, after, and the change itself, four times as strong, around gray.
     """
     from training.vision import make_grid, save_image
 
@@ -31,7 +31,8 @@ def draw_before_after(folder: Path, out: Path, command: str, frames: int) -> lis
     for path in list_files((str(folder),), CLIP_SUFFIXES, ()):
         with tempfile.TemporaryDirectory() as temporary:
             restored = Path(temporary) / "restored.mkv"
-            run_command(command, {"in": str(path), "out": str(restored)})
+            values = {"in": str(path), "out": str(restored), "frames": str(frames)}
+            run_command(command, values)
             after = read_clip(restored, frames)
         before = read_clip(path, len(after))
         tiles = [tile for t in _spread(len(after)) for tile in _crops(before[t], after[t])]

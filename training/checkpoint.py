@@ -44,9 +44,9 @@ class Standing:
     progress: dict[str, Any]
     """Steps, pixels, seconds and skipped steps so far."""
     places: Sequence[Place] = ()
-    """Of the lanes; none for the beginning."""
+    """Of the lanes, of this process or, gathered, of all; none for the beginning."""
     state: Tensor | None = None
-    """The memory of all lanes, (lanes, S, h, w)."""
+    """The memory of the lanes, (lanes, S, h, w)."""
 
 
 def gather(standing: Standing, rank: Rank) -> Standing:
@@ -84,10 +84,10 @@ def save(out: Path, config: TrainConfig, student: Student, standing: Standing) -
 
 
 def write_trunk(checkpoint: Path, out: Path) -> None:
-    """Keep of a checkpoint what a later training starts from (`start_from`).
+    """Keep of a checkpoint what a later training may start from (`start_from`).
 
-    That is both sets of weights, in half precision; the state of the optimiser, three times as
-    large, is soon found again.
+    The averaged weights, which it starts with, and the raw ones, both in half precision. The state
+    of the optimiser, three times as large, is soon found again.
     """
     saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
     trunk = {
@@ -108,10 +108,11 @@ def resume(config: TrainConfig, out: Path, student: Student, rank: Rank) -> Stan
 
     From a checkpoint the same steps follow as without the break (on a GPU up to rounding), as
     long as neither the data nor the batch have changed. A trunk starts with its averaged weights,
-    and may be that of a smaller network. Raises ValueError when it is that of a larger one.
+    and may be that of a smaller network. Raises ValueError when the trunk is that of a larger one,
+    or `out` holds the training of another network.
     """
     path = out / "checkpoint.pt"
-    fresh = {"step": 0, "pixels": 0, "seconds": 0.0, "waited": 0.0, "skipped": 0}
+    fresh = {"step": 0, "pixels": 0, "seconds": 0.0, "skipped": 0}
     if not path.exists():
         return (
             _begin(Path(config.start_from), student, fresh)
@@ -119,12 +120,24 @@ def resume(config: TrainConfig, out: Path, student: Student, rank: Rank) -> Stan
             else Standing(fresh)
         )
     saved = torch.load(path, map_location="cpu", weights_only=True)
+    _check_same(saved, config, student.model, out)
     student.model.load_state_dict(saved["model"])
     student.average.load(saved["average"])
     student.optimiser.load_state_dict(saved["optimiser"])
     places = [Place(*place) for place in saved["places"]]
     places, state = _lanes(config, places, saved["state"], student.model, rank)
     return Standing(fresh | saved["progress"], places, state)
+
+
+def _check_same(saved: dict[str, Any], config: TrainConfig, model: Generator, out: Path) -> None:
+    shapes = {name: value.shape for name, value in model.state_dict().items()}
+    same = shapes == {name: value.shape for name, value in saved["model"].items()}
+    was = saved["config"]
+    if not same or was.get("control", "none") != config.control:
+        raise ValueError(
+            f"{out} holds the training of another network ({was['size']}, control "
+            f"{was.get('control', 'none')}); name another folder, with start_from if it is wider"
+        )
 
 
 def _begin(trunk: Path, student: Student, fresh: dict[str, Any]) -> Standing:

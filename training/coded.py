@@ -15,7 +15,7 @@ from torch import Tensor
 
 from training.data import CLIP_SUFFIXES, list_files, read_clip
 from training.evaluate import add_known_noise, clean_clip, psnr, run_command
-from training.references import coded_command
+from training.references import nlmeans_command
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +25,16 @@ class Coding:
     name: str
     codec: str
     options: tuple[tuple[str, str], ...]
+    nlmeans: float
+    """Strength at which nlmeans is best for the mean of three of the validation clips."""
 
 
+_MPEG2 = (("qmin", "4"), ("qmax", "4"), ("g", "12"), ("bf", "2"))
+SIGMA = 10.0
 CODINGS = (
-    Coding("H.264 crf 23", "libx264", (("crf", "23"),)),
-    Coding("H.264 crf 28", "libx264", (("crf", "28"),)),
-    Coding("MPEG-2 q 4", "mpeg2video", (("qmin", "4"), ("qmax", "4"), ("g", "12"), ("bf", "2"))),
+    Coding("H.264 crf 23", "libx264", (("crf", "23"),), nlmeans=2.5),
+    Coding("H.264 crf 28", "libx264", (("crf", "28"),), nlmeans=1.0),
+    Coding("MPEG-2 q 4", "mpeg2video", _MPEG2, nlmeans=3.0),
 )
 
 
@@ -46,21 +50,21 @@ class CodedScore:
     """By nlmeans at its best; None where the machine has no ffmpeg, or it was not asked for."""
 
 
-def evaluate_coded(
-    folder: Path, command: str, sigma: float, *, reference: bool = False
-) -> list[CodedScore]:
+def evaluate_coded(folder: Path, command: str, *, reference: bool = False) -> list[CodedScore]:
     """Score a command line with {in} and {out} on every clip of the folder in every coding."""
     scores = []
     for path in list_files((str(folder),), CLIP_SUFFIXES, ()):
         clean = clean_clip(path)
-        noisy = add_known_noise(clean, path.stem, sigma)
+        noisy = add_known_noise(clean, path.stem, SIGMA)
         for coding in CODINGS:
             with tempfile.TemporaryDirectory() as temporary:
                 coded = Path(temporary) / "coded.mkv"
                 write_coded(coded, noisy, coding)
                 before = float(np.mean(psnr(clean, read_clip(coded))))
                 after = _restored(clean, coded, command)
-                other = _restored(clean, coded, coded_command(coding.name)) if reference else None
+                other = (
+                    _restored(clean, coded, nlmeans_command(coding.nlmeans)) if reference else None
+                )
             scores.append(CodedScore(path.stem, coding.name, before, after, other))
     return scores
 

@@ -23,26 +23,27 @@ def tell_noise(
     storage: Storage,
     rng: np.random.Generator,
     *,
-    step: float | None = None,
+    quantiser_step: float | None = None,
+    whole: Tensor | None = None,
 ) -> Tensor:
     """The profile (2, 17) that goes with a stretch (T, 3, H, W) as stored.
 
-    Noise that was coded, with a quantiser of `step` code values, is measured two times in three,
-    as the tool will do: what a codec froze does not show in time, and the generator has to learn
-    how much more there is. A crop holds few blocks, so a measurement that motion led far astray is
-    cut to twice the truth.
+    Noise that was coded, by a quantiser of that step in code values, is measured two times in
+    three, as the tool will do: what a codec froze does not show in time, and the generator has to
+    learn how much more there is. A crop holds few blocks, so a measurement that motion led far
+    astray is cut to twice the truth. `whole` (T, H, W) is 0 where a hole hides the noise, else 1.
     """
-    truth = true_profile(noisy, clean)
-    if step is not None and rng.random() < 0.67:
-        measured = measured_profile(noisy[:_LOOKED_AT], storage, step).to(noisy)
+    truth = true_profile(noisy, clean, whole)
+    if quantiser_step is not None and rng.random() < 0.67:
+        measured = measured_profile(noisy[:_LOOKED_AT], storage, quantiser_step).to(noisy)
         return torch.minimum(measured, 2.0 * truth + 1.0 / 255.0)
     return disturb_profile(truth, rng)
 
 
-def measured_profile(stored: Tensor, storage: Storage, step: float = 0.0) -> Tensor:
+def measured_profile(stored: Tensor, storage: Storage, quantiser_step: float = 0.0) -> Tensor:
     """What the tool measures in a stretch (T, 3, H, W) of stored Y'CbCr, unit code / peak.
 
-    `step` is what the codec tells of its quantiser, 0 for nothing.
+    `quantiser_step` is what the codec tells, in 8-bit code values; 0 for nothing.
     """
     if storage.bits is None:
         raise ValueError("only stored Y'CbCr is measured; R'G'B' has no bits here")
@@ -57,7 +58,7 @@ def measured_profile(stored: Tensor, storage: Storage, step: float = 0.0) -> Ten
         for planes, offset in ((stored[:, 0], 0.0), (stored[:, 1:, ::down, ::across], middle))
     )
     frames = [
-        Frame((luma[t], *chroma[t]), picture, t, t, Fraction(1, 25), step=step)
+        Frame((luma[t], *chroma[t]), picture, t, t, Fraction(1, 25), quantiser_step=quantiser_step)
         for t in range(len(stored))
     ]
     profile = combine(measure_span(frames), None)

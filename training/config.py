@@ -94,13 +94,13 @@ class LossConfig:
     """Weights of the terms beside the Charbonnier term, which has weight 1."""
 
     temporal: float = 0.1
-    shift: float = 0.1
+    shift: float = 0.02
     """Of the shift of the means of blocks, in 8-bit code values."""
     warp: float = 5.0
     """Of the warping loss, which alone trains the motion."""
-    fill: float = 0.1
+    fill: float = 0.05
     """Of the fill's error inside damage, in units of its epsilon."""
-    defect: float = 0.1
+    defect: float = 3.0
     """Of the cross-entropy and the Dice term of the defect map."""
     epsilon: float = 0.5
     """Charbonnier's epsilon, in standard deviations of the noise."""
@@ -130,6 +130,8 @@ class TrainConfig:
         for name, known in (("size", SIZES), ("control", CONTROLS)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} is {getattr(self, name)}; use {' or '.join(known)}")
+        if self.schedule.validate_every and not self.data.validation:
+            raise ValueError("schedule.validate_every needs data.validation, a folder of clips")
 
 
 def load_config(path: Path, overrides: tuple[str, ...] = ()) -> TrainConfig:

@@ -15,7 +15,7 @@ from training.degrade.damage import DamageRecipe, Dropout, Scratch
 from training.degrade.marks import Marks, no_marks
 from training.degrade.shapes import Shapes, load_shapes
 
-KINDS = ("opaque dust", "translucent dust", "scratch", "dropout")
+KINDS = ("opaque dust", "translucent dust", "scratch", "lasting scratch", "dropout")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,8 @@ class DamageSet:
     opaque: float
     """Share of dust and hair; the others are translucent."""
     scratches: float
+    lasting: float
+    """Scratches that run through a whole clip."""
     dropouts: float
     hole: int
     """Side of the hole in the middle frame, in samples."""
@@ -55,21 +57,10 @@ def draw_recipes(
     """What of each of KINDS lies on a clip of (frames, height, width)."""
     frames, height, width = size
     dust = [_draw_dust(damage, shapes, size, rng, opacity) for opacity in ((1.0, 1.0), (0.3, 0.7))]
-    scratches = tuple(
-        Scratch(
-            first=frame,
-            last=frame,
-            x=rng.uniform(0.0, width),
-            drift=0.0,
-            jitter=0.0,
-            tilt=rng.normal(0.0, 0.01),
-            width=rng.uniform(1.0, 3.0),
-            opacity=rng.uniform(0.5, 1.0),
-            paint=float(rng.choice([0.05, 0.95])),
-            broken=0.0,
-            seed=0,
-        )
-        for frame in _frames(rng, damage.scratches, frames)
+    single = _frames(rng, damage.scratches, frames)
+    scratches = tuple(_draw_scratch(rng, width, frame, frame) for frame in single)
+    lasting = tuple(
+        _draw_scratch(rng, width, 0, frames - 1) for _ in range(int(rng.poisson(damage.lasting)))
     )
     dropouts = tuple(
         Dropout(
@@ -86,9 +77,28 @@ def draw_recipes(
     recipes = (
         *(DamageRecipe(marks) for marks in dust),
         DamageRecipe(no_marks(), scratches=scratches),
+        DamageRecipe(no_marks(), scratches=lasting),
         DamageRecipe(no_marks(), dropouts=dropouts),
     )
     return dict(zip(KINDS, recipes, strict=True))
+
+
+def _draw_scratch(rng: np.random.Generator, width: int, first: int, last: int) -> Scratch:
+    """A line from top to bottom; one that lasts drifts, trembles and breaks."""
+    lasts = last > first
+    return Scratch(
+        first=first,
+        last=last,
+        x=rng.uniform(0.0, width),
+        drift=rng.normal(0.0, 0.2) * lasts,
+        jitter=0.3 * lasts,
+        tilt=rng.normal(0.0, 0.01),
+        width=rng.uniform(1.0, 3.0),
+        opacity=rng.uniform(0.5, 1.0),
+        paint=float(rng.choice([0.05, 0.95])),
+        broken=0.2 * lasts,
+        seed=int(rng.integers(2**31)),
+    )
 
 
 def _frames(rng: np.random.Generator, mean: float, frames: int) -> list[int]:

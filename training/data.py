@@ -49,6 +49,11 @@ def load_pool(config: DataConfig, device: torch.device) -> Pool:
     photos = [read_photo(path).to(device) for path in stills]
     shapes = load_shapes(list_shapes(config) if config.damage else [], device)
     encoded = list_files(config.pairs, {".npz"}, config.exclude) if config.pair_share else []
+    if config.pair_share and not encoded:
+        raise ValueError(
+            f"data.pair_share is {config.pair_share:g}, but there is no pair; make some with "
+            "encode-pairs, or set it to 0"
+        )
     pairs = tuple(load_pair(path, device) for path in encoded)
     return Pool([clip for clip in clips if len(clip) > 1], photos, shapes, pairs)
 
@@ -66,7 +71,7 @@ def list_files(
     found: list[Path] = []
     for folder in folders:
         if not Path(folder).is_dir():
-            raise ValueError(f"{folder} is not a folder; see data.clips and data.photos")
+            raise ValueError(f"{folder} is not a folder; set data.clips, photos, shapes or pairs")
         found += [path for path in sorted(Path(folder).iterdir()) if path.suffix in suffixes]
     return [path for path in found if not path.name.startswith(exclude or ("\0",))]
 

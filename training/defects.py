@@ -1,6 +1,7 @@
 """The third protocol: fixed damage on clean clips, found and filled by the generator alone.
 
-Dust and hair, scratches and dropouts on single frames, with a little noise. A true defect is a
+Dust and hair, scratches and dropouts on single frames, and scratches that last, with a little
+noise. A true defect is a
 connected region of what one kind changed visibly; it counts as found when half of it lies within
 two samples of what was marked, and a marked region counts as right when half of it lies within two
 samples of true damage. The threshold is the lowest one at which nine in ten marked are right.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ class Diary:
         self._progress = progress
         self._writes = writes
         self._losses: list[Tensor] = []
+        self._waited = 0.0
         self._started = self._logged = time.monotonic()
 
     @property
@@ -52,7 +53,7 @@ class Diary:
         """The next batch; the time until it is there counts as waited."""
         asked = time.monotonic()
         batch = next(batches)
-        self._progress["waited"] += time.monotonic() - asked
+        self._waited += time.monotonic() - asked
         return batch
 
     def note(self, loss: Tensor) -> None:
@@ -60,21 +61,26 @@ class Diary:
         self._losses.append(loss)
 
     def log(self, share: float, norm: float) -> None:
-        """One line; the loss is the mean of the steps that were done, null where none was."""
+        """One line on the steps since the last one.
+
+        The loss is the mean of those that were done, null where none was, of this process; `wait`
+        the share of the time in which the device waited for its data.
+        """
         now = time.monotonic()
-        self._progress["seconds"] += now - self._logged
-        self._logged = now
+        took, self._logged = now - self._logged, now
+        self._progress["seconds"] += took
+        wait, self._waited = round(self._waited / max(took, 1e-9), 4), 0.0
         loss = round(torch.stack(self._losses).mean().item(), 5) if self._losses else None
         self._losses.clear()
         shown = round(norm, 3) if math.isfinite(norm) else None
-        self._write({"loss": loss, "share": round(share, 4), "norm": shown})
+        self._write({"loss": loss, "share": round(share, 4), "norm": shown, "wait": wait})
 
-    def validate(self, model: Generator, folders: tuple[str, ...]) -> None:
-        """Score the model, and draw the picture and the curve anew."""
+    def validate(self, averaged: Callable[[], Generator], folders: tuple[str, ...]) -> None:
+        """Score the averaged model, and draw the picture and the curve anew."""
         if not self._writes:
             return
         began = time.monotonic()
-        means, pictures = validate(model, folders)
+        means, pictures = validate(averaged(), folders)
         self._logged += time.monotonic() - began  # no time of the training's
         self._write({"psnr": means})
         draw_pictures(pictures, self._out / "validation.png")
@@ -87,29 +93,32 @@ class Diary:
                 file.write(json.dumps(self._progress | facts) + "\n")
 
 
+def check_validation(folders: tuple[str, ...]) -> None:
+    """Raise ValueError, before the first step, when there is nothing to validate on."""
+    if not list_files(folders, CLIP_SUFFIXES, ()):
+        raise ValueError(f"no clip in {', '.join(folders)}; set data.validation to one with clips")
+
+
 def validate(model: Generator, folders: tuple[str, ...]) -> tuple[dict[str, float], list[Shown]]:
     """Known noise on the first eight frames of four clips: mean PSNR by deviation, and pictures.
 
-    The first and the last two frames, without neighbours of their own on one side, do not count.
+    The first frame and the last do not count, for they lack a neighbour.
     """
     paths = list_files(folders, CLIP_SUFFIXES, ())
-    if not paths:
-        raise ValueError("no clip to validate on; set data.validation, or validate_every to 0")
     chosen = paths[:: max(1, len(paths) // CLIPS)][:CLIPS]
-    means: dict[str, float] = {}
+    restore = generator_restore(model)
+    values: dict[float, list[float]] = {sigma: [] for sigma in SIGMAS}
     pictures: list[Shown] = []
-    for sigma in SIGMAS:
-        restore = generator_restore(model)
-        values: list[float] = []
-        for path in chosen:
-            clean = clean_clip(path)[:FRAMES]
+    for path in chosen:
+        clean = clean_clip(path)[:FRAMES]
+        for sigma in SIGMAS:
             noisy = add_known_noise(clean, path.stem, sigma)
             restored = restore(noisy, sigma).round().clamp(0.0, 255.0)
-            values += psnr(clean, restored)[1:-2]
+            found = psnr(clean, restored)
+            values[sigma] += found[1:-1] or found
             if sigma == SIGMAS[1]:
                 pictures.append(Shown(clean, noisy, restored.byte()))
-        means[f"{sigma:g}"] = round(float(np.mean(values)), 3)
-    return means, pictures
+    return {f"{s:g}": round(float(np.mean(of)), 3) for s, of in values.items()}, pictures
 
 
 def draw_pictures(pictures: list[Shown], out: Path) -> None:

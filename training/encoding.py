@@ -5,8 +5,9 @@ Made beforehand with PyAV and kept as arrays, so that a machine without PyAV tra
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -23,6 +24,7 @@ from training.data import load_pool, show_clip, show_photo
 from training.degrade.noise import add_noise, draw_noise
 from training.degrade.storage import pack_codes
 from training.pairs import PAIR_STORAGE
+from vidrepair.models.weights import write_beside
 from vidrepair.quantiser import EXPORT, quantiser_step
 
 FRAMES = 24
@@ -45,7 +47,7 @@ class Coded:
     """(T, H, W)"""
     chroma: Codes
     """(T, 2, H/2, W/2)"""
-    step: float
+    quantiser_step: float
     """Mean step of the quantiser, as `vidrepair.quantiser` tells it."""
     hole: Codes
     """(T, H, W), 1 where a broken stream differs visibly from the whole one."""
@@ -96,6 +98,8 @@ def encode_pairs(data: DataConfig, out: Path, count: int, seed: int) -> Iterator
     BT.709 in limited range, `hole` (T, H, W), where a broken stream shows garbage, and the `step`.
     """
     pool = load_pool(replace(data, damage=0.0, pair_share=0.0), torch.device("cpu"))
+    if out.exists() and any(out.iterdir()):
+        raise ValueError(f"{out} is not empty; name another folder")
     out.mkdir(parents=True, exist_ok=True)
     for number in range(count):
         rng = np.random.default_rng((seed, number))
@@ -107,15 +111,17 @@ def encode_pairs(data: DataConfig, out: Path, count: int, seed: int) -> Iterator
         recipe = draw_encoding(rng)
         coded = run_encoding(noisy, recipe)
         path = out / f"pair-{number:04}.npz"
+        buffer = io.BytesIO()
         np.savez_compressed(
-            path,
+            buffer,
             noisy_luma=coded.luma,
             noisy_chroma=coded.chroma,
             clean_luma=clean[0],
             clean_chroma=clean[1],
             hole=coded.hole,
-            step=np.float32(coded.step),
+            quantiser_step=np.float32(coded.quantiser_step),
         )
+        write_beside(path, buffer.getvalue())
         yield path
 
 
@@ -130,7 +136,8 @@ def run_encoding(planes: Planes, recipe: EncodingRecipe) -> Coded:
         return whole
     rng = np.random.default_rng(recipe.seed)
     damaged = [_damage(packet, rng) for packet in packets]
-    broken = _decode([packet for packet in damaged if packet], recipe.codec, len(planes[0]))
+    left = [packet for packet in damaged if packet]
+    broken = _decode(left, recipe.codec, len(planes[0]), broken=True)
     far = np.abs(broken.luma.astype(np.int16) - whole.luma) > _SEEN
     near = functional.max_pool2d(torch.from_numpy(far).float(), 5, stride=1, padding=2)
     return replace(broken, hole=near.byte().numpy())
@@ -170,7 +177,7 @@ def _damage(packet: Packet, rng: np.random.Generator) -> Packet | None:
     return replace(packet, data=bytes(data))
 
 
-def _decode(packets: list[Packet], codec: str, count: int) -> Coded:
+def _decode(packets: list[Packet], codec: str, count: int, *, broken: bool = False) -> Coded:
     import av
     from av.video.codeccontext import VideoCodecContext
 
@@ -185,13 +192,16 @@ def _decode(packets: list[Packet], codec: str, count: int) -> Coded:
         if packet is not None:
             raw = av.Packet(packet.data)
             raw.pts, raw.dts = packet.pts, packet.dts
-        # A stream that was broken on purpose: what cannot be decoded is not shown.
-        with suppress(av.FFmpegError):
+        # Of a stream that was broken on purpose, what cannot be decoded is not shown.
+        with suppress(av.FFmpegError) if broken else nullcontext():
             for frame in decoder.decode(raw):
-                shown[frame.pts or 0] = frame.to_ndarray(format="yuv420p").astype(np.uint8)
+                if frame.pts is None:
+                    continue
+                shown[frame.pts] = frame.to_ndarray(format="yuv420p").astype(np.uint8)
                 told: Any = frame.side_data.get("VIDEO_ENC_PARAMS")
                 if told is not None:
                     steps.append(quantiser_step(bytes(told)))
+    assert broken or len(shown) == count, "a whole stream lost a frame"
     pictures = [shown[max(at for at in shown if at <= t)] for t in range(count)]
     stack = np.stack(pictures)
     height = stack.shape[1] * 2 // 3

@@ -6,7 +6,6 @@ clipped and rounded to 8 bits; 384x256 centre crops, 24 frames.
 
 from __future__ import annotations
 
-import math
 import shlex
 import subprocess
 import tempfile
@@ -22,7 +21,6 @@ from torch.nn import functional
 
 from training.control import make_generator
 from training.data import CLIP_SUFFIXES, list_files, read_clip
-from training.widen import widen
 from vidrepair.engines.generator import Generator
 from vidrepair.noise import known_profile
 from vidrepair.planes import rgb_to_ycbcr
@@ -127,11 +125,20 @@ def summary(scores: dict[str, list[Score]]) -> str:
 
 
 def load_checkpoint(checkpoint: Path, *, averaged: bool = True) -> Generator:
-    """The generator of a training's checkpoint, by default with the averaged weights."""
+    """The generator of a training's checkpoint, by default with the averaged weights.
+
+    Raises ValueError when its network is none of today's.
+    """
     saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
     model = make_generator(saved["config"]["size"], saved["config"].get("control", "none"))
-    # Half precision in a trunk; and that of a narrower network is as good in this one.
-    model.load_state_dict(widen(saved["average" if averaged else "model"], model))
+    weights = saved["average" if averaged else "model"]
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(
+            f"{checkpoint} holds another network than {saved['config']['size']} is now; train on "
+            "from it with start_from first"
+        ) from error
     return model.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]  # torch's stub lacks it
 
 
@@ -159,16 +166,13 @@ def to_rgb(ycbcr: Tensor) -> Tensor:
 
 
 def command_restore(command: str) -> Restore:
-    """Restore through a command line with {in}, {out} and {s}, over lossless R'G'B' files.
-
-    A deviation that is not a number is told as `auto`.
-    """
+    """Restore through a command line with {in}, {out} and {s}, over lossless R'G'B' files."""
 
     def restore(noisy: Tensor, sigma: float) -> Tensor:
         with tempfile.TemporaryDirectory() as folder:
             paths = {"in": f"{folder}/noisy.mkv", "out": f"{folder}/restored.mkv"}
             write_lossless(Path(paths["in"]), noisy)
-            run_command(command, {**paths, "s": "auto" if math.isnan(sigma) else f"{sigma:g}"})
+            run_command(command, {**paths, "s": f"{sigma:g}"})
             return read_clip(Path(paths["out"])).float()
 
     return restore

@@ -13,15 +13,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.conditioning import measured_profile
 from training.data import CLIP_SUFFIXES, list_files
-from training.degrade.storage import Storage
 from training.evaluate import clean_clip, command_restore, to_ycbcr
+from training.noise_truth import store
+from vidrepair.noise import combine, measure_span
 
 BLOCK = 64
-_CODES = Storage(bits=8)
-AUTO = float("nan")
-"""The deviation that a command line is told as `auto`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +43,19 @@ class Harm:
 
 def measure_harm(folder: Path, command: str) -> list[Harm]:
     """Run a command line with {in}, {out} and {s}, which becomes 0 and auto, on clean clips."""
-    restore = command_restore(command)
+    told, blind = (command_restore(command.replace("{s}", s)) for s in ("0", "auto"))
     found = []
     for path in list_files((str(folder),), CLIP_SUFFIXES, ()):
         clean = clean_clip(path)
-        told, blind = restore(clean, 0.0), restore(clean, AUTO)
-        luma = to_ycbcr(blind - clean)[:, 0]
-        profile = measured_profile(to_ycbcr(clean), _CODES)
+        change = blind(clean, 0.0) - clean
+        profile = torch.from_numpy(combine(measure_span(store(clean, "gbrp")), None).luma)
         found.append(
             Harm(
                 path.stem,
-                identical=torch.equal(told, clean.float()),
-                sigma=255.0 * float(_typical(profile[0], to_ycbcr(clean)[:, 0])),
-                change=255.0 * float(luma.square().mean().sqrt()),
-                shift=float(_block_means(blind - clean).abs().max()),
+                identical=torch.equal(told(clean, 0.0), clean.float()),
+                sigma=255.0 * float(_typical(profile, to_ycbcr(clean)[:, 0])),
+                change=255.0 * float(to_ycbcr(change)[:, 0].square().mean().sqrt()),
+                shift=float(_block_means(change).abs().max()),
             )
         )
     return found

@@ -21,7 +21,6 @@ from training.degrade.film import draw_film, project
 from training.degrade.noise import add_noise, draw_noise
 from training.degrade.storage import draw_storage, to_stored
 from training.pairs import PAIR_STORAGE, show_pair
-from vidrepair.quantiser import h264_step
 
 WARM_UP = 8
 
@@ -80,7 +79,7 @@ def _show(
     encoded = len(pool.pairs) > 0 and rng.random() < config.data.pair_share
     take = _take_pair if encoded else _make
     footage = take(pool, config, int(order.max()) + 1, rng)
-    sigma = max(float((footage.noisy - footage.stored).square().mean().sqrt()), 1.0 / 255.0)
+    sigma = _deviation(footage)
     order = footage.order[order]
     starts = range(0, len(order) - 2, batch.frames)
     for done, start in enumerate(starts, start=1):
@@ -111,6 +110,13 @@ class _Footage:
     """As in _Scene."""
 
 
+def _deviation(footage: _Footage) -> float:
+    """Root mean square of the noise outside the holes, at least 1/255."""
+    whole = 1.0 - footage.damage[:, CLASSES.index("hole")].mean()
+    power = (footage.noisy - footage.stored).square().mean()
+    return max(float((power / whole.clamp(min=0.01)).sqrt()), 1.0 / 255.0)
+
+
 def _make(pool: Pool, config: TrainConfig, frames: int, rng: np.random.Generator) -> _Footage:
     """A clean showing, degraded."""
     data = config.data
@@ -123,8 +129,8 @@ def _make(pool: Pool, config: TrainConfig, frames: int, rng: np.random.Generator
     if coding is not None:
         noisy = code(noisy, coding, storage)
     clean = stored if scene.damaged is scene.clean else to_stored(scene.clean, storage)
-    step = None if coding is None else h264_step(coding.qp)
-    noise = tell_noise(noisy, stored, storage, rng, step=step)
+    step = None if coding is None else coding.quantiser_step
+    noise = tell_noise(noisy, stored, storage, rng, quantiser_step=step)
     return _Footage(noisy, stored, clean, scene.damage, noise, scene.order)
 
 
@@ -135,7 +141,8 @@ def _take_pair(pool: Pool, config: TrainConfig, frames: int, rng: np.random.Gene
     stored = torch.lerp(clean, noisy, hole[:, None])
     damage = noisy.new_zeros(frames, len(CLASSES), *noisy.shape[-2:])
     damage[:, CLASSES.index("hole")] = hole
-    noise = tell_noise(noisy, stored, PAIR_STORAGE, rng, step=float(pair.step))
+    step = float(pair.quantiser_step)
+    noise = tell_noise(noisy, stored, PAIR_STORAGE, rng, quantiser_step=step, whole=1.0 - hole)
     return _Footage(noisy, stored, clean, damage, noise, np.arange(frames))
 
 

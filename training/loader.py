@@ -48,7 +48,7 @@ def _in_turn(lanes: Sequence[Iterator[Stretch]]) -> Generator[Batch]:
 def _ahead(
     lanes: Sequence[Iterator[Stretch]], device: torch.device, workers: int
 ) -> Generator[Batch]:
-    """Holds two batches. Errors of a lane are raised here; closing it ends the threads."""
+    """Holds up to three batches. Errors of a lane are raised here; closing it ends the threads."""
     batches: Queue[_Item] = Queue(_AHEAD)
     closed = threading.Event()
 

@@ -12,12 +12,12 @@ from training.checkpoint import Standing, Student, gather, resume, save
 from training.config import LossConfig, ScheduleConfig, TrainConfig
 from training.control import make_generator
 from training.data import load_pool
-from training.diary import Diary
+from training.diary import Diary, check_validation
 from training.lanes import Stretch
 from training.loader import load_batches
 from training.losses import defect_error, fidelity, fill_error, shift_error, warp_error
 from training.optimiser import Average, Optimiser
-from training.ranks import join_ranks, leave_ranks
+from training.ranks import Rank, join_ranks, leave_ranks
 from vidrepair.engines.generator import Generator
 
 
@@ -47,6 +47,15 @@ def train(config: TrainConfig, out: Path, minutes: float | None = None) -> None:
     to validate on, `curve.png` and `validation.png`.
     """
     rank, device = join_ranks(pick_device(config.device))
+    try:
+        _train(config, out, minutes, rank, device)
+    finally:
+        leave_ranks()
+
+
+def _train(
+    config: TrainConfig, out: Path, minutes: float | None, rank: Rank, device: torch.device
+) -> None:
     if config.threads:
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
@@ -54,6 +63,8 @@ def train(config: TrainConfig, out: Path, minutes: float | None = None) -> None:
     standing = resume(config, out, student, rank)
     progress, state = dict(standing.progress), standing.state
     pool = load_pool(config.data, device)
+    if config.schedule.validate_every:
+        check_validation(config.data.validation)
     diary = Diary(out, progress, writes=rank.first)
     with closing(load_batches(pool, config, standing.places, rank)) as batches:
         while progress["step"] < config.schedule.steps:
@@ -73,7 +84,7 @@ def train(config: TrainConfig, out: Path, minutes: float | None = None) -> None:
             if step % config.schedule.log_every == 0:
                 diary.log(share, norm)
             if config.schedule.validate_every and step % config.schedule.validate_every == 0:
-                diary.validate(student.averaged(), config.data.validation)
+                diary.validate(student.averaged, config.data.validation)
             over = rank.agree(minutes is not None and diary.minutes > minutes)
             last = over or step == config.schedule.steps
             if last or step % config.schedule.checkpoint_every == 0:
@@ -83,7 +94,6 @@ def train(config: TrainConfig, out: Path, minutes: float | None = None) -> None:
                     save(out, config, student, standing)
             if over:
                 break
-    leave_ranks()
 
 
 def _student(config: TrainConfig, device: torch.device) -> Student:

@@ -1,4 +1,4 @@
-"""The fidelity terms, all in standard deviations of the noise."""
+"""The terms of the loss; fidelity in standard deviations of the noise."""
 
 from __future__ import annotations
 

@@ -33,7 +33,8 @@ def pack(data: DataConfig, out: Path, max_mb: float, seed: int = 1) -> list[Pack
 
     The files are compressed already and stay as they are: OpenCV reads them where PyAV is
     missing. When they are too many, a seeded choice is taken, each kind in proportion to its
-    size. Raises ValueError when OUT holds something or not one file fits.
+    size, but of pairs no more than their share of the showings. Raises ValueError when OUT holds
+    something or not one file fits.
     """
     if out.exists() and any(out.iterdir()):
         raise ValueError(f"{out} is not empty; name another folder")
@@ -44,6 +45,8 @@ def pack(data: DataConfig, out: Path, max_mb: float, seed: int = 1) -> list[Pack
         "pairs": list_files(data.pairs, {".npz"}, data.exclude),
     }
     sizes = {kind: sum(path.stat().st_size for path in paths) for kind, paths in kinds.items()}
+    # Pairs hardly compress: by size they would crowd out all the rest.
+    sizes["pairs"] = min(sizes["pairs"], int(data.pair_share * max_mb * MEGABYTE))
     share = min(1.0, max_mb * MEGABYTE / max(sum(sizes.values()), 1))
     packed = []
     for kind, paths in kinds.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ class Pair:
     clean_chroma: Tensor
     hole: Tensor
     """(T, H, W), 1 where a broken stream shows garbage."""
-    step: Tensor
+    quantiser_step: Tensor
     """Mean step of the quantiser, in code values; a scalar."""
 
 
@@ -35,7 +36,7 @@ def load_pair(path: Path, device: torch.device) -> Pair:
         with np.load(path) as arrays:
             tensors = {name: torch.from_numpy(arrays[name]).to(device) for name in arrays}
         return Pair(**tensors)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, EOFError, BadZipFile) as error:
         raise ValueError(f"{path} is no pair ({error}); make it anew with encode-pairs") from error
 
 

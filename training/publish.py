@@ -28,6 +28,8 @@ def publish(
     """
     saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
     size = saved["config"]["size"]
+    if (control := saved["config"].get("control", "none")) != "none":
+        raise ModelError(f"{checkpoint} is a control ({control}), not a generator to release")
     # Contiguous: training is channels-last, and safetensors writes memory as it lies.
     weights: Weights = {
         key: np.ascontiguousarray(value.float().numpy(), dtype=np.float16)

@@ -23,6 +23,7 @@ class Rank:
 
     number: int = 0
     count: int = 1
+    device: str = "cpu"
 
     @property
     def first(self) -> bool:
@@ -53,7 +54,7 @@ class Rank:
         """Whether any process says so."""
         if self.count == 1:
             return flag
-        votes = torch.tensor(float(flag), device="cuda" if torch.cuda.is_available() else "cpu")
+        votes = torch.tensor(float(flag), device=self.device)
         dist.all_reduce(votes, dist.ReduceOp.MAX)
         return bool(votes)
 
@@ -68,7 +69,7 @@ def join_ranks(device: torch.device) -> tuple[Rank, torch.device]:
         torch.cuda.set_device(device)
     if not dist.is_initialized():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    return Rank(dist.get_rank(), count), device
+    return Rank(dist.get_rank(), count, str(device)), device
 
 
 def leave_ranks() -> None:

@@ -22,8 +22,6 @@ _WHITE = {
     ),
 }
 NAMES = tuple(_WHITE)
-_CODED = {"H.264 crf 23": 2.5, "H.264 crf 28": 1.0, "MPEG-2 q 4": 3.0}
-"""Of nlmeans, for noise of deviation 10 that was coded."""
 
 
 def reference_restores() -> dict[str, Restore]:
@@ -42,9 +40,9 @@ def _filter(strength: Callable[[float], str]) -> Restore:
     return restore
 
 
-def coded_command(coding: str) -> str:
-    """The command line of nlmeans at its best for one of training.coded.CODINGS."""
-    return _COMMAND.replace("FILTERS", f"nlmeans=s={_CODED[coding]:g}:p=5:r=11")
+def nlmeans_command(strength: float) -> str:
+    """A command line with {in} and {out} that runs nlmeans on a file as it is stored."""
+    return _COMMAND.replace("FILTERS", f"nlmeans=s={strength:g}:p=5:r=11")
 
 
 def can_run() -> bool:

@@ -39,7 +39,7 @@ def draw_sheet(data: DataConfig, out: Path) -> int:
     import cv2
 
     device = torch.device("cpu")
-    pool = load_pool(replace(data, damage=1.0), device)
+    pool = load_pool(replace(data, damage=1.0, pair_share=0.0), device)
     rows = [
         _row(name, effect(_clip(pool, number)))
         for number, (name, effect) in enumerate(_effects(pool.shapes).items())

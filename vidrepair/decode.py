@@ -32,8 +32,11 @@ COMBING_FRAMES = 24
 """Looked at from the start and from the middle of a film."""
 
 
-def open_source(path: Path | None) -> Source:
+def open_source(path: Path | None, *, tell_quantiser: bool = False) -> Source:
     """Open a file, or y4m on standard input, up to its first frame.
+
+    `tell_quantiser` lets the frames of H.264 and MPEG-2 carry the step of their quantiser; they
+    are then decoded in a thread for each slice instead of each frame.
 
     Raises InputError when it is missing, unreadable, a playlist, has no picture, or not one
     frame can be decoded.
@@ -42,7 +45,14 @@ def open_source(path: Path | None) -> Source:
     origin = Pipe() if path is None else path
     container = open_container(origin)
     try:
-        return Source(container, video_stream(container, name), name, origin)
+        stream = video_stream(container, name)
+        if tell_quantiser and stream.codec_context.name in TELLING:
+            # With a thread for each frame, FFmpeg tells the steps before it knows them.
+            stream.thread_type = "SLICE"
+            stream.codec_context.options = EXPORT
+        else:
+            stream.thread_type = "AUTO"
+        return Source(container, stream, name, origin)
     except BaseException:
         container.close()
         raise
@@ -64,11 +74,6 @@ class Source:
         self._closed = False
         self._seen = 0.0
         self._repacker = Repacker()
-        tells = stream.codec_context.name in TELLING
-        # With a thread for each frame, quantisers are told before they are known.
-        stream.thread_type = "SLICE" if tells else "AUTO"
-        if tells:
-            stream.codec_context.options = EXPORT
         self._items = self._decoded()
         self._held: list[Any] = []
         for item in self._items:
@@ -192,7 +197,7 @@ class Source:
             duration=decoded.duration or 0,
             carrier=carrier,
             corrupt=bool(decoded.is_corrupt),
-            step=_step(decoded),
+            quantiser_step=_quantiser_step(decoded),
         )
 
     def _decoded(self) -> Generator[Any]:
@@ -309,7 +314,7 @@ class _Samples:
         return (luma >> (form.bits - 8)).astype(np.uint8)
 
 
-def _step(decoded: Any) -> float:
+def _quantiser_step(decoded: Any) -> float:
     told = decoded.side_data.get("VIDEO_ENC_PARAMS")
     return quantiser_step(bytes(told)) if told is not None else 0.0
 

@@ -64,7 +64,7 @@ class Frame:
     """The decoded frame with its side data; opaque to all but decode and encode."""
     corrupt: bool = False
     """The decoder flagged damage."""
-    step: float = 0.0
+    quantiser_step: float = 0.0
     """Mean step of the codec's quantiser in 8-bit code values; 0 where the decoder tells none."""
     repeat: bool = False
     """Every sample equals that of the frame before; set by `repeats`."""

@@ -70,7 +70,7 @@ def measure_span(frames: Sequence[Frame]) -> NoiseMeasurement:
     rows += [(np.zeros(KNOTS), np.zeros(KNOTS))] * (2 - len(rows))
     variance, blocks = (np.array(part, dtype=np.float32) for part in zip(*rows, strict=True))
     # What a codec changed stays as it is from frame to frame: the measurement passes over it.
-    steps = [frame.step for frame in unique if frame.step > 0.0]
+    steps = [frame.quantiser_step for frame in unique if frame.quantiser_step > 0.0]
     coded = CODED * float(np.mean(steps or [0.0])) / 255.0
     variance += np.array([[coded], [0.5 * coded]], dtype=np.float32) ** 2 * (blocks > 0)
     return NoiseMeasurement(variance, blocks)

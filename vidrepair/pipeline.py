@@ -78,7 +78,7 @@ def run_job(job: Job, observer: Observer | None = None) -> Report:
     """
     started = time.monotonic()
     with ExitStack() as owned:
-        source = owned.enter_context(open_source(job.source))
+        source = owned.enter_context(_open(job))
         clip = source.clip
         plan = plan_output(clip, job.output, job.target)
         source.require_progressive()
@@ -102,6 +102,12 @@ def run_job(job: Job, observer: Observer | None = None) -> Report:
 def _tell(warnings: Sequence[str]) -> None:
     for warning in warnings:
         log.warning(warning)
+
+
+def _open(job: Job) -> Source:
+    """The source; its decoder tells of its quantiser where the noise is to be measured."""
+    measured = job.repair.noise is None and any(job.repair.denoise)
+    return open_source(job.source, tell_quantiser=measured)
 
 
 def _engine_settings(job: Job) -> EngineSettings:

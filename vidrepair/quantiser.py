@@ -40,9 +40,11 @@ def quantiser_step(params: bytes) -> float:
         count and (size < 20 or offset + count * size > len(params))
     ):
         return 0.0
-    blocks = np.frombuffer(params, np.int32, count * size // 4, offset).reshape(count, -1)
-    # The fifth field of a block is what it adds to the frame's value.
-    qp = float(base + (blocks[:, 4].mean() if count else 0.0))
+    qp = float(base)
+    if count:
+        # The fifth field of a block is what it adds to the frame's value.
+        blocks = np.frombuffer(params, np.int32, count * size // 4, offset).reshape(count, -1)
+        qp += float(blocks[:, 4].mean())
     if kind == _MPEG2:
         return max(1.5 * qp, 0.0)
     return h264_step(qp)

@@ -39,6 +39,11 @@ class CodingRecipe:
     """From frame to frame."""
     seed: int = 0
 
+    @property
+    def quantiser_step(self) -> float:
+        """What a decoder would tell of it, in 8-bit code values."""
+        return h264_step(self.qp - 3.0 * (self.gop == 1))
+
 
 def draw_coding(rng: np.random.Generator, storage: Storage) -> CodingRecipe | None:
     """Four in ten of the clips that are stored as video: hardly visible to poor; else None."""

@@ -29,7 +29,7 @@ WHITE = Grain()
 
 
 def draw_field(grain: Grain, like: Tensor, seed: int) -> Tensor:
-    """Noise of the shape, type and device of `like`, (T, 3, H, W); each frame its own."""
+    """Noise of the shape and device of `like`, (T, 3, H, W) float32; each frame its own."""
     generator = torch.Generator(like.device).manual_seed(seed)
 
     def white(height: int, width: int) -> Tensor:

@@ -107,11 +107,12 @@ def _level_gain(level: Tensor, recipe: NoiseRecipe) -> Tensor:
     return ((1.0 - recipe.shot) + recipe.shot * 2.0 * level.clamp(0.0, 1.0)).sqrt()
 
 
-def true_profile(noisy: Tensor, clean: Tensor) -> Tensor:
+def true_profile(noisy: Tensor, clean: Tensor, whole: Tensor | None = None) -> Tensor:
     """The deviation of (noisy - clean) by luma level: (2, 17) for (T, 3, H, W).
 
     Luma and chroma, at 17 levels 0..1 of smoothed noisy luma, each sample shared between its
-    two nearest levels; levels that hardly occur take their neighbours' value.
+    two nearest levels; levels that hardly occur take their neighbours' value. `whole` (T, H, W)
+    is 1 where a sample counts, 0 where not; None counts all.
     """
     luma = functional.avg_pool2d(noisy[:, :1], 5, stride=1, padding=2, count_include_pad=False)
     position = luma[:, 0].clamp(0.0, 1.0).flatten() * (KNOTS - 1)
@@ -125,10 +126,12 @@ def true_profile(noisy: Tensor, clean: Tensor) -> Tensor:
         sums = torch.bincount(below, (1.0 - above) * values, KNOTS)
         return sums + torch.bincount(below + 1, above * values, KNOTS)
 
-    counts = share(torch.ones_like(above))
-    sums = torch.stack([share(values) for values in power])
+    weight = torch.ones_like(above) if whole is None else whole.flatten()
+    counts = share(weight)
+    sums = torch.stack([share(weight * values) for values in power])
     profile = (sums / counts.clamp(min=1e-6)).sqrt().cpu().numpy()
-    seen = np.flatnonzero(counts.cpu().numpy() > 20.0)
+    shown = counts.cpu().numpy()
+    seen = np.flatnonzero(shown >= min(20.0, float(shown.max())))
     levels = np.arange(KNOTS)
     filled = [np.interp(levels, seen, row[seen]) for row in profile]
     return torch.from_numpy(np.stack(filled)).to(noisy)

@@ -81,17 +81,18 @@ def pack_codes(ycbcr: Tensor, storage: Storage) -> tuple[Tensor, Tensor]:
     """Y'CbCr (T, 3, H, W) in the generator's unit -> the codes that a file would hold, uint8.
 
     Luma (T, H, W) and chroma (T, 2, H / down, W / across), each site's first sample: chroma is
-    repeated. Eight bits only.
+    repeated. Raises ValueError for more than eight bits.
     """
+    if storage.bits != 8:
+        raise ValueError("only codes of eight bits are packed")
     across, down = storage.sampling
     codes = quantise(ycbcr, storage) * storage.peak
-    chroma = codes[:, 1:, ::down, ::across] + 2.0 ** (storage.bits - 1 if storage.bits else 7)
+    chroma = codes[:, 1:, ::down, ::across] + 128.0
     return codes[:, 0].round().byte(), chroma.round().byte()
 
 
 def unpack_codes(luma: Tensor, chroma: Tensor, storage: Storage) -> Tensor:
-    """The way back: (T, 3, H, W), chroma repeated to full size."""
+    """The way back, eight bits: (T, 3, H, W), chroma repeated to full size."""
     across, down = storage.sampling
-    middle = 2.0 ** (storage.bits - 1 if storage.bits else 7)
     wide = chroma.repeat_interleave(down, -2).repeat_interleave(across, -1)
-    return torch.cat((luma[:, None].float(), wide.float() - middle), dim=1) / storage.peak
+    return torch.cat((luma[:, None].float(), wide.float() - 128.0), dim=1) / storage.peak
