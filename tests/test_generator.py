@@ -75,7 +75,8 @@ def test_a_new_generator_changes_nothing() -> None:
         )
     assert not denoise.any()
     assert not motion.any()
-    assert torch.equal(fill, frames[:, 1])
+    mean = (frames[:, 0] + frames[:, 2]) / 2.0  # what it fills damage with, until it knows better
+    torch.testing.assert_close(fill, mean, atol=1e-5, rtol=0.0)
     assert torch.allclose(defect, torch.sigmoid(torch.tensor(-4.0)))
 
 

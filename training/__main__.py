@@ -6,11 +6,23 @@ from pathlib import Path
 
 import click
 
+from vidrepair.errors import VidrepairError
+
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
-@click.group()
+class _Group(click.Group):
+    """Says in one sentence what cannot be done, as ValueError and our own errors tell it."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except (ValueError, VidrepairError) as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Group)
 def main() -> None:
     """Train and measure the repair generator."""
 

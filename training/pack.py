@@ -12,6 +12,8 @@ from training.config import DataConfig
 from training.data import CLIP_SUFFIXES, PHOTO_SUFFIXES, list_files, list_shapes
 
 MEGABYTE = 1_000_000
+_PAIRS = 0.25
+"""Share of the room that pairs may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ def pack(data: DataConfig, out: Path, max_mb: float, seed: int = 1) -> list[Pack
 
     The files are compressed already and stay as they are: OpenCV reads them where PyAV is
     missing. When they are too many, a seeded choice is taken, each kind in proportion to its
-    size, but of pairs no more than their share of the showings. Raises ValueError when OUT holds
+    size, but pairs fill a quarter at most. Raises ValueError when OUT holds
     something or not one file fits.
     """
     if out.exists() and any(out.iterdir()):
@@ -46,11 +48,12 @@ def pack(data: DataConfig, out: Path, max_mb: float, seed: int = 1) -> list[Pack
     }
     sizes = {kind: sum(path.stat().st_size for path in paths) for kind, paths in kinds.items()}
     # Pairs hardly compress: by size they would crowd out all the rest.
-    sizes["pairs"] = min(sizes["pairs"], int(data.pair_share * max_mb * MEGABYTE))
-    share = min(1.0, max_mb * MEGABYTE / max(sum(sizes.values()), 1))
+    most = {"pairs": min(sizes.pop("pairs"), int(_PAIRS * max_mb * MEGABYTE))}
+    share = min(1.0, (max_mb * MEGABYTE - most["pairs"]) / max(sum(sizes.values()), 1))
+    most |= {kind: int(share * size) for kind, size in sizes.items()}
     packed = []
     for kind, paths in kinds.items():
-        taken = _choose(paths, int(share * sizes[kind]), seed)
+        taken = _choose(paths, most[kind], seed)
         (out / kind).mkdir(parents=True, exist_ok=True)
         for path in taken:
             shutil.copyfile(path, out / kind / path.name)

@@ -228,6 +228,8 @@ class Restorer(nn.Module):
         self.repair = nn.Conv2d(half, 3 * UNSHUFFLED + 4, 1)  # a change, the defect, two gates
         _silence(self.denoise)
         _silence(self.repair)
+        assert self.repair.bias is not None
+        nn.init.constant_(self.repair.bias[UNSHUFFLED + 4 :], 0.5)  # the mean of both neighbours
 
     def forward(self, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Inputs at half size -> features, raw denoise (12) and raw repair (40).
