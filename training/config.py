@@ -100,7 +100,7 @@ class LossConfig:
     """Of the warping loss, which alone trains the motion."""
     fill: float = 0.05
     """Of the fill's error inside damage, in units of its epsilon."""
-    defect: float = 3.0
+    defect: float = 0.3
     """Of the cross-entropy and the Dice term of the defect map."""
     epsilon: float = 0.5
     """Charbonnier's epsilon, in standard deviations of the noise."""

@@ -28,7 +28,7 @@ from training.evaluate import add_known_noise, clean_clip, run_span, to_rgb, to_
 from vidrepair.engines.generator import Generator
 from vidrepair.noise import known_profile
 
-THRESHOLDS = tuple(np.round(np.arange(0.05, 1.0, 0.05), 2))
+THRESHOLDS = (*np.arange(0.05, 1.0, 0.05).round(2).tolist(), 0.97, 0.98, 0.99, 0.995, 0.998)
 PRECISION = 0.9
 _NEAR = 2
 """Samples by which marked and true damage may be apart."""
@@ -183,7 +183,7 @@ def table(found: list[Found]) -> str:
     exchange = np.sqrt(np.mean([one.exchange**2 for one in found]))
     rows.append("")
     rows.append(
-        f"Threshold {THRESHOLDS[at]:.2f}: precision {precision[at]:.3f} of {marked[at]} regions, "
+        f"Threshold {THRESHOLDS[at]:g}: precision {precision[at]:.3f} of {marked[at]} regions, "
         f"{energy:.1%} of the damage's energy marked, {false:.3%} of undamaged clips marked; "
         f"other garbage in the hole moves the fill by {exchange:.2f} code values (rms)."
     )
