@@ -127,9 +127,23 @@ def test_the_average_follows_the_weights() -> None:
     assert float(average.weights["weight"]) == pytest.approx(5.0, abs=1e-3)
 
 
-@pytest.mark.parametrize("change", ["data.damage=50", "data.photo_share=-1", "optimiser.outlier=0"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        "data.damage=50",
+        "data.photo_share=-1",
+        "optimiser.outlier=0",
+        "batch.crop=70",
+        "batch.lanes=0",
+        "schedule.steps=-1",
+        "batch.crop=big",
+        "batch.crop",
+        "name.x=3",
+        "size=huge",
+    ],
+)
 def test_a_setting_out_of_range_is_named(workplace: Path, change: str) -> None:
-    with pytest.raises(ValueError, match=change.split("=", maxsplit=1)[0]):
+    with pytest.raises(ValueError, match=change.split("=", maxsplit=1)[0].removesuffix(".x")):
         load_config(workplace / "tiny.toml", (change,))
 
 
@@ -261,3 +275,40 @@ def test_a_folder_without_clips_cannot_validate(config: TrainConfig, tmp_path: P
     with pytest.raises(ValueError, match="no clip in"):
         train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_one_folder_may_be_a_plain_string(workplace: Path) -> None:
+    config = load_config(workplace / "tiny.toml", ("data.clips=clips",))
+    assert config.data.clips == (str(workplace / "clips"),)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["trunk", "{clip}", "{out}"], "is no checkpoint of a training"),
+        (["evaluate", "{empty}", "--command", "cp {{in}} {{out}}"], "holds no clip"),
+        (["evaluate", "{clips}", "--command", "false"], "lacks {in} or {out}"),
+        (["evaluate", "{clips}", "--command", "false {{in}} {{out}}"], "failed with 1"),
+        (["evaluate", "{clips}", "--command", "nosuch {{in}} {{out}}"], "no command on this"),
+        (
+            ["evaluate", "{clips}", "--command", "cp {{in}} {{out}} {{x}}"],
+            "which is not known here",
+        ),
+        (["train", "{toml}", "--out", "{out}", "--set", "start_from=no.pt"], "there is no no.pt"),
+    ],
+)
+def test_bad_input_gets_one_sentence(
+    workplace: Path, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    names = {
+        "clip": workplace / "clips" / "clip0.avi",
+        "clips": workplace / "clips",
+        "empty": tmp_path,
+        "out": tmp_path / "out",
+        "toml": workplace / "tiny.toml",
+    }
+    done = CliRunner().invoke(main, [argument.format(**names) for argument in arguments])
+    assert done.exit_code == 1
+    assert done.output.startswith("Error: ")
+    assert message in done.output
+    assert not (tmp_path / "out").exists()

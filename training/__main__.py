@@ -62,14 +62,22 @@ def encode_pairs(config: Path, out: Path, count: int, seed: int) -> None:
 @main.command()
 @click.argument("config", type=FILE)
 @click.option("--out", type=FOLDER, required=True, help="Folder of the checkpoint and the log.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="schedule.steps=100")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="""Such as schedule.steps=100 or data.clips=["clips"].""",
+)
 @click.option("--minutes", type=click.FloatRange(min=0), help="Stop, resumable, after so long.")
 def train(config: Path, out: Path, overrides: tuple[str, ...], minutes: float | None) -> None:
     """Train as CONFIG (TOML) says; goes on where the folder's checkpoint stands."""
     from training.config import load_config
     from training.loop import train as run
 
-    run(load_config(config, overrides), out, minutes)
+    settings = load_config(config, overrides)
+    steps = run(settings, out, minutes)
+    click.echo(f"{out}: {steps} of {settings.schedule.steps} steps")
 
 
 @main.command()
@@ -101,7 +109,15 @@ def trunk(checkpoint: Path, out: Path) -> None:
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--checkpoint", type=FILE, help="A training's checkpoint, run by torch.")
 @click.option("--command", help="A command line with {in}, {out} and {s} instead.")
-@click.option("--sigma", "sigmas", type=float, multiple=True, default=(10.0, 30.0, 50.0))
+@click.option(
+    "--sigma",
+    "sigmas",
+    type=float,
+    multiple=True,
+    default=(10.0, 30.0, 50.0),
+    show_default=True,
+    help="Deviation of the noise, 8-bit scale.",
+)
 @click.option("--cold", is_flag=True, help="Start from a zero state, without mirrored frames.")
 @click.option("--references", is_flag=True, help="The noisy input, nlmeans and hqdn3d beside it.")
 def evaluate(

@@ -89,12 +89,26 @@ def write_trunk(checkpoint: Path, out: Path) -> None:
     The averaged weights, which it starts with, and the raw ones, both in half precision. The state
     of the optimiser, three times as large, is soon found again.
     """
-    saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    saved = read_checkpoint(checkpoint)
     trunk = {
         name: {key: value.half() for key, value in saved[name].items()}
         for name in ("model", "average")
     }
     _store(out, trunk | {"progress": saved["progress"], "config": saved["config"]})
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """What a checkpoint or a trunk holds, on the CPU. Raises ValueError for any other file."""
+    try:
+        saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        parts = ("model", "average", "progress", "config")
+        return saved | {part: saved[part] for part in parts}  # all of them have to be there
+    except FileNotFoundError as error:
+        raise ValueError(f"there is no {path}; name a checkpoint.pt or a trunk") from error
+    except Exception as error:  # torch reads anything as a pickle, and fails in every way
+        raise ValueError(
+            f"{path} is no checkpoint of a training; name a checkpoint.pt or a trunk"
+        ) from error
 
 
 def _store(path: Path, content: dict[str, Any]) -> None:
@@ -119,7 +133,7 @@ def resume(config: TrainConfig, out: Path, student: Student, rank: Rank) -> Stan
             if config.start_from
             else Standing(fresh)
         )
-    saved = torch.load(path, map_location="cpu", weights_only=True)
+    saved = read_checkpoint(path)
     _check_same(saved, config, student.model, out)
     student.model.load_state_dict(saved["model"])
     student.average.load(saved["average"])
@@ -141,7 +155,7 @@ def _check_same(saved: dict[str, Any], config: TrainConfig, model: Generator, ou
 
 
 def _begin(trunk: Path, student: Student, fresh: dict[str, Any]) -> Standing:
-    saved = torch.load(trunk, map_location="cpu", weights_only=True)
+    saved = read_checkpoint(trunk)
     try:
         weights = widen(saved["average"], student.model)
     except ValueError as error:

@@ -59,6 +59,13 @@ class BatchConfig:
     """Threads that make the next batches meanwhile; 0 makes as many as a GPU needs, and none
     on a CPU, where they would only take it away from the training."""
 
+    def __post_init__(self) -> None:
+        for name in ("lanes", "frames", "long_frames"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"batch.{name} is {getattr(self, name)}; use 1 or more")
+        if self.crop < 16 or self.crop % 16:
+            raise ValueError(f"batch.crop is {self.crop}; use a multiple of 16")
+
 
 @dataclass(frozen=True, slots=True)
 class ScheduleConfig:
@@ -71,6 +78,11 @@ class ScheduleConfig:
     log_every: int = 50
     validate_every: int = 0
     """Steps between validations on `data.validation`; 0 never validates."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "checkpoint_every", "log_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"schedule.{name} is {getattr(self, name)}; use 1 or more")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +131,8 @@ class TrainConfig:
     threads: int = 0
     """CPU threads; 0 leaves the choice to torch."""
     start_from: str = ""
-    """A checkpoint whose weights to start from; empty starts from scratch."""
+    """A checkpoint whose weights to start from, relative to the current folder; empty starts from
+    scratch."""
     data: DataConfig = field(default_factory=DataConfig)
     batch: BatchConfig = field(default_factory=BatchConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
@@ -139,13 +152,18 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> TrainConfig:
 
     Relative folders are relative to the file. Raises ValueError naming an unknown key.
     """
-    values = tomllib.loads(path.read_text())
+    try:
+        values = tomllib.loads(path.read_text())
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path}: {error}") from error
     for override in overrides:
-        name, _, text = override.partition("=")
-        table = values
+        name, equals, text = override.partition("=")
         *parents, key = name.split(".")
+        table = values
         for parent in parents:
             table = table.setdefault(parent, {})
+        if not equals or not isinstance(table, dict):
+            raise ValueError(f"--set {override}: use KEY=VALUE, such as schedule.steps=100")
         table[key] = _parse(text)
     config: TrainConfig = _build(TrainConfig, values, where=path.name)
     return dataclasses.replace(config, data=_absolute(config.data, path.parent))
@@ -168,8 +186,25 @@ def _build(kind: Any, values: dict[str, Any], where: str) -> Any:
         if isinstance(value, dict) and nested is not dataclasses.MISSING:
             made[key] = _build(nested, value, f"{where}.{key}")
         else:
-            made[key] = tuple(value) if isinstance(value, list) else value
+            made[key] = _checked(f"{where}.{key}", value, fields[key].type)
     return kind(**made)
+
+
+_KINDS: dict[Any, tuple[type, ...]] = {
+    "int": (int,),
+    "float": (int, float),
+    "str": (str,),
+    "tuple[str, ...]": (list,),
+}
+
+
+def _checked(name: str, value: Any, kind: Any) -> Any:
+    """The value as the field has it. Raises ValueError when it is of another kind."""
+    if kind == "tuple[str, ...]" and isinstance(value, str):
+        return (value,)  # one folder
+    if isinstance(value, bool) or not isinstance(value, _KINDS[kind]):
+        raise ValueError(f"{name} is {value!r}; it has to be of the kind {kind}")
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _absolute(data: DataConfig, root: Path) -> DataConfig:

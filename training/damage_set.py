@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,10 +40,13 @@ class DamageSet:
 
 def load_damage_set(path: Path) -> DamageSet:
     """Read a TOML file. Raises ValueError for a key that is missing or unknown."""
-    try:
-        return DamageSet(**tomllib.loads(path.read_text()))
-    except TypeError as error:
-        raise ValueError(f"{path.name}: {error}") from error
+    values = tomllib.loads(path.read_text())
+    names = {field.name for field in dataclasses.fields(DamageSet)}
+    if wrong := sorted(names ^ set(values)):
+        raise ValueError(
+            f"{path.name}: {', '.join(wrong)} is missing or unknown; see configs/eval-damage.toml"
+        )
+    return DamageSet(**values)
 
 
 def load_marks(folder: Path | None) -> Shapes:

@@ -16,8 +16,8 @@ from training.config import DataConfig
 from training.degrade.shapes import Shapes, load_shapes
 from training.pairs import Pair, load_pair
 
-CLIP_SUFFIXES = {".mp4", ".mkv", ".mov", ".webm", ".avi"}
-PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+CLIP_SUFFIXES = (".mp4", ".mkv", ".mov", ".webm", ".avi")
+PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def load_pool(config: DataConfig, device: torch.device) -> Pool:
     clips = [read_clip(path).to(device) for path in videos]
     photos = [read_photo(path).to(device) for path in stills]
     shapes = load_shapes(list_shapes(config) if config.damage else [], device)
-    encoded = list_files(config.pairs, {".npz"}, config.exclude) if config.pair_share else []
+    encoded = list_files(config.pairs, (".npz",), config.exclude) if config.pair_share else []
     if config.pair_share and not encoded:
         raise ValueError(
             f"data.pair_share is {config.pair_share:g}, but there is no pair; make some with "
@@ -60,12 +60,12 @@ def load_pool(config: DataConfig, device: torch.device) -> Pool:
 
 def list_shapes(config: DataConfig) -> list[Path]:
     """The pictures of single marks; those of whole scans are another matter."""
-    files = list_files(config.shapes, {".png"}, config.exclude)
+    files = list_files(config.shapes, (".png",), config.exclude)
     return [path for path in files if "scan" not in path.stem]
 
 
 def list_files(
-    folders: tuple[str, ...], suffixes: set[str], exclude: tuple[str, ...]
+    folders: tuple[str, ...], suffixes: tuple[str, ...], exclude: tuple[str, ...]
 ) -> list[Path]:
     """The files with one of the endings, in order. Raises ValueError where there is no folder."""
     found: list[Path] = []
@@ -74,6 +74,14 @@ def list_files(
             raise ValueError(f"{folder} is not a folder; set data.clips, photos, shapes or pairs")
         found += [path for path in sorted(Path(folder).iterdir()) if path.suffix in suffixes]
     return [path for path in found if not path.name.startswith(exclude or ("\0",))]
+
+
+def list_clips(folder: Path) -> list[Path]:
+    """The clips of a folder, in order. Raises ValueError where there is none."""
+    found = list_files((str(folder),), CLIP_SUFFIXES, ())
+    if not found:
+        raise ValueError(f"{folder} holds no clip; name a folder with {', '.join(CLIP_SUFFIXES)}")
+    return found
 
 
 def read_clip(path: Path, limit: int | None = None) -> Tensor:

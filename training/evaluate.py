@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from training.checkpoint import read_checkpoint
 from training.control import make_generator
-from training.data import CLIP_SUFFIXES, list_files, read_clip
+from training.data import list_clips, read_clip
 from vidrepair.engines.generator import Generator
 from vidrepair.noise import known_profile
 from vidrepair.planes import rgb_to_ycbcr
@@ -78,7 +79,7 @@ def psnr(clean: Tensor, restored: Tensor) -> tuple[float, ...]:
 def evaluate(folder: Path, restore: Restore, sigmas: tuple[float, ...]) -> list[Score]:
     """Score `restore` on every clip of the folder at every level."""
     scores = []
-    for path in list_files((str(folder),), CLIP_SUFFIXES, ()):
+    for path in list_clips(folder):
         clean = clean_clip(path)
         for sigma in sigmas:
             restored = restore(add_known_noise(clean, path.stem, sigma), sigma)
@@ -94,7 +95,7 @@ def table(scores: list[Score]) -> str:
     clips = sorted({score.clip for score in scores})
     found = {(score.clip, score.sigma): score for score in scores}
     rows = [
-        f"| clip | frames | {' | '.join(f'{s:g}' for s in sigmas)} |",
+        f"| PSNR, dB, at sigma | frames | {' | '.join(f'{s:g}' for s in sigmas)} |",
         "|---|---|" + "---|" * len(sigmas),
     ]
 
@@ -104,13 +105,11 @@ def table(scores: list[Score]) -> str:
         return f"| {name} | {frames} | {' | '.join(f'{mean:.2f}' for mean in means)} |"
 
     rows += [row(clip, [clip]) for clip in clips]
-    for name, of in (
-        ("all", clips),
-        ("calm", [clip for clip in clips if clip in CALM]),
-        ("fast", [clip for clip in clips if clip not in CALM]),
-    ):
-        if of:
-            rows.append(row(f"**{name}**", of))
+    rows.append(row("**all**", clips))
+    calm = [clip for clip in clips if clip in CALM]
+    if calm:
+        rows.append(row("**calm**", calm))
+        rows.append(row("**fast**", [clip for clip in clips if clip not in CALM]))
     return "\n".join(rows)
 
 
@@ -129,7 +128,7 @@ def load_checkpoint(checkpoint: Path, *, averaged: bool = True) -> Generator:
 
     Raises ValueError when its network is none of today's.
     """
-    saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    saved = read_checkpoint(checkpoint)
     model = make_generator(saved["config"]["size"], saved["config"].get("control", "none"))
     weights = saved["average" if averaged else "model"]
     try:
@@ -179,8 +178,22 @@ def command_restore(command: str) -> Restore:
 
 
 def run_command(command: str, values: dict[str, str]) -> None:
-    """Run a command line with its {names} filled in. Raises CalledProcessError when it fails."""
-    subprocess.run(shlex.split(command.format(**values)), check=True)  # noqa: S603  # the user's own command
+    """Run a command line with its {names} filled in.
+
+    Raises ValueError when it lacks {in} or {out}, is no command, or fails.
+    """
+    if "{in}" not in command or "{out}" not in command:
+        raise ValueError(f"{command!r} lacks {{in}} or {{out}}, the names of the files")
+    try:
+        subprocess.run(shlex.split(command.format(**values)), check=True)  # noqa: S603  # the user's own command
+    except KeyError as error:
+        raise ValueError(
+            f"{command!r} names {{{error.args[0]}}}, which is not known here"
+        ) from error
+    except FileNotFoundError as error:
+        raise ValueError(f"{command!r} is no command on this machine") from error
+    except subprocess.CalledProcessError as error:
+        raise ValueError(f"{command!r} failed with {error.returncode}; see above") from error
 
 
 def write_lossless(path: Path, clip: Tensor) -> None:

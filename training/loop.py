@@ -39,8 +39,10 @@ def learning_share(step: int, schedule: ScheduleConfig) -> float:
     return 0.02 + 0.98 * left / schedule.decay
 
 
-def train(config: TrainConfig, out: Path, minutes: float | None = None) -> None:
+def train(config: TrainConfig, out: Path, minutes: float | None = None) -> int:
     """Train, or go on training, until `schedule.steps` or for so many minutes.
+
+    Returns the steps that are done.
 
     `out` holds `checkpoint.pt`, rewritten every `checkpoint_every` steps and resumed from
     when it is there; `log.jsonl`, one line per `log_every` steps; and, where there is something
@@ -48,14 +50,14 @@ def train(config: TrainConfig, out: Path, minutes: float | None = None) -> None:
     """
     rank, device = join_ranks(pick_device(config.device))
     try:
-        _train(config, out, minutes, rank, device)
+        return _train(config, out, minutes, rank, device)
     finally:
         leave_ranks()
 
 
 def _train(
     config: TrainConfig, out: Path, minutes: float | None, rank: Rank, device: torch.device
-) -> None:
+) -> int:
     if config.threads:
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
@@ -81,7 +83,7 @@ def _train(
                 student.average.update(student.model, progress["step"])
                 diary.note(loss.detach())
             step = progress["step"]
-            if step % config.schedule.log_every == 0:
+            if step % config.schedule.log_every == 0 or step == config.schedule.steps:
                 diary.log(share, norm)
             if config.schedule.validate_every and step % config.schedule.validate_every == 0:
                 diary.validate(student.averaged, config.data.validation)
@@ -94,6 +96,7 @@ def _train(
                     save(out, config, student, standing)
             if over:
                 break
+    return int(progress["step"])
 
 
 def _student(config: TrainConfig, device: torch.device) -> Student:

@@ -44,7 +44,7 @@ def pack(data: DataConfig, out: Path, max_mb: float, seed: int = 1) -> list[Pack
         "clips": list_files(data.clips, CLIP_SUFFIXES, data.exclude),
         "photos": list_files(data.photos, PHOTO_SUFFIXES, data.exclude),
         "shapes": list_shapes(data),
-        "pairs": list_files(data.pairs, {".npz"}, data.exclude),
+        "pairs": list_files(data.pairs, (".npz",), data.exclude),
     }
     sizes = {kind: sum(path.stat().st_size for path in paths) for kind, paths in kinds.items()}
     # Pairs hardly compress: by size they would crowd out all the rest.

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from safetensors.numpy import save
 
+from training.checkpoint import read_checkpoint
 from training.evaluate import load_checkpoint
 from trt_build.export import build_graphs, write_graphs
 from vidrepair.engines.generator import LOOK_AHEAD, SHAPES, STRIDE, GeneratorShape, load_generator
@@ -26,7 +26,7 @@ def publish(
     of the training. Raises ModelError when a weight is not finite, EngineError when a graph
     differs from torch; then nothing has changed.
     """
-    saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    saved = read_checkpoint(checkpoint)
     size = saved["config"]["size"]
     if (control := saved["config"].get("control", "none")) != "none":
         raise ModelError(f"{checkpoint} is a control ({control}), not a generator to release")
