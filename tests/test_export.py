@@ -35,6 +35,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("training") / "checkpoint.pt"
     torch.save(
         {
+            "model": channels_last,
             "average": channels_last,
             "config": {"size": "fast"},
             "progress": {"step": 7, "pixels": 1000, "seconds": 2.6},
