@@ -119,7 +119,7 @@ def test_references_stand_beside_the_score(
     arguments = ["evaluate", str(workplace / "clips"), "--sigma", "20", "--references"]
     done = CliRunner().invoke(main, [*arguments, "--checkpoint", str(tmp_path / "checkpoint.pt")])
     assert done.exit_code == 0, done.output
-    rows = dict(row.strip("| ").split(" | ")[:2] for row in done.output.splitlines()[-4:])
+    rows = dict(row.strip("| ").split(" | ")[:2] for row in done.stdout.splitlines()[-4:])
     assert list(rows) == ["restored", "noisy", "nlmeans", "hqdn3d"]
     assert float(rows["nlmeans"]) > float(rows["noisy"]) + 3.0
     assert float(rows["hqdn3d"]) > float(rows["noisy"]) + 1.0
@@ -209,7 +209,7 @@ def test_before_and_after_stand_side_by_side(workplace: Path, tmp_path: Path, ff
     )
     arguments = ["before-after", str(workplace / "clips"), "--out", str(tmp_path)]
     done = CliRunner().invoke(main, [*arguments, "--command", darker], catch_exceptions=False)
-    assert done.output.split() == [str(tmp_path / f"clip{n}.png") for n in (0, 1)]
+    assert done.stdout.split() == [str(tmp_path / f"clip{n}.png") for n in (0, 1)]
     sheet = cv2.imread(str(tmp_path / "clip0.png"))
     assert sheet is not None
     assert sheet.shape == (3 * 68 + 4, 3 * 100 + 4, 3)

@@ -309,6 +309,6 @@ def test_bad_input_gets_one_sentence(
     }
     done = CliRunner().invoke(main, [argument.format(**names) for argument in arguments])
     assert done.exit_code == 1
-    assert done.output.startswith("Error: ")
+    assert done.output.splitlines()[-1].startswith("Error: ")
     assert message in done.output
     assert not (tmp_path / "out").exists()

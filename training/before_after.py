@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.data import list_clips, read_clip
+from training.data import each_clip, read_clip
 from training.evaluate import run_command
 
 FRAMES = 3
@@ -28,7 +28,7 @@ def draw_before_after(folder: Path, out: Path, command: str, frames: int) -> lis
 
     out.mkdir(parents=True, exist_ok=True)
     written = []
-    for path in list_clips(folder):
+    for path in each_clip(folder):
         with tempfile.TemporaryDirectory() as temporary:
             restored = Path(temporary) / "restored.mkv"
             values = {"in": str(path), "out": str(restored), "frames": str(frames)}

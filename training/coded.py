@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from training.data import list_clips, read_clip
+from training.data import each_clip, read_clip
 from training.evaluate import add_known_noise, clean_clip, psnr, run_command
 from training.references import nlmeans_command
 
@@ -53,7 +53,7 @@ class CodedScore:
 def evaluate_coded(folder: Path, command: str, *, reference: bool = False) -> list[CodedScore]:
     """Score a command line with {in} and {out} on every clip of the folder in every coding."""
     scores = []
-    for path in list_clips(folder):
+    for path in each_clip(folder):
         clean = clean_clip(path)
         noisy = add_known_noise(clean, path.stem, SIGMA)
         for coding in CODINGS:

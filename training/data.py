@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,12 +78,17 @@ def list_files(
     return [path for path in found if not path.name.startswith(exclude or ("\0",))]
 
 
-def list_clips(folder: Path) -> list[Path]:
-    """The clips of a folder, in order. Raises ValueError where there is none."""
+def each_clip(folder: Path) -> Iterator[Path]:
+    """The clips of a folder, in order; each is named on stderr, for the protocols take minutes.
+
+    Raises ValueError where there is none.
+    """
     found = list_files((str(folder),), CLIP_SUFFIXES, ())
     if not found:
         raise ValueError(f"{folder} holds no clip; name a folder with {', '.join(CLIP_SUFFIXES)}")
-    return found
+    for number, path in enumerate(found, start=1):
+        print(f"{number}/{len(found)} {path.name}", file=sys.stderr)  # noqa: T201  # as it says
+        yield path
 
 
 def read_clip(path: Path, limit: int | None = None) -> Tensor:

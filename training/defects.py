@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from training.damage_set import KINDS, DamageSet, draw_recipes
-from training.data import list_clips
+from training.data import each_clip
 from training.degrade.damage import VISIBLE, apply_damage
 from training.degrade.shapes import Shapes
 from training.evaluate import add_known_noise, clean_clip, run_span, to_rgb, to_ycbcr
@@ -63,7 +63,7 @@ def measure_defects(
 ) -> list[Found]:
     """Damage every clip of the folder, and count."""
     return [
-        _measure(path.stem, clean_clip(path), model, damage, shapes) for path in list_clips(folder)
+        _measure(path.stem, clean_clip(path), model, damage, shapes) for path in each_clip(folder)
     ]
 
 

@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from training.checkpoint import read_checkpoint
 from training.control import make_generator
-from training.data import list_clips, read_clip
+from training.data import each_clip, read_clip
 from vidrepair.engines.generator import Generator
 from vidrepair.noise import known_profile
 from vidrepair.planes import rgb_to_ycbcr
@@ -79,7 +79,7 @@ def psnr(clean: Tensor, restored: Tensor) -> tuple[float, ...]:
 def evaluate(folder: Path, restore: Restore, sigmas: tuple[float, ...]) -> list[Score]:
     """Score `restore` on every clip of the folder at every level."""
     scores = []
-    for path in list_clips(folder):
+    for path in each_clip(folder):
         clean = clean_clip(path)
         for sigma in sigmas:
             restored = restore(add_known_noise(clean, path.stem, sigma), sigma)

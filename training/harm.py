@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.data import list_clips
+from training.data import each_clip
 from training.evaluate import clean_clip, command_restore, to_ycbcr
 from training.noise_truth import store
 from vidrepair.noise import combine, measure_span
@@ -45,7 +45,7 @@ def measure_harm(folder: Path, command: str) -> list[Harm]:
     """Run a command line with {in}, {out} and {s}, which becomes 0 and auto, on clean clips."""
     told, blind = (command_restore(command.replace("{s}", s)) for s in ("0", "auto"))
     found = []
-    for path in list_clips(folder):
+    for path in each_clip(folder):
         clean = clean_clip(path)
         change = blind(clean, 0.0) - clean
         profile = torch.from_numpy(combine(measure_span(store(clean, "gbrp")), None).luma)

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.data import list_clips
+from training.data import each_clip
 from training.evaluate import (
     CALM,
     WARM_UP,
@@ -118,7 +118,7 @@ class _Bench:
 
 def measure_positions(folder: Path, model: Generator, sigma: float) -> list[Found]:
     """Measure every clip of a folder, and one of its frames shown by a locked camera."""
-    clips = {path.stem: clean_clip(path) for path in list_clips(folder)}
+    clips = {path.stem: clean_clip(path) for path in each_clip(folder)}
     still = next(iter(clips.values()))[:1]
     clips["locked still"] = still.expand(2, -1, -1, -1)
     return [_measure(name, clean, model, sigma) for name, clean in clips.items()]
