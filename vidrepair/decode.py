@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -46,13 +47,14 @@ def open_source(path: Path | None, *, tell_quantiser: bool = False) -> Source:
     container = open_container(origin)
     try:
         stream = video_stream(container, name)
-        if tell_quantiser and stream.codec_context.name in TELLING:
+        tells = tell_quantiser and stream.codec_context.name in TELLING
+        if tells:
             # With a thread for each frame, FFmpeg tells the steps before it knows them.
             stream.thread_type = "SLICE"
             stream.codec_context.options = EXPORT
         else:
             stream.thread_type = "AUTO"
-        return Source(container, stream, name, origin)
+        return Source(container, stream, name, origin, tells=tells)
     except BaseException:
         container.close()
         raise
@@ -64,13 +66,16 @@ class Source:
     Owns the container and refuses everything after `close`: PyAV would crash.
     """
 
-    def __init__(self, container: Any, stream: Any, name: str, origin: Path | Pipe) -> None:
+    def __init__(
+        self, container: Any, stream: Any, name: str, origin: Path | Pipe, *, tells: bool = False
+    ) -> None:
         self.container = container
         """Opaque to all but streams."""
         self.damage = Damage()
         """What has been met so far."""
         self._origin = origin
         self._stream = stream
+        self._tells = tells
         self._closed = False
         self._seen = 0.0
         self._repacker = Repacker()
@@ -197,8 +202,18 @@ class Source:
             duration=decoded.duration or 0,
             carrier=carrier,
             corrupt=bool(decoded.is_corrupt),
-            quantiser_step=_quantiser_step(decoded),
+            quantiser_step=self._quantiser_step(decoded, number),
         )
+
+    def _quantiser_step(self, decoded: Any, number: int) -> float:
+        """What every fifth frame tells; 0 for the others."""
+        if not self._tells or number % 5:
+            return 0.0
+        told = decoded.side_data.get("VIDEO_ENC_PARAMS")
+        # A frame and its side data hold each other: only the collector frees what was looked at.
+        if number % 200 == 0:
+            gc.collect()
+        return quantiser_step(bytes(told)) if told is not None else 0.0
 
     def _decoded(self) -> Generator[Any]:
         """Decoded frames and copied packets, through every error on the way."""
@@ -312,11 +327,6 @@ class _Samples:
         form = self._clip.picture.format
         luma = plane_views(self._repacker.repack(frame, form.name), form)[0]
         return (luma >> (form.bits - 8)).astype(np.uint8)
-
-
-def _quantiser_step(decoded: Any) -> float:
-    told = decoded.side_data.get("VIDEO_ENC_PARAMS")
-    return quantiser_step(bytes(told)) if told is not None else 0.0
 
 
 def _readable(container: Any, stream: Any) -> Iterator[Any]:

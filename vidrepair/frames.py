@@ -65,7 +65,7 @@ class Frame:
     corrupt: bool = False
     """The decoder flagged damage."""
     quantiser_step: float = 0.0
-    """Mean step of the codec's quantiser in 8-bit code values; 0 where the decoder tells none."""
+    """Mean step of the codec's quantiser in 8-bit code values; 0 where it is not told."""
     repeat: bool = False
     """Every sample equals that of the frame before; set by `repeats`."""
     shot: int = 0
