@@ -54,6 +54,28 @@ def test_each_process_has_lanes_of_its_own(config: TrainConfig) -> None:
         assert torch.equal(one.noisy, other.noisy)
 
 
+def test_no_thread_of_a_group_outlives_it(root: Path) -> None:
+    program = """
+import glob
+import torch.distributed as dist
+from training.ranks import leave_ranks
+dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+import torch._dynamo  # as torch's optimisers do at their first step
+names = lambda: [open(path).read() for path in glob.glob("/proc/self/task/*/comm")]
+assert any("gloo" in name for name in names())
+leave_ranks()
+print(sum("gloo" in name for name in names()))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    )
+    assert done.stdout == "0\n", done.stderr
+
+
 def test_two_processes_train_as_one_with_twice_the_lanes(
     config: TrainConfig, workplace: Path, tmp_path: Path, root: Path
 ) -> None:

@@ -14,6 +14,11 @@ from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
+
+# Its functions keep the group of their import's time as a default, and torch's optimisers import it
+# late. That group would outlive its destruction, and a thread of it that lets go of a tensor
+# while the interpreter ends aborts the process.
+import torch.distributed.nn
 from torch import Tensor, nn
 
 
@@ -50,7 +55,7 @@ class Rank:
         dist.all_gather(parts, values.contiguous())
         return torch.cat(parts)
 
-    def agree(self, flag: bool) -> bool:  # the question itself
+    def agree(self, flag: bool) -> bool:
         """Whether any process says so."""
         if self.count == 1:
             return flag
