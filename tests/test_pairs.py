@@ -12,11 +12,11 @@ from click.testing import CliRunner
 
 from training.__main__ import main
 from training.config import TrainConfig, load_config
-from training.data import load_pool
+from training.data import load_pool, show_pair
 from training.encoding import SIDE, EncodingRecipe, draw_encoding, run_encoding
 from training.lanes import run_lane
 from training.pack import pack
-from training.pairs import Pair, load_pair, show_pair
+from training.pairs import Pair, load_pair
 
 CPU = torch.device("cpu")
 

@@ -13,7 +13,7 @@ import torch
 from training.config import DataConfig
 from training.data import list_shapes
 from training.degrade.damage import DamageRecipe, Dropout, Scratch
-from training.degrade.marks import Marks, no_marks
+from training.degrade.marks import Marks, choose_shapes, no_marks
 from training.degrade.shapes import Shapes, load_shapes
 
 KINDS = ("opaque dust", "translucent dust", "scratch", "lasting scratch", "dropout")
@@ -123,11 +123,9 @@ def _draw_dust(
     frame = np.array(_frames(rng, share * (damage.dust + damage.hair), frames), dtype=np.int64)
     count = len(frame)
     thin = rng.random(count) < damage.hair / (damage.dust + damage.hair)
-    kinds = [np.flatnonzero(shapes.thin == flag) for flag in (False, True)]
-    kinds = [kind if len(kind) else np.arange(len(shapes.thin)) for kind in kinds]
     return Marks(
         frame=frame,
-        shape=np.where(thin, rng.choice(kinds[1], count), rng.choice(kinds[0], count)),
+        shape=choose_shapes(rng, shapes, thin),
         y=rng.uniform(0.0, height, count),
         x=rng.uniform(0.0, width, count),
         size=np.where(thin, rng.uniform(16.0, 48.0, count), rng.uniform(4.0, 20.0, count)),

@@ -16,7 +16,8 @@ from torch.nn import functional
 
 from training.config import DataConfig
 from training.degrade.shapes import Shapes, load_shapes
-from training.pairs import Pair, load_pair
+from training.degrade.storage import unpack_codes
+from training.pairs import PAIR_STORAGE, Pair, load_pair
 
 CLIP_SUFFIXES = (".mp4", ".mkv", ".mov", ".webm", ".avi")
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
@@ -58,6 +59,12 @@ def load_pool(config: DataConfig, device: torch.device) -> Pool:
         )
     pairs = tuple(load_pair(path, device) for path in encoded)
     return Pool([clip for clip in clips if len(clip) > 1], photos, shapes, pairs)
+
+
+def require_empty(folder: Path) -> None:
+    """Raise ValueError when a folder that is to be filled holds something."""
+    if folder.exists() and any(folder.iterdir()):
+        raise ValueError(f"{folder} is not empty; name another folder")
 
 
 def list_shapes(config: DataConfig) -> list[Path]:
@@ -131,6 +138,14 @@ def read_photo(path: Path) -> Tensor:
     return torch.from_numpy(picture[:, :, ::-1].copy()).permute(2, 0, 1).contiguous()
 
 
+def show(
+    pool: Pool, frames: int, crop: int, rng: np.random.Generator, photo_share: float
+) -> Tensor:
+    """Show a random photograph in so many of the showings, else a random clip."""
+    still = not pool.clips or (pool.photos and rng.random() < photo_share)
+    return (show_photo if still else show_clip)(pool, frames, crop, rng)
+
+
 def show_clip(pool: Pool, frames: int, crop: int, rng: np.random.Generator) -> Tensor:
     """Show a random clip: (frames, 3, crop, crop) float RGB 0..1.
 
@@ -143,7 +158,8 @@ def show_clip(pool: Pool, frames: int, crop: int, rng: np.random.Generator) -> T
     side = int(min(round(crop * scale), *clip.shape[-2:]))
     top = int(rng.integers(clip.shape[-2] - side + 1))
     left = int(rng.integers(clip.shape[-1] - side + 1))
-    times = _times(len(clip), frames, rng)
+    speed = int(rng.choice([0, 1, 2, 3], p=[0.03, 0.77, 0.15, 0.05]))
+    times = _walk(len(clip), frames, speed, rng)
     window = clip[torch.from_numpy(times).to(clip.device), :, top : top + side, left : left + side]
     picture = window.float() / 255.0
     if side != crop:
@@ -153,9 +169,8 @@ def show_clip(pool: Pool, frames: int, crop: int, rng: np.random.Generator) -> T
     return _turn(picture, rng)
 
 
-def _times(length: int, frames: int, rng: np.random.Generator) -> np.ndarray:
-    """Frame numbers of a showing: a walk forth and back through the clip."""
-    speed = rng.choice([0, 1, 2, 3], p=[0.03, 0.77, 0.15, 0.05])
+def _walk(length: int, frames: int, speed: int, rng: np.random.Generator) -> np.ndarray:
+    """Frame numbers of a showing: a walk forth and back through the clip, from anywhere on."""
     period = 2 * (length - 1)
     walk = (rng.integers(period) + speed * np.arange(frames)) % period
     times: np.ndarray[Any, Any] = np.where(walk < length, walk, period - walk)
@@ -170,6 +185,35 @@ def _turn(picture: Tensor, rng: np.random.Generator) -> Tensor:
     if rng.random() < 0.5:
         picture = picture.transpose(-1, -2)
     return picture.clamp(0.0, 1.0)
+
+
+def show_pair(
+    pair: Pair, frames: int, crop: int, rng: np.random.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """A random crop of a pair, played forth and back where it is too short.
+
+    Returns noisy and clean (frames, 3, crop, crop), chroma repeated, in the generator's unit, and
+    `hole` (frames, crop, crop), 0 or 1. Raises ValueError when `crop` is larger than a pair.
+    """
+    count, height, width = pair.noisy_luma.shape
+    if crop > min(height, width):
+        raise ValueError(f"batch.crop is {crop}, pairs are {width}x{height}; use a smaller one")
+    top, left = (2 * int(rng.integers((side - crop) // 2 + 1)) for side in (height, width))
+    times = torch.from_numpy(_walk(count, frames, 1, rng)).to(pair.noisy_luma.device)
+    axes = tuple(axis for axis in (-2, -1) if rng.random() < 0.5)
+
+    def cut(plane: Tensor, per: int) -> Tensor:
+        rows, columns = (slice(at // per, (at + crop) // per) for at in (top, left))
+        return plane[times][..., rows, columns].flip(axes)
+
+    noisy, clean = (
+        unpack_codes(cut(luma, 1), cut(chroma, 2), PAIR_STORAGE)
+        for luma, chroma in (
+            (pair.noisy_luma, pair.noisy_chroma),
+            (pair.clean_luma, pair.clean_chroma),
+        )
+    )
+    return noisy, clean, cut(pair.hole, 1).float()
 
 
 def show_photo(pool: Pool, frames: int, crop: int, rng: np.random.Generator) -> Tensor:

@@ -1,10 +1,10 @@
 """The third protocol: fixed damage on clean clips, found and filled by the generator alone.
 
 Dust and hair, scratches and dropouts on single frames, and scratches that last, with a little
-noise. A true defect is a
-connected region of what one kind changed visibly; it counts as found when half of it lies within
-two samples of what was marked, and a marked region counts as right when half of it lies within two
-samples of true damage. The threshold is the lowest one at which nine in ten marked are right.
+noise. A true defect is a connected region of what one kind changed visibly; it counts as found when
+half of it lies within two samples of what was marked, and a marked region counts as right when half
+of it lies within two samples of true damage. The threshold is the lowest one at which nine in ten
+marked are right.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def _measure(
         before = damaged
         damaged, _ = apply_damage(damaged, recipe, shapes)
         masks[kind] = ((damaged - before).abs().amax(dim=1) > VISIBLE).numpy()
-    true = np.logical_or.reduce(list(masks.values()))
+    true = _around(np.logical_or.reduce(list(masks.values())))
 
     def run(shown: Tensor) -> tuple[Tensor, Map]:
         codes = (shown * 255.0).round().byte()
@@ -92,17 +92,19 @@ def _measure(
     inside = {
         kind: (float(errors[mask].sum()), 3 * int(mask.sum())) for kind, mask in masks.items()
     }
-    regions = [_regions(defect > threshold) for threshold in THRESHOLDS]
+    marked = [defect > threshold for threshold in THRESHOLDS]
+    near = [_around(mask) for mask in marked]
+    regions = [_regions(mask) for mask in marked]
     objects = {kind: _regions(mask) for kind, mask in masks.items()}
     return Found(
         objects={kind: len(of) for kind, of in objects.items()},
         recalled={
-            kind: np.array([_covered(of, defect > threshold) for threshold in THRESHOLDS])
+            kind: np.array([_covered(of, around) for around in near])
             for kind, of in objects.items()
         },
         marked=np.array([len(of) for of in regions]),
         right=np.array([_covered(of, true) for of in regions]),
-        energy=np.array([*(power[defect > t].sum() for t in THRESHOLDS), power.sum()]),
+        energy=np.array([*(power[mask].sum() for mask in marked), power.sum()]),
         false=np.array([(quiet > threshold).mean() for threshold in THRESHOLDS]),
         fill=inside | {"hole": hole},
         exchange=exchange,
@@ -155,12 +157,17 @@ def _regions(mask: Mask) -> list[tuple[int, Points]]:
     return found
 
 
-def _covered(regions: list[tuple[int, Points]], mask: Mask) -> int:
-    """How many regions lie, by half at least, within two samples of the mask."""
+def _around(mask: Mask) -> Mask:
+    """What lies within two samples of a mask (T, H, W)."""
     wide = functional.max_pool2d(
         torch.from_numpy(mask).float(), 2 * _NEAR + 1, stride=1, padding=_NEAR
-    ).numpy()
-    return sum(wide[t, places[0], places[1]].mean() >= 0.5 for t, places in regions)
+    )
+    return wide.numpy() > 0.0
+
+
+def _covered(regions: list[tuple[int, Points]], mask: Mask) -> int:
+    """How many regions lie in the mask by half at least."""
+    return sum(mask[t, places[0], places[1]].mean() >= 0.5 for t, places in regions)
 
 
 def table(found: list[Found]) -> str:

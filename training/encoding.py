@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from training.config import DataConfig
-from training.data import load_pool, show_clip, show_photo
+from training.data import load_pool, require_empty, show
 from training.degrade.noise import add_noise, draw_noise
 from training.degrade.storage import pack_codes
 from training.pairs import PAIR_STORAGE
@@ -95,16 +95,15 @@ def encode_pairs(data: DataConfig, out: Path, count: int, seed: int) -> Iterator
     """Write OUT/pair-NNNN.npz, `count` of them; yields each path when it is written.
 
     Each holds `noisy` and `clean` as luma (T, H, W) and chroma (T, 2, H/2, W/2), code values of
-    BT.709 in limited range, `hole` (T, H, W), where a broken stream shows garbage, and the `step`.
+    BT.709 in limited range, `hole` (T, H, W), where a broken stream shows garbage, and the
+    `quantiser_step`. Raises ValueError when OUT holds something.
     """
     pool = load_pool(replace(data, damage=0.0, pair_share=0.0), torch.device("cpu"))
-    if out.exists() and any(out.iterdir()):
-        raise ValueError(f"{out} is not empty; name another folder")
+    require_empty(out)
     out.mkdir(parents=True, exist_ok=True)
     for number in range(count):
         rng = np.random.default_rng((seed, number))
-        photo = not pool.clips or (len(pool.photos) > 0 and rng.random() < 0.3)
-        rgb = (show_photo if photo else show_clip)(pool, FRAMES, SIDE, rng)
+        rgb = show(pool, FRAMES, SIDE, rng, photo_share=0.3)
         noisy, clean = (
             _planes(stored) for stored in add_noise(rgb, draw_noise(rng, weak=True), PAIR_STORAGE)
         )

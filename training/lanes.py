@@ -13,14 +13,14 @@ from torch import Tensor
 
 from training.conditioning import tell_noise
 from training.config import BatchConfig, TrainConfig
-from training.data import Pool, show_clip, show_photo
+from training.data import Pool, show, show_pair
 from training.degrade.coding import code, draw_coding
 from training.degrade.damage import CLASSES, apply_damage, draw_damage
 from training.degrade.distractors import draw_distractors, order_frames, play
 from training.degrade.film import draw_film, project
 from training.degrade.noise import add_noise, draw_noise
 from training.degrade.storage import draw_storage, to_stored
-from training.pairs import PAIR_STORAGE, show_pair
+from training.pairs import PAIR_STORAGE
 
 WARM_UP = 8
 
@@ -120,8 +120,7 @@ def _deviation(footage: _Footage) -> float:
 def _make(pool: Pool, config: TrainConfig, frames: int, rng: np.random.Generator) -> _Footage:
     """A clean showing, degraded."""
     data = config.data
-    still = not pool.clips or (pool.photos and rng.random() < data.photo_share)
-    rgb = (show_photo if still else show_clip)(pool, frames, config.batch.crop, rng)
+    rgb = show(pool, frames, config.batch.crop, rng, data.photo_share)
     storage = draw_storage(rng)
     scene = _play(rgb, pool, rng) if rng.random() < data.damage else _whole(rgb)
     coding = draw_coding(rng, storage)

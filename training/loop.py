@@ -42,11 +42,9 @@ def learning_share(step: int, schedule: ScheduleConfig) -> float:
 def train(config: TrainConfig, out: Path, minutes: float | None = None) -> int:
     """Train, or go on training, until `schedule.steps` or for so many minutes.
 
-    Returns the steps that are done.
-
     `out` holds `checkpoint.pt`, rewritten every `checkpoint_every` steps and resumed from
     when it is there; `log.jsonl`, one line per `log_every` steps; and, where there is something
-    to validate on, `curve.png` and `validation.png`.
+    to validate on, `curve.png` and `validation.png`. Returns the steps that are done.
     """
     rank, device = join_ranks(pick_device(config.device))
     try:

@@ -9,7 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from training.config import DataConfig
-from training.data import CLIP_SUFFIXES, PHOTO_SUFFIXES, list_files, list_shapes
+from training.data import (
+    CLIP_SUFFIXES,
+    PHOTO_SUFFIXES,
+    list_files,
+    list_shapes,
+    require_empty,
+)
 
 MEGABYTE = 1_000_000
 _PAIRS = 0.25
@@ -38,8 +44,7 @@ def pack(data: DataConfig, out: Path, max_mb: float, seed: int = 1) -> list[Pack
     size, but pairs fill a quarter at most. Raises ValueError when OUT holds
     something or not one file fits.
     """
-    if out.exists() and any(out.iterdir()):
-        raise ValueError(f"{out} is not empty; name another folder")
+    require_empty(out)
     kinds = {
         "clips": list_files(data.clips, CLIP_SUFFIXES, data.exclude),
         "photos": list_files(data.photos, PHOTO_SUFFIXES, data.exclude),

@@ -23,13 +23,13 @@ from training.degrade.noise import NoiseRecipe, add_noise
 from training.degrade.shapes import Shapes
 from training.degrade.storage import Storage, pack_codes, unpack_codes
 from training.encoding import EncodingRecipe, run_encoding
+from training.pairs import PAIR_STORAGE
 from vidrepair.planes import rgb_to_ycbcr
 
 FRAMES = 6
 CROP = 192
 _TITLE = 18
 _SEED = 3
-_VIDEO = Storage(full_range=False, sampling=(2, 2), bits=8)
 
 Effect = Callable[[Tensor], Tensor]
 
@@ -72,9 +72,11 @@ def _effects(shapes: Shapes) -> dict[str, Effect]:
     effects: dict[str, Effect] = {
         "white R'G'B' noise, 20": _noise(NoiseRecipe(luma=20 / 255, seed=1)),
         "Y'CbCr noise, 12 and 16": _noise(
-            NoiseRecipe(in_rgb=False, luma=12 / 255, chroma=16 / 255, seed=1), _VIDEO
+            NoiseRecipe(in_rgb=False, luma=12 / 255, chroma=16 / 255, seed=1), PAIR_STORAGE
         ),
-        "Poisson-Gaussian noise": _noise(NoiseRecipe(luma=20 / 255, shot=1.0, seed=1), _VIDEO),
+        "Poisson-Gaussian noise": _noise(
+            NoiseRecipe(luma=20 / 255, shot=1.0, seed=1), PAIR_STORAGE
+        ),
     }
     for grain in (Grain("blurred", 1.6), Grain("regressive"), Grain("resampled", 1.8)):
         recipe = NoiseRecipe(in_rgb=False, luma=14 / 255, chroma=4 / 255, shot=0.5, grain=grain)
@@ -105,20 +107,20 @@ def _noise(recipe: NoiseRecipe, storage: Storage | None = None) -> Effect:
 
 def _coded(recipe: CodingRecipe) -> Effect:
     def effect(clip: Tensor) -> Tensor:
-        noisy = add_noise(clip, NoiseRecipe(luma=10 / 255, seed=1), _VIDEO)[0]
-        return _shown(code(noisy, recipe, _VIDEO), _VIDEO)
+        noisy = add_noise(clip, NoiseRecipe(luma=10 / 255, seed=1), PAIR_STORAGE)[0]
+        return _shown(code(noisy, recipe, PAIR_STORAGE), PAIR_STORAGE)
 
     return effect
 
 
 def _encoded(codec: str, options: tuple[tuple[str, str], ...], *, broken: bool) -> Effect:
     def effect(clip: Tensor) -> Tensor:
-        noisy = add_noise(clip, NoiseRecipe(luma=10 / 255, seed=1), _VIDEO)[0]
-        luma, chroma = pack_codes(noisy, _VIDEO)
+        noisy = add_noise(clip, NoiseRecipe(luma=10 / 255, seed=1), PAIR_STORAGE)[0]
+        luma, chroma = pack_codes(noisy, PAIR_STORAGE)
         recipe = EncodingRecipe(codec, options, broken, seed=7)
         coded = run_encoding((luma.numpy(), chroma.numpy()), recipe)
         luma, chroma = torch.from_numpy(coded.luma), torch.from_numpy(coded.chroma)
-        return _shown(unpack_codes(luma, chroma, _VIDEO), _VIDEO)
+        return _shown(unpack_codes(luma, chroma, PAIR_STORAGE), PAIR_STORAGE)
 
     return effect
 

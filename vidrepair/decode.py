@@ -29,6 +29,10 @@ STATED_LENGTH = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi")
 """Containers whose header says how long they are, so that truncation shows."""
 MISSING = 1.0
 """Seconds by which a film may end before its stated length and still be whole."""
+ASKED = 5
+"""Every fifth frame is asked for its quantiser."""
+COLLECTED = 200
+"""Frames between two runs of the garbage collector while frames are asked."""
 COMBING_FRAMES = 24
 """Looked at from the start and from the middle of a film."""
 
@@ -206,12 +210,12 @@ class Source:
         )
 
     def _quantiser_step(self, decoded: Any, number: int) -> float:
-        """What every fifth frame tells; 0 for the others."""
-        if not self._tells or number % 5:
+        """What the frames that are asked tell; 0 for the others."""
+        if not self._tells or number % ASKED:
             return 0.0
         told = decoded.side_data.get("VIDEO_ENC_PARAMS")
         # A frame and its side data hold each other: only the collector frees what was looked at.
-        if number % 200 == 0:
+        if number % COLLECTED == 0:
             gc.collect()
         return quantiser_step(bytes(told)) if told is not None else 0.0
 

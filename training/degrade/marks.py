@@ -60,9 +60,7 @@ def draw_marks(rng: np.random.Generator, shapes: Shapes, size: tuple[int, int, i
         np.exp(rng.normal(math.log(20.0), 0.6, count)),
         np.exp(rng.normal(math.log(3.2), 0.65, count)),
     )
-    kinds = [np.flatnonzero(shapes.thin == flag) for flag in (False, True)]
-    kinds = [kind if len(kind) else np.arange(len(shapes.thin)) for kind in kinds]
-    shape = np.where(thin, rng.choice(kinds[1], count), rng.choice(kinds[0], count))
+    shape = choose_shapes(rng, shapes, thin)
     bright = rng.random(count) < rng.choice([0.0, 0.5, 1.0])
     paint = np.where(bright, rng.uniform(0.8, 1.0, count), rng.uniform(0.0, 0.25, count))
     translucent = rng.random(count) < 0.3
@@ -76,6 +74,15 @@ def draw_marks(rng: np.random.Generator, shapes: Shapes, size: tuple[int, int, i
         opacity=np.where(translucent, rng.uniform(0.15, 0.7, count), rng.uniform(0.8, 1.0, count)),
         paint=paint,
     )
+
+
+def choose_shapes(
+    rng: np.random.Generator, shapes: Shapes, thin: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """A shape for each mark: a thin one or another, where there are such, else any."""
+    kinds = [np.flatnonzero(shapes.thin == flag) for flag in (False, True)]
+    kinds = [kind if len(kind) else np.arange(len(shapes.thin)) for kind in kinds]
+    return np.where(thin, rng.choice(kinds[1], len(thin)), rng.choice(kinds[0], len(thin)))
 
 
 def no_marks() -> Marks:
