@@ -95,6 +95,8 @@ class OptimiserConfig:
     outlier: float = 20.0
     """Steps whose gradient is so many times the usual one are skipped."""
     ema: float = 0.999
+    only: str = ""
+    """Train the weights whose names begin so, such as motion_net; all of them when empty."""
 
     def __post_init__(self) -> None:
         if self.outlier <= 1.0:

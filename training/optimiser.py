@@ -24,7 +24,11 @@ class Optimiser:
 
     def __init__(self, model: nn.Module, config: OptimiserConfig) -> None:
         self.config = config
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(name.startswith(config.only))
         banks, rest = split_parameters(model)
+        if not banks + rest:
+            raise ValueError(f"optimiser.only is {config.only}; use motion_net or restorer")
         self.parameters = banks + rest
         self.banks = [(bank, nn.Parameter(_flat(bank.data, like=bank))) for bank in banks]
         self.muon = torch.optim.Muon(
@@ -78,10 +82,12 @@ class Optimiser:
 
 
 def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """The filter banks for Muon, and everything else, in the model's order."""
+    """What is trained: the filter banks for Muon, and everything else, in the model's order."""
     banks: list[nn.Parameter] = []
     rest: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
         inner = parameter.ndim == 4 and not name.startswith(_EDGES)
         # First and last layers of the motion net: 8 channels in, 2 out.
         inner = inner and min(parameter.shape[:2]) > 8

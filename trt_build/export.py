@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from torch import Tensor, nn
 from torch.export import Dim
+from torch.nn import functional
 
 from vidrepair.engines.generator import NOISE_KNOTS, Generator, GeneratorShape, load_generator
 from vidrepair.errors import EngineError
@@ -257,5 +258,21 @@ def _example(module: _Graph, batch: int, height: int, width: int) -> dict[str, T
         values = torch.rand(
             [sizes[size] if isinstance(size, str) else size for size in shape], generator=rng
         )
-        made[name] = values * 0.1 if name == "noise" else values
+        if name in ("frames", "state"):
+            values = _cloud(values)
+        made[name] = values * 0.1 if name in ("noise", "state") else values
     return made
+
+
+def _cloud(noise: Tensor) -> Tensor:
+    """Noise (..., H, W) made eight times coarser.
+
+    There is no motion to find in white noise, and rounding alone would move the answer by
+    hundredths of a pixel.
+    """
+    planes = noise.flatten(0, -3)[None]
+    height, width = noise.shape[-2:]
+    coarse = functional.adaptive_avg_pool2d(planes, (-(-height // 8), -(-width // 8)))
+    coarse = (coarse - 0.5) * 8.0 + 0.5  # as much contrast as before
+    cloud: Tensor = functional.interpolate(coarse, (height, width), mode="bilinear")
+    return cloud.reshape(noise.shape)

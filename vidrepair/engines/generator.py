@@ -33,8 +33,12 @@ _CONTRAST = 0.02
 """Deviation of the picture's own detail; together with the noise it gives the unit."""
 _MAP_GAIN = 8.0
 _DETAIL_GAIN = 8.0
-_MOTION_STEP = 4.0
-"""Full-size pixels per unit of the motion net's outputs."""
+_GRID = 4
+"""Motion has one displacement for so many samples squared, or more."""
+_FLATNESS = 1e-3
+"""Squared gradient that a window must exceed by far before its step is believed."""
+_FARTHEST = 2.0
+"""Samples that one step may move."""
 _STATE_BOUND = 8.0
 _SLOPE = 0.1
 _DOUBT = 4.0
@@ -102,6 +106,8 @@ def warp(source: Tensor, motion: Tensor, mode: str = "bilinear") -> Tensor:
 
 def enlarge(picture: Tensor, factor: int) -> Tensor:
     """Bilinear enlargement of (B, C, H, W); the values stay as they are."""
+    if factor == 1:
+        return picture
     return functional.interpolate(
         picture, scale_factor=float(factor), mode="bilinear", align_corners=False
     )
@@ -114,17 +120,19 @@ def smooth(picture: Tensor) -> Tensor:
     )
 
 
-def _quarter(frame: Tensor) -> Tensor:
-    """Means of 4x4 samples: (B, C, H, W) -> (B, C, H/4, W/4)."""
+def reduce(picture: Tensor, factor: int) -> Tensor:
+    """Means of factor x factor samples: (B, C, H, W) -> (B, C, H/factor, W/factor)."""
+    if factor == 1:
+        return picture
     # One channel each: OpenVINO would fill three up to sixteen.
-    planes = functional.avg_pool2d(frame.flatten(0, 1)[:, None], 4)
-    quarter: Tensor = planes[:, 0].unflatten(0, frame.shape[:2])
-    return quarter
+    planes = functional.avg_pool2d(picture.flatten(0, 1)[:, None], factor)
+    reduced: Tensor = planes[:, 0].unflatten(0, picture.shape[:2])
+    return reduced
 
 
 def local_mean(frame: Tensor) -> Tensor:
     """Mean of about 12x12 samples: (B, C, H, W) -> (B, C, H/4, W/4)."""
-    return smooth(_quarter(frame))
+    return smooth(reduce(frame, 4))
 
 
 def noise_map(noise: Tensor, luma: Tensor) -> Tensor:
@@ -172,9 +180,18 @@ class ResidualBlock(nn.Module):
 
 
 class MotionNet(nn.Module):
-    """Displacement from one frame to another, coarse to fine, on frames averaged 4x4."""
+    """Displacement from one picture to another, coarse to fine, on their luma.
 
-    SCALES = (4, 2, 1)  # of the pooled frames: 1/16, 1/8 and 1/4 of the picture
+    At each scale the second picture is moved by what is known so far, and one step of Lucas and
+    Kanade (1981) finds what is missing: least squares over a window, in closed form. A small net
+    then says how far to trust the step, and adds to it. Its products of gradients are what
+    convolutions find hardest to learn.
+    """
+
+    SCALES = (16, 8, 2, 1)
+    """Of the pictures. The motion itself is never finer than quarter size."""
+    SMOOTHINGS = (1, 1, 2, 2)
+    """How often the window's sums are smoothed; noise grows where the samples are fine."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -182,27 +199,62 @@ class MotionNet(nn.Module):
 
     @staticmethod
     def _net(width: int) -> nn.Sequential:
-        widths = (8, width, width, width, 2)
+        widths = (8, width, width, width, 3)
         layers = [nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(widths)]
         _silence(layers[-1])
         first, second, third, last = layers
+        assert last.bias is not None
+        nn.init.constant_(last.bias[2:], 1.0)  # trust the step
         active = [part for layer in (first, second, third) for part in (layer, _active())]
         return nn.Sequential(*active, last)
 
     def forward(self, here: Tensor, there: Tensor) -> Tensor:
-        """Pooled frames (B, 3, H/4, W/4) twice -> motion (B, 2, H/4, W/4), full-size pixels."""
-        motion: Tensor | None = None
-        for scale, net in zip(self.SCALES, self.nets, strict=True):
-            near = functional.avg_pool2d(here, scale) if scale > 1 else here
-            far = functional.avg_pool2d(there, scale) if scale > 1 else there
-            pixel = 4.0 * scale
-            motion = near.new_zeros(near[:, :2].shape) if motion is None else enlarge(motion, 2)
-            detail = near - smooth(near)
-            difference = warp(far, motion / pixel) - near
-            seen = torch.cat((detail * _DETAIL_GAIN, difference * _DETAIL_GAIN, motion / pixel), 1)
-            motion = motion + _MOTION_STEP * net(seen)
-        assert motion is not None
+        """Luma (B, 1, H, W) twice -> motion (B, 2, H/4, W/4), in full-size pixels."""
+        known = self.SCALES[0]
+        motion = torch.zeros_like(reduce(here, known)).expand(-1, 2, -1, -1)
+        for scale, smoothings, net in zip(self.SCALES, self.SMOOTHINGS, self.nets, strict=True):
+            near, far = (reduce(luma, scale) for luma in (here, there))
+            grid = max(scale, _GRID)
+            motion = enlarge(motion, known // grid)
+            pool, known = grid // scale, grid
+            moved = warp(far, enlarge(motion, pool) / scale)
+            step, seen = _lucas_kanade(near, moved, pool, smoothings)
+            answer = net(torch.cat((seen, motion / grid), dim=1))
+            motion = motion + scale * (answer[:, 2:] * step + answer[:, :2])
         return motion
+
+
+def _lucas_kanade(near: Tensor, far: Tensor, pool: int, smoothings: int) -> tuple[Tensor, Tensor]:
+    """What moves `far` onto `near`, both (B, 1, h, w), where they nearly agree.
+
+    Returns the step (B, 2, h/pool, w/pool) in samples of theirs, and what a net should see
+    to judge it (B, 6, h/pool, w/pool): detail, difference, the step, and on logarithmic
+    scales how much gradient there is and how large the difference is.
+    """
+    across, down = _gradients((near + far) / 2.0)
+    change = far - near
+    factors = ((across, across), (across, down), (down, down), (across, change), (down, change))
+    products = [one * other for one, other in (*factors, (change, change))]
+    planes = reduce(torch.cat((*products, near, change), dim=1), pool)
+    sums, near, change = planes[:, :6], planes[:, 6:7], planes[:, 7:]
+    for _ in range(smoothings):
+        sums = smooth(sums)
+    xx, xy, yy, xt, yt, energy = sums.split(1, dim=1)
+    xx, yy = xx + _FLATNESS, yy + _FLATNESS
+    step = torch.cat((xy * yt - yy * xt, xy * xt - xx * yt), dim=1) / (xx * yy - xy * xy)
+    step = step.clamp(-_FARTHEST, _FARTHEST)
+    steepness = ((xx + yy).log() + 6.0) / 3.0
+    strangeness = ((energy + 1e-6).log() + 8.0) / 3.0
+    detail = (near - smooth(near)) * _DETAIL_GAIN
+    return step, torch.cat((detail, change * _DETAIL_GAIN, step, steepness, strangeness), dim=1)
+
+
+def _gradients(luma: Tensor) -> tuple[Tensor, Tensor]:
+    """Central differences across and down, borders replicated."""
+    wide = functional.pad(luma, (1, 1, 1, 1), mode="replicate")
+    across = (wide[..., 1:-1, 2:] - wide[..., 1:-1, :-2]) / 2.0
+    down = (wide[..., 2:, 1:-1] - wide[..., :-2, 1:-1]) / 2.0
+    return across, down
 
 
 class Restorer(nn.Module):
@@ -280,7 +332,7 @@ class Generator(nn.Module):
             restored = frames[:, 0] + functional.pixel_shuffle(state[:, :UNSHUFFLED].float(), 2)
             neighbours = torch.cat((restored, frames[:, 2]))
             # The motion back is sought in the restored frame, where there is less noise.
-            here, there = _quarter(frames[:, 1]), _quarter(neighbours.detach())
+            here, there = frames[:, 1, :1], neighbours[:, :1].detach()
             both = self.motion_net(torch.cat((here, here)), there)
             back, ahead = both[:batch], both[batch:]  # split() by a dynamic size cannot export
             # Only the warping loss trains the motion. The restoring loss would shift all memory by
