@@ -82,6 +82,15 @@ def test_a_new_generator_changes_nothing() -> None:
     assert torch.allclose(defect, torch.sigmoid(torch.tensor(-4.0)))
 
 
+def test_what_stands_in_a_hole_does_not_come_through() -> None:
+    generator, frames = Generator(FAST), picture(2, 3, 32, 32)
+    aligned = picture(1, S + 12, 16, 16)
+    with torch.inference_mode():
+        fills = [generator.restore(frame[None], aligned, rising_noise())[1] for frame in frames]
+    torch.testing.assert_close(fills[0], fills[1], atol=1e-6, rtol=0.0)
+    assert fills[0].std() > 0.1
+
+
 def test_a_new_generator_follows_a_pan() -> None:
     """Lucas and Kanade's steps alone, before anything is trained."""
     x, y = torch.arange(336.0), torch.arange(288.0)[:, None]

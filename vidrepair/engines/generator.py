@@ -277,14 +277,14 @@ class Restorer(nn.Module):
         self.up_half = nn.Conv2d(quarter, 4 * half, 1)
         self.half_out = nn.Sequential(*(ResidualBlock(half) for _ in range(n_half)))
         self.denoise = nn.Conv2d(half, 4 * UNSHUFFLED, 3, padding=1)  # the change, and three gates
-        self.repair = nn.Conv2d(half, 3 * UNSHUFFLED + 4, 1)  # a change, the defect, two gates
+        self.repair = nn.Conv2d(half, 2 * UNSHUFFLED + 4, 1)  # a change, the defect, a share
         _silence(self.denoise)
         _silence(self.repair)
         assert self.repair.bias is not None
         nn.init.constant_(self.repair.bias[UNSHUFFLED + 4 :], 0.5)  # the mean of both neighbours
 
     def forward(self, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Inputs at half size -> features, raw denoise (12) and raw repair (40).
+        """Inputs at half size -> features, raw denoise (12) and raw repair (28).
 
         The first 36 inputs are the detail of frame t and what the restored t-1 and t+1 change of
         it. Each sample gets a share of all three, weighted by gates that the network opens where
@@ -385,9 +385,9 @@ class Generator(nn.Module):
         change = change.float().clamp(-_STATE_BOUND, _STATE_BOUND)
         scaled = (_phases(change) * scale).flatten(1, 2)
         residual = functional.pixel_shuffle(scaled, 2)
-        added, logits, *gates = repair.float().split((UNSHUFFLED, 4, UNSHUFFLED, UNSHUFFLED), dim=1)
-        for gate, neighbour in zip(gates, neighbours, strict=True):
-            added = added + gate * neighbour
+        added, logits, share = repair.float().split((UNSHUFFLED, 4, UNSHUFFLED), dim=1)
+        # Of the neighbours alone: what stands in a hole must not come through.
+        added = added + share * neighbours[0] + (1.0 - share) * neighbours[1]
         added = added.clamp(-1.0, 1.0)
         defect = torch.sigmoid(logits - _DOUBT)
         # The memory is of the repaired picture, or dirt would come back as its own evidence. How
