@@ -161,3 +161,22 @@ def test_a_control_is_never_released(config: TrainConfig, tmp_path: Path) -> Non
     with pytest.raises(ModelError, match="a control"):
         publish(tmp_path / "checkpoint.pt", "fast", tmp_path / "out", training_data="none")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_part_is_trained_alone(config: TrainConfig, tmp_path: Path) -> None:
+    alone = replace(config, optimiser=replace(config.optimiser, only="motion_net"))
+    torch.manual_seed(config.seed)
+    start = Generator(FAST).state_dict()
+    train(alone, tmp_path)
+    saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    for weights in (saved["model"], saved["average"]):
+        moved = {name for name, value in weights.items() if not torch.equal(value, start[name])}
+        assert moved
+        assert all(name.startswith("motion_net.") for name in moved)
+    with pytest.raises(ValueError, match="only='motion_net', not ''"):
+        train(config, tmp_path)
+    for only in ("nothing", "restorer.enter"):
+        with pytest.raises(ValueError, match="use motion_net, restorer"):
+            train(replace(config, optimiser=replace(config.optimiser, only=only)), tmp_path / only)
+    with pytest.raises(ValueError, match="nothing trains the motion"):
+        replace(alone, control="single")

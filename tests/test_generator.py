@@ -16,8 +16,8 @@ from vidrepair.engines.generator import (
     GeneratorShape,
     local_mean,
     noise_map,
-    warp,
 )
+from vidrepair.engines.layers import warp
 
 S = FAST.state_channels
 

@@ -123,7 +123,7 @@ def resume(config: TrainConfig, out: Path, student: Student, rank: Rank) -> Stan
     From a checkpoint the same steps follow as without the break (on a GPU up to rounding), as
     long as neither the data nor the batch have changed. A trunk starts with its averaged weights,
     and may be that of a smaller network. Raises ValueError when the trunk is that of a larger one,
-    or `out` holds the training of another network.
+    or `out` holds the training of another network, or of another part of it.
     """
     path = out / "checkpoint.pt"
     fresh = {"step": 0, "pixels": 0, "seconds": 0.0, "skipped": 0}
@@ -147,6 +147,12 @@ def _check_same(saved: dict[str, Any], config: TrainConfig, model: Generator, ou
     shapes = {name: value.shape for name, value in model.state_dict().items()}
     same = shapes == {name: value.shape for name, value in saved["model"].items()}
     was = saved["config"]
+    part = was["optimiser"].get("only", "")
+    if part != config.optimiser.only:
+        raise ValueError(
+            f"{out} trains with optimiser.only={part!r}, not {config.optimiser.only!r}; "
+            "name another folder, with start_from the checkpoint of this one"
+        )
     if not same or was.get("control", "none") != config.control:
         raise ValueError(
             f"{out} holds the training of another network ({was['size']}, control "

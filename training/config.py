@@ -145,6 +145,10 @@ class TrainConfig:
         for name, known in (("size", SIZES), ("control", CONTROLS)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} is {getattr(self, name)}; use {' or '.join(known)}")
+        if self.optimiser.only.startswith("motion") and (
+            self.control != "none" or not self.loss.warp
+        ):
+            raise ValueError("nothing trains the motion: leave out control, and set loss.warp")
         if self.schedule.validate_every and not self.data.validation:
             raise ValueError("schedule.validate_every needs data.validation, a folder of clips")
 

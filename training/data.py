@@ -141,8 +141,11 @@ def read_photo(path: Path) -> Tensor:
 def show(
     pool: Pool, frames: int, crop: int, rng: np.random.Generator, photo_share: float
 ) -> Tensor:
-    """Show a random photograph in so many of the showings, else a random clip."""
-    still = not pool.clips or (pool.photos and rng.random() < photo_share)
+    """Show a random photograph with probability `photo_share`, else a random clip.
+
+    Returns (frames, 3, crop, crop) float RGB 0..1.
+    """
+    still = not pool.clips or (bool(pool.photos) and rng.random() < photo_share)
     return (show_photo if still else show_clip)(pool, frames, crop, rng)
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vidrepair.engines.generator import enlarge, warp
+from vidrepair.engines.layers import enlarge, warp
 from vidrepair.planes import rgb_to_ycbcr
 
 

@@ -19,7 +19,8 @@ class Optimiser:
 
     torch's Muon (Jordan et al. 2024: momentum 0.95, Nesterov, five Newton-Schulz steps,
     scaled by sqrt(max(1, rows / columns))) takes matrices only, so each filter bank is handed
-    over as a view (out, in x height x width) of the same memory.
+    over as a view (out, in x height x width) of the same memory. Freezes every weight of the model
+    that `config.only` does not name; raises ValueError where too little is left.
     """
 
     def __init__(self, model: nn.Module, config: OptimiserConfig) -> None:
@@ -27,8 +28,11 @@ class Optimiser:
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name.startswith(config.only))
         banks, rest = split_parameters(model)
-        if not banks + rest:
-            raise ValueError(f"optimiser.only is {config.only}; use motion_net or restorer")
+        if not (banks and rest):
+            raise ValueError(
+                f"optimiser.only is {config.only!r}, which leaves Muon or AdamW nothing to train; "
+                "use motion_net, restorer or nothing"
+            )
         self.parameters = banks + rest
         self.banks = [(bank, nn.Parameter(_flat(bank.data, like=bank))) for bank in banks]
         self.muon = torch.optim.Muon(
@@ -89,7 +93,7 @@ def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Para
         if not parameter.requires_grad:
             continue
         inner = parameter.ndim == 4 and not name.startswith(_EDGES)
-        # First and last layers of the motion net: 8 channels in, 2 out.
+        # Nor the first and last layers of the motion's nets: 8 channels in, 3 out.
         inner = inner and min(parameter.shape[:2]) > 8
         (banks if inner else rest).append(parameter)
     return banks, rest

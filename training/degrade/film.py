@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vidrepair.engines.generator import warp
+from vidrepair.engines.layers import warp
 
 _GRID = 4
 """Flicker differs over the picture: on a grid of this many gains each way, interpolated."""

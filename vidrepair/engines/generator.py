@@ -11,12 +11,13 @@ neighbourhood only, so tiles and picture sizes cannot change a result.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vidrepair.engines.layers import SLOPE, enlarge, reduce, silence, smooth, warp
+from vidrepair.engines.motion import MotionNet
 from vidrepair.errors import ModelError
 from vidrepair.models import WeightsFile
 from vidrepair.models.card import UNSHUFFLED
@@ -32,15 +33,7 @@ STRIDE = 16
 _CONTRAST = 0.02
 """Deviation of the picture's own detail; together with the noise it gives the unit."""
 _MAP_GAIN = 8.0
-_DETAIL_GAIN = 8.0
-_GRID = 4
-"""Motion has one displacement for so many samples squared, or more."""
-_FLATNESS = 1e-3
-"""Squared gradient that a window must exceed by far before its step is believed."""
-_FARTHEST = 2.0
-"""Samples that one step may move."""
 _STATE_BOUND = 8.0
-_SLOPE = 0.1
 _DOUBT = 4.0
 """A generator that has seen no damage yet says 2 % everywhere."""
 
@@ -86,50 +79,6 @@ BASE = GeneratorShape(widths=(48, 96, 192), motion_width=32)
 SHAPES = {"fast": FAST, "base": BASE}
 
 
-def warp(source: Tensor, motion: Tensor, mode: str = "bilinear") -> Tensor:
-    """Sample `source` (B, C, H, W) at each position displaced by `motion` (B, 2, H, W).
-
-    Displacements are x then y, in pixels of `source`; `mode` is bilinear or bicubic, borders
-    replicated. Both must be fp32: in half precision coordinates are off by up to a pixel.
-    """
-    height, width = motion.shape[-2:]
-    x = torch.arange(width, device=motion.device, dtype=torch.float32)
-    y = torch.arange(height, device=motion.device, dtype=torch.float32)
-    # Turned first and joined with what is constant for a size: OpenVINO is slow at stacking.
-    centres = torch.stack((x.expand(height, -1), y[:, None].expand(-1, width)), dim=-1) + 0.5
-    pixel = torch.stack((x.new_full((), 2.0 / width), y.new_full((), 2.0 / height)))
-    grid = (motion.permute(0, 2, 3, 1) + centres) * pixel - 1.0
-    return functional.grid_sample(
-        source, grid, mode=mode, padding_mode="border", align_corners=False
-    )
-
-
-def enlarge(picture: Tensor, factor: int) -> Tensor:
-    """Bilinear enlargement of (B, C, H, W); the values stay as they are."""
-    if factor == 1:
-        return picture
-    return functional.interpolate(
-        picture, scale_factor=float(factor), mode="bilinear", align_corners=False
-    )
-
-
-def smooth(picture: Tensor) -> Tensor:
-    """Mean of 3x3 samples of (B, C, H, W), borders replicated."""
-    return functional.avg_pool2d(
-        functional.pad(picture, (1, 1, 1, 1), mode="replicate"), 3, stride=1
-    )
-
-
-def reduce(picture: Tensor, factor: int) -> Tensor:
-    """Means of factor x factor samples: (B, C, H, W) -> (B, C, H/factor, W/factor)."""
-    if factor == 1:
-        return picture
-    # One channel each: OpenVINO would fill three up to sixteen.
-    planes = functional.avg_pool2d(picture.flatten(0, 1)[:, None], factor)
-    reduced: Tensor = planes[:, 0].unflatten(0, picture.shape[:2])
-    return reduced
-
-
 def local_mean(frame: Tensor) -> Tensor:
     """Mean of about 12x12 samples: (B, C, H, W) -> (B, C, H/4, W/4)."""
     return smooth(reduce(frame, 4))
@@ -154,17 +103,6 @@ def _phases(unshuffled: Tensor) -> Tensor:
     return phases
 
 
-def _active() -> nn.Module:
-    return nn.LeakyReLU(_SLOPE)
-
-
-def _silence(layer: nn.Conv2d) -> None:
-    """Let a layer start by answering nothing."""
-    nn.init.zeros_(layer.weight)
-    assert layer.bias is not None
-    nn.init.zeros_(layer.bias)
-
-
 class ResidualBlock(nn.Module):
     """x + conv(leaky_relu(conv(x))), the identity at the start of training."""
 
@@ -172,89 +110,11 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.first = nn.Conv2d(width, width, 3, padding=1)
         self.second = nn.Conv2d(width, width, 3, padding=1)
-        _silence(self.second)
+        silence(self.second)
 
     def forward(self, x: Tensor) -> Tensor:
-        change: Tensor = self.second(functional.leaky_relu(self.first(x), _SLOPE))
+        change: Tensor = self.second(functional.leaky_relu(self.first(x), SLOPE))
         return x + change
-
-
-class MotionNet(nn.Module):
-    """Displacement from one picture to another, coarse to fine, on their luma.
-
-    At each scale the second picture is moved by what is known so far, and one step of Lucas and
-    Kanade (1981) finds what is missing: least squares over a window, in closed form. A small net
-    then says how far to trust the step, and adds to it. Its products of gradients are what
-    convolutions find hardest to learn.
-    """
-
-    SCALES = (16, 8, 2, 1)
-    """Of the pictures. The motion itself is never finer than quarter size."""
-    SMOOTHINGS = (1, 1, 2, 2)
-    """How often the window's sums are smoothed; noise grows where the samples are fine."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.nets = nn.ModuleList(self._net(width) for _ in self.SCALES)
-
-    @staticmethod
-    def _net(width: int) -> nn.Sequential:
-        widths = (8, width, width, width, 3)
-        layers = [nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(widths)]
-        _silence(layers[-1])
-        first, second, third, last = layers
-        assert last.bias is not None
-        nn.init.constant_(last.bias[2:], 1.0)  # trust the step
-        active = [part for layer in (first, second, third) for part in (layer, _active())]
-        return nn.Sequential(*active, last)
-
-    def forward(self, here: Tensor, there: Tensor) -> Tensor:
-        """Luma (B, 1, H, W) twice -> motion (B, 2, H/4, W/4), in full-size pixels."""
-        known = self.SCALES[0]
-        motion = torch.zeros_like(reduce(here, known)).expand(-1, 2, -1, -1)
-        for scale, smoothings, net in zip(self.SCALES, self.SMOOTHINGS, self.nets, strict=True):
-            near, far = (reduce(luma, scale) for luma in (here, there))
-            grid = max(scale, _GRID)
-            motion = enlarge(motion, known // grid)
-            pool, known = grid // scale, grid
-            moved = warp(far, enlarge(motion, pool) / scale)
-            step, seen = _lucas_kanade(near, moved, pool, smoothings)
-            answer = net(torch.cat((seen, motion / grid), dim=1))
-            motion = motion + scale * (answer[:, 2:] * step + answer[:, :2])
-        return motion
-
-
-def _lucas_kanade(near: Tensor, far: Tensor, pool: int, smoothings: int) -> tuple[Tensor, Tensor]:
-    """What moves `far` onto `near`, both (B, 1, h, w), where they nearly agree.
-
-    Returns the step (B, 2, h/pool, w/pool) in samples of theirs, and what a net should see
-    to judge it (B, 6, h/pool, w/pool): detail, difference, the step, and on logarithmic
-    scales how much gradient there is and how large the difference is.
-    """
-    across, down = _gradients((near + far) / 2.0)
-    change = far - near
-    factors = ((across, across), (across, down), (down, down), (across, change), (down, change))
-    products = [one * other for one, other in (*factors, (change, change))]
-    planes = reduce(torch.cat((*products, near, change), dim=1), pool)
-    sums, near, change = planes[:, :6], planes[:, 6:7], planes[:, 7:]
-    for _ in range(smoothings):
-        sums = smooth(sums)
-    xx, xy, yy, xt, yt, energy = sums.split(1, dim=1)
-    xx, yy = xx + _FLATNESS, yy + _FLATNESS
-    step = torch.cat((xy * yt - yy * xt, xy * xt - xx * yt), dim=1) / (xx * yy - xy * xy)
-    step = step.clamp(-_FARTHEST, _FARTHEST)
-    steepness = ((xx + yy).log() + 6.0) / 3.0
-    strangeness = ((energy + 1e-6).log() + 8.0) / 3.0
-    detail = (near - smooth(near)) * _DETAIL_GAIN
-    return step, torch.cat((detail, change * _DETAIL_GAIN, step, steepness, strangeness), dim=1)
-
-
-def _gradients(luma: Tensor) -> tuple[Tensor, Tensor]:
-    """Central differences across and down, borders replicated."""
-    wide = functional.pad(luma, (1, 1, 1, 1), mode="replicate")
-    across = (wide[..., 1:-1, 2:] - wide[..., 1:-1, :-2]) / 2.0
-    down = (wide[..., 2:, 1:-1] - wide[..., :-2, 1:-1]) / 2.0
-    return across, down
 
 
 class Restorer(nn.Module):
@@ -278,8 +138,8 @@ class Restorer(nn.Module):
         self.half_out = nn.Sequential(*(ResidualBlock(half) for _ in range(n_half)))
         self.denoise = nn.Conv2d(half, 4 * UNSHUFFLED, 3, padding=1)  # the change, and three gates
         self.repair = nn.Conv2d(half, 2 * UNSHUFFLED + 4, 1)  # a change, the defect, a share
-        _silence(self.denoise)
-        _silence(self.repair)
+        silence(self.denoise)
+        silence(self.repair)
         assert self.repair.bias is not None
         nn.init.constant_(self.repair.bias[UNSHUFFLED + 4 :], 0.5)  # the mean of both neighbours
 
@@ -384,27 +244,33 @@ class Generator(nn.Module):
         features = features.float().clamp(-_STATE_BOUND, _STATE_BOUND)
         change = change.float().clamp(-_STATE_BOUND, _STATE_BOUND)
         scaled = (_phases(change) * scale).flatten(1, 2)
-        residual = functional.pixel_shuffle(scaled, 2)
         added, logits, share = repair.float().split((UNSHUFFLED, 4, UNSHUFFLED), dim=1)
         # Of the neighbours alone: what stands in a hole must not come through.
         added = added + share * neighbours[0] + (1.0 - share) * neighbours[1]
         added = added.clamp(-1.0, 1.0)
         defect = torch.sigmoid(logits - _DOUBT)
-        # The memory is of the repaired picture, or dirt would come back as its own evidence. How
-        # sure the defect is must not be trained by what it does to the memory.
-        weight = defect.detach()[:, None]
-        memory = _phases(scaled) + weight * (_phases(added) - _phases(scaled))
         return (
-            residual,
+            functional.pixel_shuffle(scaled, 2),
             functional.pixel_shuffle(picture + added, 2),
             functional.pixel_shuffle(defect, 2),
-            torch.cat((memory.flatten(1, 2), features), dim=1),
+            torch.cat((_remember(scaled, added, defect), features), dim=1),
         )
 
     def forward(self, frames: Tensor, state: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
         """One step, fused: align, then restore. Returns denoise, fill, defect, state, motion."""
         motion, aligned = self.align(frames, state)
         return *self.restore(frames[:, 1], aligned, noise), motion
+
+
+def _remember(denoised: Tensor, filled: Tensor, defect: Tensor) -> Tensor:
+    """What the memory adds to the frame (B, 12, h, w): the fill as far as there is a defect.
+
+    The memory is of the repaired picture, or dirt would come back as its own evidence. How sure
+    the defect is must not be trained by what it does to the memory.
+    """
+    weight = defect.detach()[:, None]
+    memory: Tensor = _phases(denoised) + weight * (_phases(filled) - _phases(denoised))
+    return memory.flatten(1, 2)
 
 
 def load_generator(file: WeightsFile) -> Generator:
