@@ -12,9 +12,9 @@ from vidrepair.planes import padded_size
 from vidrepair.settings import EngineSettings
 
 # Measured with the `fast` network in fp32 (docs/performance.md): bytes per pixel of the whole
-# picture (three frames, motion, warped memory, outputs, the state), and per pixel of a window
-# (the U-Net's intermediate results).
-_PICTURE_BYTES = 330
+# picture (three frames, motion and what finds it at full size, warped memory, outputs, the
+# state), and per pixel of a window (the U-Net's intermediate results).
+_PICTURE_BYTES = 600
 _WINDOW_BYTES = 500
 
 _LARGE = 1920 * 1088
