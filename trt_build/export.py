@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from torch import Tensor, nn
 from torch.export import Dim
-from torch.nn import functional
 
 from vidrepair.engines.generator import NOISE_KNOTS, Generator, GeneratorShape, load_generator
+from vidrepair.engines.layers import enlarge, reduce
 from vidrepair.errors import EngineError
 from vidrepair.models import ModelCard, load_weights
 from vidrepair.models.card import UNSHUFFLED
@@ -273,7 +273,6 @@ def _cloud(noise: Tensor) -> Tensor:
     There is no motion to find in white noise, and rounding alone would move the answer by
     hundredths of a pixel.
     """
-    coarse = functional.avg_pool2d(noise.flatten(0, -3)[None], 8)
+    coarse = reduce(noise.flatten(0, -3)[None], 8)
     coarse = (coarse - 0.5) * 8.0 + 0.5  # the mean of 64 has an eighth of the contrast
-    cloud: Tensor = functional.interpolate(coarse, scale_factor=8.0, mode="bilinear")
-    return cloud.reshape(noise.shape)
+    return enlarge(coarse, 8).reshape(noise.shape)
