@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from motion import hold_still
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -69,8 +70,7 @@ def test_outputs_have_the_shapes_of_the_contract(
 def test_a_new_generator_changes_nothing() -> None:
     frames = picture(1, 3, 3, 32, 32)
     generator = Generator(FAST)
-    for net in generator.motion_net.nets:
-        torch.nn.init.zeros_(net[-1].bias)  # type: ignore[index, union-attr, arg-type]
+    hold_still(generator)
     with torch.inference_mode():
         denoise, fill, defect, _, motion = generator(
             frames, generator.initial_state(frames[:, 1]), rising_noise()
@@ -162,8 +162,7 @@ def test_warp_takes_x_then_y_in_pixels_and_repeats_the_border() -> None:
 def test_motion_aligns_both_neighbours_at_full_size() -> None:
     """With a constant displacement put in, `aligned` holds the shifted pictures, unshuffled."""
     generator = Generator(FAST)
-    for net in generator.motion_net.nets:
-        torch.nn.init.zeros_(net[-1].bias)  # type: ignore[index, union-attr, arg-type]
+    hold_still(generator)
     last = generator.motion_net.nets[-1][-1].bias  # type: ignore[index, union-attr]
     with torch.no_grad():
         last.copy_(torch.tensor([5.0, 0.0, 0.0]))  # type: ignore[operator, union-attr]
