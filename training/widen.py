@@ -7,8 +7,9 @@ from torch import Tensor
 
 from vidrepair.engines.generator import Generator
 
-_FACTS = 5
-"""The last inputs of the U-Net, the local mean and the noise map; the features lie before them."""
+_FACTS = 8
+"""The last inputs of the U-Net: three disagreements, the local mean and the noise map. The features
+lie before them."""
 
 Weights = dict[str, Tensor]
 

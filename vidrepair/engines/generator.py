@@ -34,6 +34,10 @@ _CONTRAST = 0.02
 """Deviation of the picture's own detail; together with the noise it gives the unit."""
 _MAP_GAIN = 8.0
 _STATE_BOUND = 8.0
+_CHANGE_BOUND = 4.0
+"""Deviations of its noise that a sample may be moved. Noise hardly ever goes farther, and where a
+neighbour lies wrong a network's trust would."""
+_DISAGREEMENT_GAIN = 0.25
 _DOUBT = 4.0
 """A generator that has seen no damage yet says 2 % everywhere."""
 
@@ -63,14 +67,15 @@ class GeneratorShape:
         """Pixels around a tile that its result depends on, rounded up to whole strides.
 
         Followed from a tile's edge in cells of each scale, up through the network and down
-        again to its inputs. The local mean there looks at up to two cells of quarter size
-        more, by then with a weight that moves nothing by 1e-6.
+        again to its inputs, of which a disagreement looks at one cell more. The local mean
+        looks at up to two cells of quarter size more, by then with a weight that moves nothing
+        by 1e-6.
         """
         n_half, n_quarter, n_eighth = self.blocks
         half = 1 + 2 * n_half  # a head; two 3x3 convolutions in each residual block
         quarter = (half + 1) // 2 + 2 * n_quarter
         eighth = (quarter + 1) // 2 + 2 * n_eighth
-        reach = 2 * (2 * (2 * eighth + 2 * n_quarter) + 2 * n_half + 1)
+        reach = 2 * (2 * (2 * eighth + 2 * n_quarter) + 2 * n_half + 1 + 1)
         return -(-reach // STRIDE) * STRIDE
 
 
@@ -103,6 +108,28 @@ def _phases(unshuffled: Tensor) -> Tensor:
     return phases
 
 
+def _moved(picture: Tensor, motion: Tensor) -> Tensor:
+    """(B, 3, H, W) warped by motion at quarter size, unshuffled: (B, 12, H/2, W/2).
+
+    Sampled at full size: a phase of an unshuffled picture alone would be interpolated over twice
+    the distance, which blurs odd displacements. And bicubic: a bilinear sampling at each step would
+    leave little of fine detail in the memory.
+    """
+    return functional.pixel_unshuffle(warp(picture, enlarge(motion, 4), mode="bicubic"), 2)
+
+
+def _disagreement(difference: Tensor, noise: Tensor) -> Tensor:
+    """How much two pictures differ around a place, against what noise alone would make of it.
+
+    `difference` (B, 12, h, w), unshuffled, and deviation of the luma's noise (B, 1, h, w) -> the
+    logarithm of the ratio of powers (B, 1, h, w), over 6x6 samples of luma, brought to about -1
+    to 1: whether to trust a neighbour. Convolutions are bad at squares.
+    """
+    floor = 1.0 / 255.0**2  # rounding, and what hides in it
+    power = smooth(difference[:, :4].square().mean(dim=1, keepdim=True))
+    return ((power + floor) / (noise.square() + floor)).log() * _DISAGREEMENT_GAIN
+
+
 class ResidualBlock(nn.Module):
     """x + conv(leaky_relu(conv(x))), the identity at the start of training."""
 
@@ -124,8 +151,9 @@ class Restorer(nn.Module):
         super().__init__()
         half, quarter, eighth = shape.widths
         n_half, n_quarter, n_eighth = shape.blocks
-        # The frame, what both neighbours change, the features; the local mean and the noise map.
-        seen = 3 * UNSHUFFLED + half + 3 + 2
+        # The frame, what both neighbours change, the features; how far each two of the three
+        # pictures disagree, the local mean and the noise map.
+        seen = 3 * UNSHUFFLED + half + 3 + 3 + 2
         self.enter = nn.Conv2d(seen, half, 3, padding=1)
         self.half_in = nn.Sequential(*(ResidualBlock(half) for _ in range(n_half)))
         self.down_quarter = nn.Conv2d(half, quarter, 2, stride=2)
@@ -188,24 +216,18 @@ class Generator(nn.Module):
         its features and t+1, all warped to t. Whole picture and fp32 always, autocast or not.
         """
         with torch.autocast(frames.device.type, enabled=False):
-            batch = frames.shape[0]
             restored = frames[:, 0] + functional.pixel_shuffle(state[:, :UNSHUFFLED].float(), 2)
-            neighbours = torch.cat((restored, frames[:, 2]))
-            # The motion back is sought in the restored frame, where there is less noise.
-            here, there = frames[:, 1, :1], neighbours[:, :1].detach()
-            both = self.motion_net(torch.cat((here, here)), there)
-            back, ahead = both[:batch], both[batch:]  # split() by a dynamic size cannot export
+            here, after = frames[:, 1, :1], frames[:, 2]
+            # The motion back is sought in the restored frame, where there is less noise. One way
+            # after the other: a batch of both would take twice the memory, and no less time.
+            back = self.motion_net(here, restored[:, :1].detach())
+            ahead = self.motion_net(here, after[:, :1])
             # Only the warping loss trains the motion. The restoring loss would shift all memory by
             # half a pixel: interpolation is a low-pass, and that removes noise for nothing.
-            fixed = both.detach()
-            # The pictures are sampled at full size: a phase of an unshuffled one alone would be
-            # interpolated over twice the distance, which blurs odd displacements. And bicubic: a
-            # bilinear sampling at each step would leave little of fine detail in the memory.
-            pictures = warp(neighbours, enlarge(fixed, 4), mode="bicubic")
-            pictures = functional.pixel_unshuffle(pictures, 2)
-            memory = warp(state[:, UNSHUFFLED:].float(), enlarge(fixed[:batch], 2) / 2.0)
-            aligned = torch.cat((pictures[:batch], memory, pictures[batch:]), dim=1)
-            return torch.cat((back, ahead), dim=1), aligned
+            fixed = back.detach()
+            memory = warp(state[:, UNSHUFFLED:].float(), enlarge(fixed, 2) / 2.0)
+            pictures = (_moved(restored, fixed), memory, _moved(after, ahead.detach()))
+            return torch.cat((back, ahead), dim=1), torch.cat(pictures, dim=1)
 
     def restore(
         self, frame: Tensor, aligned: Tensor, noise: Tensor
@@ -229,12 +251,14 @@ class Generator(nn.Module):
         unit = (scale.square() + _CONTRAST**2).rsqrt()
         picture = functional.pixel_unshuffle(frame, 2)
         level = mean - mean.new_tensor([0.5, 0.0, 0.0])[:, None, None]
-        facts = torch.cat((level, sigma * _MAP_GAIN - 0.5), dim=1)
         detail = ((_phases(picture) - mean[:, :, None]) * unit).flatten(1, 2)
         neighbours = [
             part - picture for part in (aligned[:, :UNSHUFFLED], aligned[:, -UNSHUFFLED:])
         ]
         before, after = ((_phases(part) * unit).flatten(1, 2) for part in neighbours)
+        pairs = (*neighbours, neighbours[0] - neighbours[1])
+        doubts = [_disagreement(pair, sigma[:, :1]) for pair in pairs]
+        facts = torch.cat((*doubts, level, sigma * _MAP_GAIN - 0.5), dim=1)
         features = aligned[:, UNSHUFFLED:-UNSHUFFLED]
         features, change, repair = self.restorer(
             torch.cat((detail, before, after, features, facts), dim=1)
@@ -242,7 +266,7 @@ class Generator(nn.Module):
         # Bounded, so that no span can run away however long it gets. Residuals and the state leave
         # in fp32, whatever the convolutions ran in.
         features = features.float().clamp(-_STATE_BOUND, _STATE_BOUND)
-        change = change.float().clamp(-_STATE_BOUND, _STATE_BOUND)
+        change = change.float().clamp(-_CHANGE_BOUND, _CHANGE_BOUND)
         scaled = (_phases(change) * scale).flatten(1, 2)
         added, logits, share = repair.float().split((UNSHUFFLED, 4, UNSHUFFLED), dim=1)
         # Of the neighbours alone: what stands in a hole must not come through.

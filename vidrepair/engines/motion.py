@@ -76,8 +76,9 @@ def _lucas_kanade(here: Tensor, there: Tensor, pool: int, smoothings: int) -> tu
     change = there - here
     factors = ((across, across), (across, down), (down, down), (across, change), (down, change))
     products = [one * other for one, other in (*factors, (change, change))]
-    planes = reduce(torch.cat((*products, here, change), dim=1), pool)
-    sums, pooled, difference = planes[:, :6], planes[:, 6:7], planes[:, 7:]
+    # Each by itself: joined first, they would be the largest thing in memory.
+    sums = torch.cat([reduce(product, pool) for product in products], dim=1)
+    pooled, difference = reduce(here, pool), reduce(change, pool)
     for _ in range(smoothings):
         sums = smooth(sums)
     xx, xy, yy, xt, yt, energy = sums.split(1, dim=1)

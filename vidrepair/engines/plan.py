@@ -14,7 +14,7 @@ from vidrepair.settings import EngineSettings
 # Measured with the `fast` network in fp32 (docs/performance.md): bytes per pixel of the whole
 # picture (three frames, motion and what finds it at full size, warped memory, outputs, the
 # state), and per pixel of a window (the U-Net's intermediate results).
-_PICTURE_BYTES = 600
+_PICTURE_BYTES = 340
 _WINDOW_BYTES = 500
 
 _LARGE = 1920 * 1088

@@ -10,7 +10,7 @@ from typing import Any
 from vidrepair.errors import ModelError
 from vidrepair.frames import Picture
 
-LAYOUT = 4
+LAYOUT = 5
 """Version of the card and of the graphs' contract; files of another one are refused."""
 
 UNSHUFFLED = 12
