@@ -7,8 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from vidrepair.errors import VidrepairError
+from trt_build.build import EngineRequest, build_engine
+from vidrepair.engines.cache import DEFAULT_LIMIT, EngineCache
+from vidrepair.engines.key import FLAVOURS, PRECISIONS, STRIDE, Flavour, Precision, Profile, Shape
+from vidrepair.errors import UsageError, VidrepairError
+
+INTERRUPTED = 130
+_GIB = 1 << 30
 
 
 class _Commands(click.Group):
@@ -20,6 +28,9 @@ class _Commands(click.Group):
         except VidrepairError as error:
             click.echo(f"vidrepair-build: {error}", err=True)
             sys.exit(error.exit_code)
+        except KeyboardInterrupt:
+            click.echo("vidrepair-build: interrupted; nothing was written", err=True)
+            sys.exit(INTERRUPTED)
         except OSError as error:
             click.echo(f"vidrepair-build: {error}; check the folder and its disk", err=True)
             sys.exit(VidrepairError.exit_code)
@@ -39,7 +50,14 @@ def main() -> None:
     required=True,
     help="Folder of the two .onnx files.",
 )
-def export(model: str, output: Path) -> None:
+@click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default="fp32",
+    show_default=True,
+    help="Of the convolutions of restore.",
+)
+def export(model: str, output: Path, precision: str) -> None:
     """Write MODEL, a released name or a .safetensors, as ONNX; prints the paths of both files."""
     try:
         from trt_build.export import export as run
@@ -47,5 +65,98 @@ def export(model: str, output: Path) -> None:
         raise VidrepairError(
             f"{error.name} is not installed; pip install 'vidrepair[train]'"
         ) from error
-    for path in run(model, output):
+    for path in run(model, output, half=precision == "fp16"):
         click.echo(path)
+
+
+@main.command()
+@click.argument("model")
+@click.option("--flavour", type=click.Choice(FLAVOURS), required=True, help="Which library.")
+@click.option(
+    "--size", metavar="WxH", required=True, help="Of the picture; padded to multiples of 16."
+)
+@click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default="fp32",
+    show_default=True,
+    help="Of the convolutions of restore.",
+)
+@click.option("--lanes", type=int, default=1, show_default=True, help="Spans side by side.")
+@click.option("--dynamic", is_flag=True, help="Run every size up to twice this one, not it alone.")
+@click.option(
+    "--compute-capability",
+    "capabilities",
+    metavar="8.6,8.9",
+    default="",
+    help="Build ahead for these cards, TensorRT-RTX only; without: for every card since 8.0.",
+)
+def engine(
+    model: str,
+    flavour: Flavour,
+    size: str,
+    precision: Precision,
+    lanes: int,
+    dynamic: bool,
+    capabilities: str,
+) -> None:
+    """Compile MODEL, a released name or a .safetensors, into the cache; prints its folder."""
+    shape = _parse_size(size, lanes)
+    request = EngineRequest(
+        model,
+        flavour,
+        Profile.dynamic(shape) if dynamic else Profile.static(shape),
+        precision,
+        tuple(filter(None, capabilities.split(","))),
+    )
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
+    with bar:
+        task = bar.add_task("", total=None)
+        entry = build_engine(
+            request,
+            progress=lambda what, done, total: bar.update(
+                task, description=what, completed=done, total=total
+            ),
+        )
+    click.echo(entry.folder)
+
+
+def _parse_size(text: str, lanes: int) -> Shape:
+    """`854x480` -> the padded shape."""
+    try:
+        width, height = (-(-int(side) // STRIDE) * STRIDE for side in text.lower().split("x"))
+    except ValueError:
+        raise UsageError(f"--size {text} is not WxH, such as 1920x1080") from None
+    return Shape(lanes, height, width)
+
+
+@main.command(name="list")
+def list_engines() -> None:
+    """List the compiled engines: size, when last used, what it is, its folder."""
+    for entry in EngineCache().entries():
+        click.echo(
+            f"{entry.size / 2**20:7.1f} MB  {entry.used:%Y-%m-%d}  {entry.summary}  {entry.folder}"
+        )
+
+
+@main.command()
+@click.option(
+    "--limit",
+    type=click.FloatRange(min=0),
+    default=DEFAULT_LIMIT / _GIB,
+    show_default=True,
+    help="GiB that may stay; 0 removes all.",
+)
+def prune(limit: float) -> None:
+    """Remove the engines that were used longest ago, until the rest is small enough."""
+    removed = EngineCache().prune(int(limit * _GIB))
+    for entry in removed:
+        click.echo(f"removed {entry.summary}")
+    click.echo(f"{len(removed)} engine{'' if len(removed) == 1 else 's'} removed")

@@ -32,6 +32,8 @@ from vidrepair.models.weights import CARD_KEY, GRAPH_KEY, write_beside
 OPSET = 18
 TOLERANCE = 2e-4
 """Largest allowed difference to torch, as a share of the largest value, at least of 1."""
+HALF_TOLERANCE = 5e-3
+"""The same, of a restorer in half precision: some ten roundings of 2^-11 one after the other."""
 CHECKED = ((1, 16, 16), (2, 48, 80), (3, 64, 96), (1, 144, 208))
 """Batch, height and width of the inputs that every export is checked on."""
 
@@ -98,15 +100,17 @@ class _Restore(_Graph):
         return self.generator.restore(frame, aligned, noise)
 
 
-def export(model: str | Path, folder: Path) -> tuple[Path, Path]:
+def export(model: str | Path, folder: Path, *, half: bool = False) -> tuple[Path, Path]:
     """Write NAME.align.onnx and NAME.restore.onnx of a released model or a .safetensors.
 
-    Returns their paths. Raises ModelError for a bad weights file, EngineError when a graph
-    differs from torch; then nothing is written.
+    With `half` the convolutions of `restore` are in half precision, its inputs and outputs in
+    fp32 as ever; NAME ends in -fp16. Returns the paths. Raises ModelError for a bad weights file,
+    EngineError when a graph differs from torch; then nothing is written.
     """
     file = load_weights(model)
-    graphs = build_graphs(load_generator(file), file.card)
-    return write_graphs(graphs, folder, file.path.name.removesuffix(".safetensors"))
+    graphs = build_graphs(load_generator(file), file.card, half=half)
+    stem = file.path.name.removesuffix(".safetensors")
+    return write_graphs(graphs, folder, f"{stem}-fp16" if half else stem)
 
 
 def write_graphs(graphs: Graphs, folder: Path, name: str) -> tuple[Path, Path]:
@@ -117,37 +121,39 @@ def write_graphs(graphs: Graphs, folder: Path, name: str) -> tuple[Path, Path]:
     return align, restore
 
 
-def build_graphs(generator: Generator, card: ModelCard) -> Graphs:
-    """Export both graphs of a generator whose weights are exact in half precision.
+def build_graphs(generator: Generator, card: ModelCard, *, half: bool = False) -> Graphs:
+    """Export both graphs of an fp32 generator whose weights are exact in half precision.
 
-    Raises EngineError when a graph lacks a weight or differs from torch.
+    With `half` its restorer runs in half precision. Raises EngineError when a graph lacks a weight
+    or differs from torch.
     """
     weights = {name: value.numpy() for name, value in generator.state_dict().items()}
     made: dict[str, bytes] = {}
     left = set(weights)
     for kind in (_Align, _Restore):
-        model = onnx.load_from_string(_trace(kind, generator.shape))
+        model = onnx.load_from_string(_trace(kind, generator.shape, half=half))
         left -= _store_half(model, weights)
         module = kind(generator)
         made[module.name] = _finish(model, module, card)
     if left:
         raise EngineError(f"the export lost {', '.join(sorted(left))}; use the torch of [train]")
     graphs = Graphs(made["align"], made["restore"])
-    check_graphs(graphs, generator)
+    check_graphs(graphs, generator, HALF_TOLERANCE if half else TOLERANCE)
     return graphs
 
 
-def check_graphs(graphs: Graphs, generator: Generator) -> None:
-    """Run both graphs in fp32 beside torch on all sizes of CHECKED.
+def check_graphs(graphs: Graphs, generator: Generator, tolerance: float = TOLERANCE) -> None:
+    """Run both graphs beside fp32 torch on all sizes of CHECKED.
 
-    Raises EngineError when an output differs by more than TOLERANCE, or in its shape.
+    Raises EngineError when an output of `restore` differs by more than `tolerance`, one of
+    `align` by more than TOLERANCE, or one in its shape.
     """
-    _check(graphs.align, _Align(generator).eval())
-    _check(graphs.restore, _Restore(generator).eval())
+    _check(graphs.align, _Align(generator).eval(), TOLERANCE)
+    _check(graphs.restore, _Restore(generator).eval(), tolerance)
 
 
 @functools.cache  # it takes half a minute, and depends on the shape alone
-def _trace(kind: type[_Graph], shape: GeneratorShape) -> bytes:
+def _trace(kind: type[_Graph], shape: GeneratorShape, *, half: bool) -> bytes:
     """The graph of a generator with random weights, as torch exports it.
 
     Random because torch drops biases that are zero and merges weights that are equal; the
@@ -158,6 +164,8 @@ def _trace(kind: type[_Graph], shape: GeneratorShape) -> bytes:
     with torch.no_grad():
         for weight in generator.parameters():
             weight.normal_(generator=rng)
+    if half:
+        generator.restorer.half()
     module = kind(generator).eval()
     # The batch of the example is not 1, which torch.export would take for a constant.
     example = tuple(_example(module, 2, 64, 96).values())
@@ -185,14 +193,17 @@ def _trace(kind: type[_Graph], shape: GeneratorShape) -> bytes:
 
 
 def _store_half(model: onnx.ModelProto, weights: Arrays) -> set[str]:
-    """Replace the weights by the true ones in half precision, cast in the graph; their names."""
+    """Replace the weights by the true ones in half precision, cast in the graph; their names.
+
+    The cast is one to what they were: of no effect where the graph is in half precision.
+    """
     casts, names = [], set()
     for tensor in model.graph.initializer:
         if not tensor.name.startswith(_PREFIX):
             continue
-        used, name = tensor.name, tensor.name.removeprefix(_PREFIX)
+        used, name, kind = tensor.name, tensor.name.removeprefix(_PREFIX), tensor.data_type
         tensor.CopyFrom(numpy_helper.from_array(weights[name].astype(np.float16), name))
-        casts.append(helper.make_node("Cast", [name], [used], to=onnx.TensorProto.FLOAT))
+        casts.append(helper.make_node("Cast", [name], [used], to=kind))
         names.add(name)
     nodes = [*casts, *model.graph.node]
     del model.graph.node[:]
@@ -223,7 +234,7 @@ def _finish(model: onnx.ModelProto, module: _Graph, card: ModelCard) -> bytes:
     return data
 
 
-def _check(data: bytes, module: _Graph) -> None:
+def _check(data: bytes, module: _Graph, tolerance: float) -> None:
     core = ov.Core()
     compiled = core.compile_model(core.read_model(data), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     for batch, height, width in CHECKED:
@@ -236,7 +247,7 @@ def _check(data: bytes, module: _Graph) -> None:
             where = f"{module.name}: {name} at batch {batch}, {width}x{height}"
             if got.shape != expected.shape:
                 raise EngineError(f"{where} has shape {tuple(got.shape)}; use the torch of [train]")
-            allowed = TOLERANCE * max(1.0, float(expected.abs().max()))
+            allowed = tolerance * max(1.0, float(expected.abs().max()))
             error = float((got - expected).abs().max())
             if not error <= allowed:
                 raise EngineError(

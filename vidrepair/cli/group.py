@@ -14,6 +14,7 @@ import click
 
 from vidrepair import __version__
 from vidrepair.cli.doctor import doctor
+from vidrepair.cli.engines import engines
 from vidrepair.cli.probe import probe
 from vidrepair.cli.progress import Messages
 from vidrepair.cli.run import run
@@ -77,5 +78,5 @@ def main() -> None:
     """
 
 
-for command in (run, probe, doctor):
+for command in (run, probe, doctor, engines):
     main.add_command(command)

@@ -178,7 +178,8 @@ class Restorer(nn.Module):
         it. Each sample gets a share of all three, weighted by gates that the network opens where
         a picture can be trusted: flat places lose their detail, still ones follow their memory.
         """
-        half = self.half_in(self.enter(seen))
+        # The weights may be in half precision; what is weighed by the gates never is.
+        half = self.half_in(self.enter(seen.to(self.enter.weight.dtype)))
         quarter = self.quarter_in(self.down_quarter(half))
         eighth = self.eighth(self.down_eighth(quarter))
         quarter = quarter + functional.pixel_shuffle(self.up_quarter(eighth), 2)

@@ -1,0 +1,206 @@
+"""TensorRT-RTX's own builder, which needs no card, and the names that all versions share."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import trt_build.build
+from trt_build.build import PORTABLE, EngineRequest, build_engine
+from trt_build.cli import main
+from vidrepair.engines.cache import FOLDER_VARIABLE, EngineCache
+from vidrepair.engines.key import Profile, Shape
+from vidrepair.errors import EngineError, ModelError, UsageError
+
+pytest.importorskip("tensorrt_rtx")
+
+SHAPE = Shape(1, 64, 96)
+REQUEST = EngineRequest("fast", "rtx", Profile.static(SHAPE))
+API = Path(__file__).parent / "trt_api"
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> EngineCache:
+    return EngineCache(tmp_path / "engines")
+
+
+def test_an_engine_is_built_once(cache: EngineCache) -> None:
+    told: list[tuple[str, int, int]] = []
+    entry = build_engine(REQUEST, cache=cache, progress=lambda *step: told.append(step))
+    assert all(entry.file(graph).stat().st_size > 1 << 20 for graph in ("align", "restore"))
+    assert entry.manifest["key"]["target"] == PORTABLE
+    assert {what.split(":")[0] for what, _, _ in told} == {"align", "restore"}
+    assert told[-1][1] == told[-1][2] > 0
+    told.clear()
+    again = build_engine(REQUEST, cache=cache, progress=lambda *step: told.append(step))
+    assert again.manifest == entry.manifest
+    assert told == []
+
+
+def test_a_truncated_engine_is_built_anew(
+    cache: EngineCache, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = build_engine(REQUEST, cache=cache).file("restore")
+    size = path.stat().st_size
+    os.truncate(path, 1000)
+    assert build_engine(REQUEST, cache=cache).file("restore") == path
+    assert path.stat().st_size == size
+    assert caplog.text.count("built anew") == 1
+
+
+def test_other_shapes_and_cards_are_other_engines(cache: EngineCache) -> None:
+    requests = [
+        replace(REQUEST, profile=Profile.dynamic(Shape(2, 64, 96))),
+        replace(REQUEST, capabilities=("8.6", "8.9")),
+        replace(REQUEST, capabilities=("8.9", "8.6")),
+    ]
+    entries = [build_engine(request, cache=cache) for request in requests]
+    assert entries[0].folder != entries[1].folder
+    assert entries[1].folder == entries[2].folder
+    assert entries[1].manifest["key"]["target"] == "SM86,SM89"
+
+
+def test_half_precision_is_a_smaller_engine(cache: EngineCache) -> None:
+    """The graph is in half precision itself: TensorRT 11 and RTX have no other way."""
+    exact = build_engine(REQUEST, cache=cache)
+    half = build_engine(replace(REQUEST, precision="fp16"), cache=cache)
+    assert half.folder != exact.folder
+    sizes = [entry.file("restore").stat().st_size for entry in (half, exact)]
+    assert sizes[0] < 0.8 * sizes[1]
+
+
+def test_of_two_builds_at_once_one_builds(cache: EngineCache) -> None:
+    built: list[str] = []
+
+    def build(name: str) -> None:
+        build_engine(
+            REQUEST, cache=EngineCache(cache.folder), progress=lambda *_: built.append(name)
+        )
+
+    threads = [threading.Thread(target=build, args=(name,)) for name in ("one", "other")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(built)) == 1
+    assert len(cache.entries()) == 1
+
+
+def test_an_interrupted_build_leaves_nothing(cache: EngineCache) -> None:
+    def interrupt(_what: str, _done: int, _total: int) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        build_engine(REQUEST, cache=cache, progress=interrupt)
+    assert cache.entries() == []
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_the_cache_answers_without_torch(tmp_path: Path) -> None:
+    environment = {**os.environ, FOLDER_VARIABLE: str(tmp_path)}
+    program = (
+        "import sys; from trt_build.cli import main; main(standalone_mode=False); "
+        "sys.exit('torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", program, "engine", "fast", "--flavour", "rtx"]
+    runs = [
+        subprocess.run(
+            [*command, "--size", "90x50"], env=environment, check=True, capture_output=True
+        )
+        for _ in range(2)
+    ]
+    folders = [run.stdout.decode().splitlines()[-1] for run in runs]
+    assert folders[0] == folders[1]
+    assert (Path(folders[0]) / "align.engine").exists()
+    assert "1x96x64" in EngineCache(tmp_path / "engines").entries()[0].summary
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["fast", "--flavour", "rtx", "--size", "854"], 2, "--size 854 is not WxH"),
+        (["fast", "--flavour", "rtx", "--size", "64x64", "--lanes", "0"], 2, "--lanes 0"),
+        (["slow", "--flavour", "rtx", "--size", "64x64"], 6, "there is no model 'slow'"),
+        (
+            ["fast", "--flavour", "rtx", "--size", "64x64", "--compute-capability", "9.0"],
+            2,
+            "--compute-capability 9.0 is none .* use 7.5, 8.0",
+        ),
+    ],
+)
+def test_what_cannot_be_built_is_told(
+    arguments: list[str], code: int, message: str, tmp_path: Path
+) -> None:
+    result = CliRunner().invoke(main, ["engine", *arguments], env={FOLDER_VARIABLE: str(tmp_path)})
+    assert result.exit_code == code
+    assert len(result.stderr.strip().splitlines()) == 1
+    with pytest.raises((UsageError, ModelError), match=message):  # the same sentence
+        raise (UsageError if code == 2 else ModelError)(result.stderr)
+
+
+@pytest.mark.skipif("tensorrt" in sys.modules, reason="TensorRT is installed here")
+def test_a_library_that_is_missing_is_told(cache: EngineCache) -> None:
+    with pytest.raises(EngineError, match=r"tensorrt cannot be imported .*'vidrepair\[tensorrt\]'"):
+        build_engine(replace(REQUEST, flavour="tensorrt"), cache=cache)
+
+
+def test_a_graph_that_does_not_parse_is_told(
+    cache: EngineCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for data in (b"", b"no graph at all"):
+        monkeypatch.setattr(trt_build.build, "_graphs", lambda _, data=data: {"align": data})
+        with pytest.raises(EngineError, match="align cannot be parsed"):
+            build_engine(REQUEST, cache=cache)
+    assert cache.entries() == []
+
+
+VARIABLES = {
+    "library": None,
+    "builder": "Builder",
+    "config": "IBuilderConfig",
+    "profile": "IOptimizationProfile",
+    "parser": "OnnxParser",
+    "network": "INetworkDefinition",
+}
+"""What a name in trt_build/build.py holds, after a leading underscore."""
+RTX_ALONE = {"ComputeCapability", "num_compute_capabilities", "set_compute_capability"}
+
+
+@pytest.mark.parametrize("table", sorted(API.glob("*.json")), ids=lambda path: path.stem)
+def test_every_name_is_one_of_the_library(table: Path) -> None:
+    known = json.loads(table.read_text())
+    classes = {
+        name: set(value["enum"]) if isinstance(value, dict) else set(value)
+        for name, value in known.items()
+    }
+    used = list(_names_used(Path(trt_build.build.__file__)))
+    assert len(used) > 15
+    for of, name in used:
+        if name in RTX_ALONE and "rtx" not in table.stem:
+            continue
+        assert name in (classes if of is None else classes[of]), (of, name)
+
+
+def _names_used(path: Path) -> list[tuple[str | None, str]]:
+    """(class or None for the module, attribute) of every attribute of a library's object."""
+    found: list[tuple[str | None, str]] = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.Attribute) or node.attr.startswith("__"):
+            continue
+        inner = node.value
+        name = inner.id if isinstance(inner, ast.Name) else getattr(inner, "attr", "")
+        if name.lstrip("_") in VARIABLES:
+            found.append((VARIABLES[name.lstrip("_")], node.attr))
+        elif (None, name) in [(None, outer) for outer in ("BuilderFlag", "ILogger")]:
+            found.append((name, node.attr))
+    return found

@@ -1,0 +1,298 @@
+"""ONNX graphs -> engines of TensorRT or of TensorRT-RTX, into the user's cache.
+
+Both libraries have one API, but for names that came and went: tests/trt_api holds the lists that
+a test checks every name below against. They answer None or False where something failed, and
+say why in their log alone; so every answer is checked and the log's last error told.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+from vidrepair.engines.cache import EngineCache, Entry
+from vidrepair.engines.key import EngineKey, Flavour, Precision, Profile, Shape
+from vidrepair.errors import EngineError, ModelError, UsageError
+from vidrepair.models import find_model, load_weights
+from vidrepair.models.card import UNSHUFFLED, ModelCard
+
+PORTABLE = "portable"
+"""Target of a TensorRT-RTX engine that was built for no capability in particular."""
+_MODULES: Mapping[Flavour, str] = {"tensorrt": "tensorrt", "rtx": "tensorrt_rtx"}
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is under way, steps done and steps in all."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRequest:
+    """The engine that is wanted."""
+
+    model: str
+    """A released name, or the path of a .safetensors."""
+    flavour: Flavour
+    profile: Profile
+    precision: Precision = "fp32"
+    """Of the convolutions of `restore`; `align` is fp32 always."""
+    capabilities: tuple[str, ...] = ()
+    """Compute capabilities such as 8.6, for TensorRT-RTX alone; none: portable."""
+
+
+def build_engine(
+    request: EngineRequest, *, cache: EngineCache | None = None, progress: Progress | None = None
+) -> Entry:
+    """The engine from the cache, or built and put there.
+
+    Where another process builds it already, it is waited for. Raises EngineError when the
+    library is missing, refuses a graph, or the cache cannot be written; UsageError for a
+    capability that the library does not know; KeyboardInterrupt once a build was cut short.
+    """
+    library = load_library(request.flavour)
+    card = load_weights(request.model).card
+    key = _key(request, card, library)
+    cache = cache or EngineCache()
+    if entry := cache.find(key, warn=False):
+        return entry
+    with cache.building(key):
+        if entry := cache.find(key):
+            return entry
+        start = time.monotonic()
+        compiler = _Compiler(library, progress)
+        graphs = {}
+        for name, data in _graphs(request).items():
+            graphs[name] = compiler.build(name, data, request, _shapes(name, card))
+        entry = cache.add(key, graphs, {"seconds": round(time.monotonic() - start, 1)})
+    cache.prune()
+    return entry
+
+
+def load_library(flavour: Flavour) -> Any:
+    """The module of TensorRT. Raises EngineError where it is not installed or does not load."""
+    try:
+        return importlib.import_module(_MODULES[flavour])
+    except ImportError as error:
+        hint = (
+            "pip install 'vidrepair[tensorrt]' with NVIDIA's package index, as the README says"
+            if flavour == "tensorrt"
+            else "pip install 'vidrepair[rtx]'"
+        )
+        raise EngineError(f"{_MODULES[flavour]} cannot be imported ({error}); {hint}") from error
+
+
+def _key(request: EngineRequest, card: ModelCard, library: Any) -> EngineKey:
+    return EngineKey(
+        model=card.name,
+        weights=card.sha256,
+        layout=card.layout,
+        flavour=request.flavour,
+        library=library.__version__,
+        target=_target(request, library),
+        precision=request.precision,
+        profile=request.profile,
+    )
+
+
+def _target(request: EngineRequest, library: Any) -> str:
+    """What the engine will run on. TensorRT tunes for the card at hand."""
+    if request.flavour == "rtx":
+        names = sorted(_capability(library, text).name for text in request.capabilities)
+        return ",".join(names) or PORTABLE
+    if request.capabilities:
+        raise UsageError("--compute-capability is for --flavour rtx; TensorRT builds for this card")
+    import torch
+
+    if not torch.cuda.is_available():
+        raise EngineError(
+            "no NVIDIA card was found, and TensorRT builds only for the card at hand; check the "
+            "driver by nvidia-smi, or use --flavour rtx"
+        )
+    major, minor = torch.cuda.get_device_capability()
+    return f"{torch.cuda.get_device_name()}, {major}.{minor}"
+
+
+def _capability(library: Any, text: str) -> Any:
+    """`8.6` -> ComputeCapability.SM86."""
+    known = library.ComputeCapability.__members__
+    found = known.get(f"SM{text.replace('.', '')}")
+    if found is None:
+        names = [name[2:-1] + "." + name[-1] for name in known if name.startswith("SM")]
+        raise UsageError(
+            f"--compute-capability {text} is none that TensorRT-RTX {library.__version__} builds "
+            f"for; use {', '.join(names)}"
+        )
+    return found
+
+
+def _graphs(request: EngineRequest) -> dict[str, bytes]:
+    """The ONNX graphs: those of the release in fp32, else written now, which needs torch."""
+    if request.precision == "fp32":
+        try:
+            files = find_model(request.model)
+            return {"align": files.align.read_bytes(), "restore": files.restore.read_bytes()}
+        except ModelError:
+            log.debug("%s has no graphs yet", request.model)
+    try:
+        from trt_build.export import build_graphs
+        from vidrepair.engines.generator import load_generator
+    except ImportError as error:
+        raise EngineError(
+            f"{error.name} is not installed, which writes the graphs of {request.precision}; "
+            f"pip install 'vidrepair[{request.flavour}]'"
+        ) from error
+    file = load_weights(request.model)
+    graphs = build_graphs(load_generator(file), file.card, half=request.precision == "fp16")
+    return {"align": graphs.align, "restore": graphs.restore}
+
+
+def _shapes(graph: str, card: ModelCard) -> Callable[[Shape], dict[str, tuple[int, ...]]]:
+    """What the inputs of a graph measure, for a shape (the contract of DESIGN.md section 4)."""
+    memory = card.state_channels
+
+    def of(shape: Shape) -> dict[str, tuple[int, ...]]:
+        lanes, height, width = shape.lanes, shape.height, shape.width
+        half = (height // 2, width // 2)
+        if graph == "align":
+            return {"frames": (lanes, 3, 3, height, width), "state": (lanes, memory, *half)}
+        return {
+            "frame": (lanes, 3, height, width),
+            "aligned": (lanes, memory + UNSHUFFLED, *half),
+            "noise": (lanes, 2, 17),
+        }
+
+    return of
+
+
+class _Compiler:
+    """One builder of a library, its log, and how far it is."""
+
+    def __init__(self, library: Any, progress: Progress | None) -> None:
+        self._library = library
+        self._log = _make_log(library)
+        self._monitor = _make_monitor(library, progress or (lambda *_: None))
+        self._builder = library.Builder(self._log)
+        if not self._builder:
+            raise self._failed("the builder cannot be made")
+
+    def build(
+        self,
+        name: str,
+        data: bytes,
+        request: EngineRequest,
+        shapes: Callable[[Shape], dict[str, tuple[int, ...]]],
+    ) -> bytes:
+        """One graph. Raises EngineError with what the library said."""
+        network = self._parse(name, data)
+        config = self._builder.create_builder_config()
+        # With TF32's ten bits of mantissa the motion would be off by up to a pixel.
+        config.clear_flag(self._library.BuilderFlag.TF32)
+        self._monitor.graph = name
+        config.progress_monitor = self._monitor
+        if request.capabilities:
+            config.num_compute_capabilities = len(request.capabilities)
+        for at, text in enumerate(request.capabilities):
+            if not config.set_compute_capability(_capability(self._library, text), at):
+                raise self._failed(f"compute capability {text} was refused")
+        profile = self._builder.create_optimization_profile()
+        asked = request.profile
+        least, best, most = (shapes(s) for s in (asked.least, asked.best, asked.most))
+        for tensor in best:
+            profile.set_shape(tensor, least[tensor], best[tensor], most[tensor])
+        if not profile or config.add_optimization_profile(profile) < 0:
+            raise self._failed(f"the shapes of {name} were refused")
+        with _interrupting(self._monitor):
+            engine = self._builder.build_serialized_network(network, config)
+        if engine is None:
+            raise self._failed(f"{name} could not be built")
+        return bytes(memoryview(engine))
+
+    def _parse(self, name: str, data: bytes) -> Any:
+        library = self._library
+        flag = library.NetworkDefinitionCreationFlag.STRONGLY_TYPED
+        network = self._builder.create_network(1 << int(flag))
+        parser = library.OnnxParser(network, self._log)
+        # An empty file parses, too: into nothing.
+        if not parser.parse(data) or not network.num_outputs:
+            what = parser.get_error(0).desc() if parser.num_errors else "it is empty"
+            raise EngineError(f"{name} cannot be parsed ({what}); export the model again")
+        return network
+
+    def _failed(self, what: str) -> EngineError:
+        library = self._library
+        said = self._log.last_error or "it does not say why"
+        return EngineError(f"{what} by {library.__name__} {library.__version__}: {said}")
+
+
+def _make_log(library: Any) -> Any:
+    """TensorRT's log into ours; it remembers the last error, which is all that tells of one."""
+    severity = library.ILogger.Severity
+
+    class Log(library.ILogger):  # type: ignore[misc]  # its base is known at run time only
+        def __init__(self) -> None:
+            super().__init__()
+            self.last_error = ""
+
+        def log(self, level: Any, message: str) -> None:
+            if level <= severity.ERROR:
+                self.last_error = message.strip()
+            log.debug("%s: %s", level, message)
+
+    return Log()
+
+
+@contextmanager
+def _interrupting(monitor: Any) -> Iterator[None]:
+    """Ctrl-C ends the build at its next step: raised inside, it would pass through C++."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        monitor.interrupted = True
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if monitor.interrupted:
+        raise KeyboardInterrupt
+
+
+def _make_monitor(library: Any, progress: Progress) -> Any:
+    """Follows a build, and ends it at its next step once it was interrupted."""
+
+    class Monitor(library.IProgressMonitor):  # type: ignore[misc]  # its base is known at run time only
+        def __init__(self) -> None:
+            super().__init__()
+            self.graph = ""
+            self.interrupted = False
+            self._steps: dict[str, int] = {}
+
+        def phase_start(self, name: str, parent: str | None, steps: int) -> None:
+            if parent is None:
+                self._steps[name] = steps
+                self._tell(name, 0)
+
+        def step_complete(self, name: str, step: int) -> bool:
+            if name in self._steps:
+                self._tell(name, step + 1)
+            return not self.interrupted
+
+        def phase_finish(self, name: str) -> None:
+            if name in self._steps:
+                self._tell(name, self._steps.pop(name))
+
+        def _tell(self, name: str, done: int) -> None:
+            progress(f"{self.graph}: {name}", done, self._steps.get(name, done))
+
+    return Monitor()

@@ -1,0 +1,233 @@
+"""The user's cache of compiled engines: looked up, kept, trusted, forgotten.
+
+Loading an engine runs code that stands in it, so engines are loaded from this folder alone, and
+from it only while nobody else can write there. What builds them is handed in from above.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from platformdirs import user_cache_path
+
+from vidrepair.engines.key import EngineKey
+from vidrepair.errors import EngineError
+
+FOLDER_VARIABLE = "VIDREPAIR_CACHE"
+"""Names another folder for the engines."""
+DEFAULT_LIMIT = 4 << 30
+"""Bytes; what was used longest ago goes first."""
+MANIFEST = "manifest.json"
+_FORMAT = 1
+_SUFFIX = ".engine"
+_PART = ".part"
+_ABANDONED = 86400.0
+"""Seconds after which nobody writes to a part any more."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One engine in the cache: a folder with a file for each graph, and what they are."""
+
+    folder: Path
+    manifest: Mapping[str, Any]
+    """The key, sha256 and bytes of each file, when and on what it was built."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of its files."""
+        return sum(file["bytes"] for file in self.manifest["files"].values())
+
+    @property
+    def used(self) -> datetime:
+        """When it was built or last found."""
+        return datetime.fromtimestamp((self.folder / MANIFEST).stat().st_mtime, UTC)
+
+    @property
+    def summary(self) -> str:
+        """Its key in one line."""
+        return str(self.manifest["summary"])
+
+    def file(self, graph: str) -> Path:
+        """The engine of one graph, `align` or `restore`."""
+        return self.folder / f"{graph}{_SUFFIX}"
+
+
+class EngineCache:
+    """A folder of engines; `folder` None is that of the user, or of VIDREPAIR_CACHE.
+
+    Raises EngineError where the folder cannot be made, or is open to others.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        named = os.environ.get(FOLDER_VARIABLE)
+        default = Path(named) if named else user_cache_path("vidrepair", appauthor=False)
+        self.folder = folder or default / "engines"
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _check_private(self.folder)
+        except OSError as error:
+            raise _unwritable(self.folder, error) from error
+
+    def find(self, key: EngineKey, *, warn: bool = True) -> Entry | None:
+        """The engine of this very key, whole; a damaged one is none, with a warning."""
+        folder = self._place(key)
+        if not folder.exists():
+            return None
+        try:
+            entry = _read(folder)
+            _check(entry, key)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            if warn:
+                log.warning("the engine in %s is damaged (%s); it is built anew", folder, error)
+            return None
+        (folder / MANIFEST).touch()
+        return entry
+
+    def add(self, key: EngineKey, graphs: Mapping[str, bytes], facts: Mapping[str, Any]) -> Entry:
+        """Keep an engine, in place of what stood there; `facts` go into its manifest.
+
+        There is the whole of it or nothing. Raises EngineError when the disk is full.
+        """
+        files = {f"{graph}{_SUFFIX}": data for graph, data in graphs.items()}
+        manifest = {
+            "format": _FORMAT,
+            "digest": key.digest,
+            "summary": key.summary(),
+            "key": key.as_dict(),
+            "built": datetime.now(UTC).isoformat(timespec="seconds"),
+            "files": {
+                name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+                for name, data in files.items()
+            },
+            **facts,
+        }
+        files[MANIFEST] = json.dumps(manifest, indent=1).encode()
+        place = self._place(key)
+        try:
+            _put(files, place)
+        except OSError as error:
+            raise _unwritable(self.folder, error) from error
+        return Entry(place, manifest)
+
+    @contextmanager
+    def building(self, key: EngineKey) -> Iterator[None]:
+        """Held while an engine is built, so that a second process waits and finds it."""
+        try:
+            lock = FileLock(self.folder / f"{self._place(key).name}.lock")
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                log.info("another process builds this engine; waiting for it")
+                lock.acquire()
+        except OSError as error:
+            raise _unwritable(self.folder, error) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def entries(self) -> list[Entry]:
+        """All engines, the last used first. Those with a damaged manifest are passed over."""
+        found = []
+        for manifest in self.folder.glob(f"*/{MANIFEST}"):
+            try:
+                found.append(_read(manifest.parent))
+            except (OSError, ValueError, KeyError, TypeError):
+                continue
+        return sorted(found, key=lambda entry: entry.used, reverse=True)
+
+    def prune(self, limit: int = DEFAULT_LIMIT) -> list[Entry]:
+        """Remove what was used longest ago until the rest has `limit` bytes; returns it.
+
+        What is damaged goes with it, and what a killed build left a day ago.
+        """
+        kept, removed = 0, []
+        entries = self.entries()
+        for entry in entries:
+            kept += entry.size
+            if kept > limit:
+                shutil.rmtree(entry.folder, ignore_errors=True)
+                removed.append(entry)
+        whole = {entry.folder for entry in entries}
+        for left in set(self.folder.iterdir()) - whole:
+            if left.suffix != _PART or time.time() - left.stat().st_mtime > _ABANDONED:
+                shutil.rmtree(left, ignore_errors=True)
+        return removed
+
+    def _place(self, key: EngineKey) -> Path:
+        # Half the digest: Windows counts the letters of a path.
+        return self.folder / key.digest[:32]
+
+
+def _read(folder: Path) -> Entry:
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    if manifest["format"] != _FORMAT:
+        raise ValueError(f"its manifest has format {manifest['format']}")
+    return Entry(folder, manifest)
+
+
+def _check(entry: Entry, key: EngineKey) -> None:
+    """Raise ValueError unless an entry is what was built for the key, byte for byte."""
+    if entry.manifest["digest"] != key.digest:
+        raise ValueError("its manifest is of another engine")
+    for name, told in entry.manifest["files"].items():
+        data = (entry.folder / name).read_bytes()
+        if hashlib.sha256(data).hexdigest() != told["sha256"]:
+            raise ValueError(f"{name} is not what was built")
+
+
+def _put(files: Mapping[str, bytes], place: Path) -> None:
+    """Write a folder of files beside its place, fsync, rename."""
+    beside = Path(tempfile.mkdtemp(prefix=f"{place.name}.", suffix=_PART, dir=place.parent))
+    try:
+        for name, data in files.items():
+            with (beside / name).open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        shutil.rmtree(place, ignore_errors=True)
+        beside.replace(place)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _check_private(folder: Path) -> None:
+    """Refuse a folder into which somebody else could put an engine; Windows keeps its own."""
+    if os.name != "posix":
+        return
+    status = folder.stat()
+    if status.st_uid != os.getuid():
+        raise EngineError(
+            f"the folder of engines {folder} belongs to another user, and loading an engine runs "
+            f"code from it; set {FOLDER_VARIABLE} to a folder of your own"
+        )
+    mode = stat.S_IMODE(status.st_mode)
+    if mode & 0o077:
+        raise EngineError(
+            f"the folder of engines {folder} is open to others (mode {mode:04o}), and loading an "
+            f"engine runs code from it; chmod 700 it, or set {FOLDER_VARIABLE} to another"
+        )
+
+
+def _unwritable(folder: Path, error: OSError) -> EngineError:
+    return EngineError(
+        f"engines cannot be kept in {folder} ({error.strerror or error}); make room there, or set "
+        f"{FOLDER_VARIABLE} to another folder"
+    )
