@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from vidrepair import __version__
+from vidrepair.cli.bench import bench
 from vidrepair.cli.doctor import doctor
 from vidrepair.cli.engines import engines
 from vidrepair.cli.probe import probe
@@ -78,5 +79,5 @@ def main() -> None:
     """
 
 
-for command in (run, probe, doctor, engines):
+for command in (run, probe, bench, doctor, engines):
     main.add_command(command)

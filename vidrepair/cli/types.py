@@ -47,7 +47,28 @@ class TileType(click.ParamType[int | None]):
             self.fail(f"{value!r} is neither auto nor a whole number", param, ctx)
 
 
+class SizeType(click.ParamType[tuple[int, int]]):
+    """Width and height, such as 854x480."""
+
+    name = "size"
+
+    def convert(
+        self,
+        value: str | tuple[int, int],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> tuple[int, int]:
+        if not isinstance(value, str):
+            return value
+        try:
+            width, height = (int(side) for side in value.lower().split("x"))
+        except ValueError:
+            self.fail(f"{value!r} is not WxH, such as 1920x1080", param, ctx)
+        return width, height
+
+
 PAIR = PairType()
+SIZE = SizeType()
 TILE = TileType()
 
 

@@ -1,0 +1,231 @@
+"""How fast this machine is: each stage alone, and the whole path, in one run.
+
+Machines are shared and differ from minute to minute; figures of one run can be compared with one
+another, and with nothing else.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from vidrepair.batch import Grid, Profiler, cut_spans
+from vidrepair.decode import open_source
+from vidrepair.engines import make_engine
+from vidrepair.engines import repair as run_engine
+from vidrepair.engines.protocol import Identity
+from vidrepair.errors import UsageError
+from vidrepair.frames import Frame, Picture, Span
+from vidrepair.models import find_model
+from vidrepair.noise import combine, measure_span
+from vidrepair.pipeline import run_job
+from vidrepair.repeats import mark_repeats
+from vidrepair.settings import EngineSettings, Job, OutputSettings
+from vidrepair.shots import number_shots
+
+Result = TypeVar("Result")
+_SIGMA = 8.0
+"""Of the noise on a made film, 8-bit code values."""
+
+
+@dataclass(frozen=True, slots=True)
+class BenchSettings:
+    """What is measured."""
+
+    engine: EngineSettings
+    source: Path | None = None
+    """A film; None makes one of `size`."""
+    size: tuple[int, int] = (854, 480)
+    """Width and height."""
+    frames: int = 192
+    """Of the film, from its start."""
+    preset: str = "veryfast"
+    """Of x264."""
+
+    def __post_init__(self) -> None:
+        if self.frames < 8:
+            raise UsageError(f"--frames {self.frames} tells nothing; use 8 or more")
+        if min(self.size) < 16:
+            width, height = self.size
+            raise UsageError(f"--size {width}x{height} is too small; use 16x16 or more")
+
+
+@dataclass(frozen=True, slots=True)
+class BenchReport:
+    """What came out. Times are of the wall clock."""
+
+    width: int
+    height: int
+    frames: int
+    engine: dict[str, Any]
+    """Its identity, `ms_per_frame` alone, warm-up steps shared over the frames, and `fps`."""
+    end_to_end: dict[str, float]
+    """`fps` and `seconds` of a whole run into H.264."""
+    stages: dict[str, float]
+    """Milliseconds a frame of each stage alone; `without engine` is a whole run that changes
+    nothing."""
+    busy: float
+    """Share of the whole run in which the engine worked."""
+    floor: dict[str, float] | None
+    """What a step takes at least on this processor; None for other devices."""
+    peak_memory_mb: float | None
+    """Resident, of the whole run; None where the system does not tell."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+    def summary(self) -> str:
+        """A few lines for people."""
+        rows = [f"  {name:<14} {value:8.2f} ms a frame" for name, value in self.stages.items()]
+        memory = "" if self.peak_memory_mb is None else f", {self.peak_memory_mb:.0f} MB at most"
+        size = f"{self.width}x{self.height}"
+        return "\n".join(
+            (
+                f"{self.frames} frames of {size}, {Identity(**self.engine['identity']).summary()}",
+                *rows,
+                *self._floor(),
+                self._speeds() + memory,
+            )
+        )
+
+    def _speeds(self) -> str:
+        alone, whole = self.engine["fps"], self.end_to_end["fps"]
+        return f"engine alone {alone:.2f} fps, whole run {whole:.2f} fps; busy {self.busy:.0%}"
+
+    def _floor(self) -> list[str]:
+        if self.floor is None:
+            return []
+        told = "no step is faster than {arithmetic_ms} ms by arithmetic, {memory_ms} ms by memory"
+        return [told.format(**self.floor)]
+
+
+def run_bench(settings: BenchSettings) -> BenchReport:
+    """Measure the whole path first, for its memory, then each stage alone.
+
+    Raises a VidrepairError as a run does.
+    """
+    with tempfile.TemporaryDirectory(prefix="vidrepair-bench-") as folder:
+        source = settings.source or _make_film(Path(folder) / "film.y4m", settings)
+        whole = _run(source, Path(folder) / "whole.mkv", settings, settings.engine)
+        peak = _peak_memory()
+        nothing = replace(settings.engine, backend="identity")
+        without = _run(source, Path(folder) / "without.mkv", settings, nothing)
+        (picture, frames), decoding = _clocked(lambda: _decode(source, settings.frames))
+    card = find_model(settings.engine.model).card
+    grid = Grid(card.warm_up, card.core_length(picture))
+    spans, planning = _clocked(lambda: _plan(frames, grid))
+    identity, inferring = _infer(picture, spans, settings.engine)
+    count = len(frames)
+    stages = {
+        "decode": decoding,
+        "shots, noise": planning,
+        "engine": inferring,
+        "without engine": without,
+    }
+    return BenchReport(
+        width=picture.width,
+        height=picture.height,
+        frames=count,
+        engine={
+            "identity": identity.as_dict(),
+            "ms_per_frame": round(1000.0 * inferring / count, 3),
+            "fps": round(count / inferring, 3),
+        },
+        end_to_end={"fps": round(count / whole, 3), "seconds": round(whole, 3)},
+        stages={name: round(1000.0 * seconds / count, 3) for name, seconds in stages.items()},
+        busy=round(min(inferring / whole, 1.0), 3),
+        floor=_floor(picture, identity, settings.engine),
+        peak_memory_mb=peak,
+    )
+
+
+def _make_film(path: Path, settings: BenchSettings) -> Path:
+    """A pan over soft shapes with white noise, y4m 4:2:0; the same one every time."""
+    width, height = settings.size
+    rng = np.random.default_rng(0)
+    rows, columns = np.mgrid[0:height, 0 : width + 4 * settings.frames].astype(np.float32)
+    scene = 110.0 + 60.0 * np.sin(columns / 23.0) * np.cos(rows / 17.0)
+    scene += 20.0 * np.sin(columns * rows / 900.0)
+    chroma = np.full(2 * ((height + 1) // 2) * ((width + 1) // 2), 128, dtype=np.uint8).tobytes()
+    with path.open("wb") as file:
+        file.write(f"YUV4MPEG2 W{width} H{height} F25:1 Ip A1:1 C420jpeg\n".encode())
+        for number in range(settings.frames):
+            luma = scene[:, 4 * number : 4 * number + width]
+            noisy = luma + rng.normal(0.0, _SIGMA, luma.shape)
+            file.write(b"FRAME\n" + noisy.clip(16, 235).astype(np.uint8).tobytes() + chroma)
+    return path
+
+
+def _run(source: Path, output: Path, settings: BenchSettings, engine: EngineSettings) -> float:
+    """Seconds of a whole run into H.264."""
+    target = OutputSettings(codec="h264", preset=settings.preset, frames=settings.frames)
+    return run_job(Job(source, output, engine=engine, target=target)).seconds
+
+
+def _decode(source: Path, count: int) -> tuple[Picture, list[Frame]]:
+    with open_source(source) as opened:
+        frames: list[Frame] = []
+        for item in opened.read():
+            if isinstance(item, Frame):
+                frames.append(item)
+            if len(frames) == count:
+                break
+        return opened.clip.picture, frames
+
+
+def _plan(frames: Sequence[Frame], grid: Grid) -> list[Span]:
+    """Repeats, shots, spans and their noise."""
+    return list(
+        cut_spans(number_shots(mark_repeats(frames)), grid, Profiler(measure_span, combine))
+    )
+
+
+def _infer(
+    picture: Picture, spans: Sequence[Span], settings: EngineSettings
+) -> tuple[Identity, float]:
+    """Run the spans through the engine, warm-up and all, and drop what comes out."""
+    engine = make_engine(find_model(settings.model), picture, settings)
+    try:
+        for _ in run_engine(spans[:1], engine):
+            break  # what is allocated at the first step is not speed
+        _, seconds = _clocked(lambda: sum(1 for _ in run_engine(spans, engine)))
+    finally:
+        engine.close()
+    return engine.identity, seconds
+
+
+def _floor(
+    picture: Picture, identity: Identity, settings: EngineSettings
+) -> dict[str, float] | None:
+    if identity.backend != "openvino":
+        return None
+    from vidrepair.engines.floor import measure_floor
+
+    bf16 = identity.precision == "bf16"
+    files = find_model(settings.model)
+    return measure_floor(files, picture, bf16=bf16, threads=settings.threads).as_dict()
+
+
+def _clocked(work: Callable[[], Result]) -> tuple[Result, float]:
+    """Do it, and say how many seconds it took."""
+    start = time.monotonic()
+    result = work()
+    return result, time.monotonic() - start
+
+
+def _peak_memory() -> float | None:
+    """Megabytes of this process at most so far."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (1 << 20 if sys.platform == "darwin" else 1 << 10), 1)

@@ -1,0 +1,127 @@
+"""The least time that a frame can take on a processor: by its arithmetic, and by its memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import openvino as ov
+from openvino import opset13
+
+from vidrepair.frames import Picture
+from vidrepair.models import ModelFiles
+from vidrepair.models.card import UNSHUFFLED
+from vidrepair.planes import padded_size
+
+_SIDE = 2048
+"""Of the matrices that tell the processor's peak."""
+_COPIED = 1 << 28
+"""Bytes; more than any cache holds."""
+_TRIES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """What a step of the generator needs, and what the machine gives at best."""
+
+    gflop: float
+    """Of the convolutions of one step; a multiplication with its addition counts two."""
+    megabytes: float
+    """Inputs and outputs of both graphs, moved once."""
+    gflops: float
+    """Of a large product of matrices."""
+    gigabytes_per_second: float
+    """Of a large copy, read and written."""
+
+    @property
+    def arithmetic_ms(self) -> float:
+        """Milliseconds of a step, were there nothing but arithmetic."""
+        return 1000.0 * self.gflop / self.gflops
+
+    @property
+    def memory_ms(self) -> float:
+        """Milliseconds of a step, were every input and output moved once and nothing else."""
+        return self.megabytes / self.gigabytes_per_second
+
+    def as_dict(self) -> dict[str, float]:
+        """For JSON."""
+        return {
+            "gflop_per_step": round(self.gflop, 2),
+            "megabytes_per_step": round(self.megabytes, 1),
+            "peak_gflops": round(self.gflops, 1),
+            "peak_gigabytes_per_second": round(self.gigabytes_per_second, 1),
+            "arithmetic_ms": round(self.arithmetic_ms, 2),
+            "memory_ms": round(self.memory_ms, 2),
+        }
+
+
+def measure_floor(files: ModelFiles, picture: Picture, *, bf16: bool, threads: int) -> Floor:
+    """Count the generator's work on a picture, and try what the processor can."""
+    core = ov.Core()
+    height, width = padded_size(picture)
+    flop = moved = 0.0
+    for path in (files.align, files.restore):
+        model = core.read_model(path)
+        model.reshape(_shapes(model, files.card.state_channels, height, width))
+        flop += sum(_flop(node) for node in model.get_ops())
+        moved += sum(4.0 * np.prod(list(port.shape)) for port in (*model.inputs, *model.outputs))
+    return Floor(
+        gflop=flop / 1e9,
+        megabytes=moved / 1e6,
+        gflops=2.0 * _SIDE**3 / 1e9 / _best(_product(core, bf16=bf16, threads=threads)),
+        gigabytes_per_second=2.0 * _COPIED / 1e9 / _best(_copy()),
+    )
+
+
+def _shapes(model: Any, memory: int, height: int, width: int) -> dict[str, list[int]]:
+    """One lane of the contract's inputs, those that the graph has."""
+    half = [height // 2, width // 2]
+    all_of_them = {
+        "frames": [1, 3, 3, height, width],
+        "state": [1, memory, *half],
+        "frame": [1, 3, height, width],
+        "aligned": [1, memory + UNSHUFFLED, *half],
+        "noise": [1, 2, 17],
+    }
+    return {port.get_any_name(): all_of_them[port.get_any_name()] for port in model.inputs}
+
+
+def _flop(node: Any) -> float:
+    """Of a convolution; what else there is is counted as memory."""
+    if node.get_type_name() != "Convolution":
+        return 0.0
+    _, *filters = list(node.input_value(1).get_shape())
+    return 2.0 * float(np.prod(list(node.output(0).get_shape()))) * float(np.prod(filters))
+
+
+def _product(core: Any, *, bf16: bool, threads: int) -> Callable[[], object]:
+    """A product of two matrices, the second one a constant as weights are."""
+    rng = np.random.default_rng(0)
+    matrices = rng.standard_normal((2, _SIDE, _SIDE), dtype=np.float32)
+    given = opset13.parameter([_SIDE, _SIDE], np.float32)
+    model = ov.Model([opset13.matmul(given, matrices[1], False, False)], [given])
+    hints = {"INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32"}
+    if threads:
+        hints["INFERENCE_NUM_THREADS"] = str(threads)
+    request = core.compile_model(model, "CPU", hints).create_infer_request()
+    return lambda: request.infer([matrices[0]])
+
+
+def _copy() -> Callable[[], object]:
+    source = np.ones(_COPIED, dtype=np.uint8)
+    target = np.zeros_like(source)
+    return lambda: np.copyto(target, source)
+
+
+def _best(work: Callable[[], object]) -> float:
+    """The shortest of some tries, in seconds, after one that does not count."""
+    work()
+    took = []
+    for _ in range(_TRIES):
+        start = time.perf_counter()
+        work()
+        took.append(time.perf_counter() - start)
+    return min(took)
