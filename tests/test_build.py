@@ -16,10 +16,11 @@ import pytest
 from click.testing import CliRunner
 
 import trt_build.build
-from trt_build.build import PORTABLE, EngineRequest, build_engine
+from trt_build.build import build_engine
 from trt_build.cli import main
 from vidrepair.engines.cache import FOLDER_VARIABLE, EngineCache
-from vidrepair.engines.key import Profile, Shape
+from vidrepair.engines.key import EngineRequest, Profile, Shape
+from vidrepair.engines.library import PORTABLE
 from vidrepair.errors import EngineError, ModelError, UsageError
 
 pytest.importorskip("tensorrt_rtx")

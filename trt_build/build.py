@@ -7,45 +7,26 @@ say why in their log alone; so every answer is checked and the log's last error 
 
 from __future__ import annotations
 
-import importlib
 import logging
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
 from vidrepair.engines.cache import EngineCache, Entry
-from vidrepair.engines.key import EngineKey, Flavour, Precision, Profile, Shape
-from vidrepair.errors import EngineError, ModelError, UsageError
+from vidrepair.engines.key import EngineRequest, Shape
+from vidrepair.engines.library import compute_capability, load_library, make_key, make_log
+from vidrepair.errors import EngineError, ModelError
 from vidrepair.models import find_model, load_weights
 from vidrepair.models.card import UNSHUFFLED, ModelCard
-
-PORTABLE = "portable"
-"""Target of a TensorRT-RTX engine that was built for no capability in particular."""
-_MODULES: Mapping[Flavour, str] = {"tensorrt": "tensorrt", "rtx": "tensorrt_rtx"}
 
 Progress = Callable[[str, int, int], None]
 """Called with what is under way, steps done and steps in all."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class EngineRequest:
-    """The engine that is wanted."""
-
-    model: str
-    """A released name, or the path of a .safetensors."""
-    flavour: Flavour
-    profile: Profile
-    precision: Precision = "fp32"
-    """Of the convolutions of `restore`; `align` is fp32 always."""
-    capabilities: tuple[str, ...] = ()
-    """Compute capabilities such as 8.6, for TensorRT-RTX alone; none: portable."""
 
 
 def build_engine(
@@ -59,7 +40,7 @@ def build_engine(
     """
     library = load_library(request.flavour)
     card = load_weights(request.model).card
-    key = _key(request, card, library)
+    key = make_key(request, card, library)
     cache = cache or EngineCache()
     if entry := cache.find(key, warn=False):
         return entry
@@ -74,63 +55,6 @@ def build_engine(
         entry = cache.add(key, graphs, {"seconds": round(time.monotonic() - start, 1)})
     cache.prune()
     return entry
-
-
-def load_library(flavour: Flavour) -> Any:
-    """The module of TensorRT. Raises EngineError where it is not installed or does not load."""
-    try:
-        return importlib.import_module(_MODULES[flavour])
-    except ImportError as error:
-        hint = (
-            "pip install 'vidrepair[tensorrt]' with NVIDIA's package index, as the README says"
-            if flavour == "tensorrt"
-            else "pip install 'vidrepair[rtx]'"
-        )
-        raise EngineError(f"{_MODULES[flavour]} cannot be imported ({error}); {hint}") from error
-
-
-def _key(request: EngineRequest, card: ModelCard, library: Any) -> EngineKey:
-    return EngineKey(
-        model=card.name,
-        weights=card.sha256,
-        layout=card.layout,
-        flavour=request.flavour,
-        library=library.__version__,
-        target=_target(request, library),
-        precision=request.precision,
-        profile=request.profile,
-    )
-
-
-def _target(request: EngineRequest, library: Any) -> str:
-    """What the engine will run on. TensorRT tunes for the card at hand."""
-    if request.flavour == "rtx":
-        names = sorted(_capability(library, text).name for text in request.capabilities)
-        return ",".join(names) or PORTABLE
-    if request.capabilities:
-        raise UsageError("--compute-capability is for --flavour rtx; TensorRT builds for this card")
-    import torch
-
-    if not torch.cuda.is_available():
-        raise EngineError(
-            "no NVIDIA card was found, and TensorRT builds only for the card at hand; check the "
-            "driver by nvidia-smi, or use --flavour rtx"
-        )
-    major, minor = torch.cuda.get_device_capability()
-    return f"{torch.cuda.get_device_name()}, {major}.{minor}"
-
-
-def _capability(library: Any, text: str) -> Any:
-    """`8.6` -> ComputeCapability.SM86."""
-    known = library.ComputeCapability.__members__
-    found = known.get(f"SM{text.replace('.', '')}")
-    if found is None:
-        names = [name[2:-1] + "." + name[-1] for name in known if name.startswith("SM")]
-        raise UsageError(
-            f"--compute-capability {text} is none that TensorRT-RTX {library.__version__} builds "
-            f"for; use {', '.join(names)}"
-        )
-    return found
 
 
 def _graphs(request: EngineRequest) -> dict[str, bytes]:
@@ -177,7 +101,7 @@ class _Compiler:
 
     def __init__(self, library: Any, progress: Progress | None) -> None:
         self._library = library
-        self._log = _make_log(library)
+        self._log = make_log(library)
         self._monitor = _make_monitor(library, progress or (lambda *_: None))
         self._builder = library.Builder(self._log)
         if not self._builder:
@@ -200,7 +124,7 @@ class _Compiler:
         if request.capabilities:
             config.num_compute_capabilities = len(request.capabilities)
         for at, text in enumerate(request.capabilities):
-            if not config.set_compute_capability(_capability(self._library, text), at):
+            if not config.set_compute_capability(compute_capability(self._library, text), at):
                 raise self._failed(f"compute capability {text} was refused")
         profile = self._builder.create_optimization_profile()
         asked = request.profile
@@ -230,23 +154,6 @@ class _Compiler:
         library = self._library
         said = self._log.last_error or "it does not say why"
         return EngineError(f"{what} by {library.__name__} {library.__version__}: {said}")
-
-
-def _make_log(library: Any) -> Any:
-    """TensorRT's log into ours; it remembers the last error, which is all that tells of one."""
-    severity = library.ILogger.Severity
-
-    class Log(library.ILogger):  # type: ignore[misc]  # its base is known at run time only
-        def __init__(self) -> None:
-            super().__init__()
-            self.last_error = ""
-
-        def log(self, level: Any, message: str) -> None:
-            if level <= severity.ERROR:
-                self.last_error = message.strip()
-            log.debug("%s: %s", level, message)
-
-    return Log()
 
 
 @contextmanager

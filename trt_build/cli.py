@@ -10,9 +10,18 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from trt_build.build import EngineRequest, build_engine
-from vidrepair.engines.cache import DEFAULT_LIMIT, EngineCache
-from vidrepair.engines.key import FLAVOURS, PRECISIONS, STRIDE, Flavour, Precision, Profile, Shape
+from trt_build.build import build_engine
+from vidrepair.engines.cache import DEFAULT_LIMIT, EngineCache, Entry
+from vidrepair.engines.key import (
+    FLAVOURS,
+    PRECISIONS,
+    STRIDE,
+    EngineRequest,
+    Flavour,
+    Precision,
+    Profile,
+    Shape,
+)
 from vidrepair.errors import UsageError, VidrepairError
 
 INTERRUPTED = 130
@@ -109,8 +118,14 @@ def engine(
         precision,
         tuple(filter(None, capabilities.split(","))),
     )
+    entry = build_with_bar(request)
+    click.echo(entry.folder)
+
+
+def build_with_bar(request: EngineRequest) -> Entry:
+    """The engine from the cache, or built under a bar on the terminal."""
     bar = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("compiling {task.description}"),
         BarColumn(),
         TimeElapsedColumn(),
         console=Console(stderr=True),
@@ -119,13 +134,12 @@ def engine(
     )
     with bar:
         task = bar.add_task("", total=None)
-        entry = build_engine(
+        return build_engine(
             request,
             progress=lambda what, done, total: bar.update(
                 task, description=what, completed=done, total=total
             ),
         )
-    click.echo(entry.folder)
 
 
 def _parse_size(text: str, lanes: int) -> Shape:

@@ -36,6 +36,7 @@ def repair(
     ... )
     >>> print(report.frames, report.noise)
     """
+    from trt_build.build import build_engine
     from vidrepair.pipeline import run_job
 
     job = Job(
@@ -45,7 +46,7 @@ def repair(
         engine or EngineSettings(),
         target or OutputSettings(),
     )
-    return run_job(job, observer)
+    return run_job(job, observer, build_engine)
 
 
 def probe(source: str | Path) -> Clip:

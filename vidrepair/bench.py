@@ -18,7 +18,7 @@ import numpy as np
 
 from vidrepair.batch import Grid, Profiler, cut_spans
 from vidrepair.decode import open_source
-from vidrepair.engines import make_engine
+from vidrepair.engines import Build, make_engine
 from vidrepair.engines import repair as run_engine
 from vidrepair.engines.protocol import Identity
 from vidrepair.errors import UsageError
@@ -107,14 +107,15 @@ class BenchReport:
         return [told.format(**self.floor)]
 
 
-def run_bench(settings: BenchSettings) -> BenchReport:
+def run_bench(settings: BenchSettings, build: Build | None = None) -> BenchReport:
     """Measure the whole path first, for its memory, then each stage alone.
 
-    Raises a VidrepairError as a run does.
+    `build` compiles an engine for a card where there is none yet. Raises a VidrepairError as a
+    run does.
     """
     with tempfile.TemporaryDirectory(prefix="vidrepair-bench-") as folder:
         source = settings.source or _make_film(Path(folder) / "film.y4m", settings)
-        whole = _run(source, Path(folder) / "whole.mkv", settings, settings.engine)
+        whole = _run(source, Path(folder) / "whole.mkv", settings, settings.engine, build)
         peak = _peak_memory()
         nothing = replace(settings.engine, backend="identity")
         without = _run(source, Path(folder) / "without.mkv", settings, nothing)
@@ -122,7 +123,7 @@ def run_bench(settings: BenchSettings) -> BenchReport:
     card = find_model(settings.engine.model).card
     grid = Grid(card.warm_up, card.core_length(picture))
     spans, planning = _clocked(lambda: _plan(frames, grid))
-    identity, inferring = _infer(picture, spans, settings.engine)
+    identity, inferring = _infer(picture, spans, settings.engine, build)
     count = len(frames)
     stages = {
         "decode": decoding,
@@ -164,10 +165,16 @@ def _make_film(path: Path, settings: BenchSettings) -> Path:
     return path
 
 
-def _run(source: Path, output: Path, settings: BenchSettings, engine: EngineSettings) -> float:
+def _run(
+    source: Path,
+    output: Path,
+    settings: BenchSettings,
+    engine: EngineSettings,
+    build: Build | None = None,
+) -> float:
     """Seconds of a whole run into H.264."""
     target = OutputSettings(codec="h264", preset=settings.preset, frames=settings.frames)
-    return run_job(Job(source, output, engine=engine, target=target)).seconds
+    return run_job(Job(source, output, engine=engine, target=target), build=build).seconds
 
 
 def _decode(source: Path, count: int) -> tuple[Picture, list[Frame]]:
@@ -189,10 +196,10 @@ def _plan(frames: Sequence[Frame], grid: Grid) -> list[Span]:
 
 
 def _infer(
-    picture: Picture, spans: Sequence[Span], settings: EngineSettings
+    picture: Picture, spans: Sequence[Span], settings: EngineSettings, build: Build | None
 ) -> tuple[Identity, float]:
     """Run the spans through the engine, warm-up and all, and drop what comes out."""
-    engine = make_engine(find_model(settings.model), picture, settings)
+    engine = make_engine(find_model(settings.model), picture, settings, build=build)
     try:
         for _ in run_engine(spans[:1], engine):
             break  # what is allocated at the first step is not speed

@@ -22,7 +22,7 @@ from vidrepair.channel import BrokenOff, Channel
 from vidrepair.compose import compose
 from vidrepair.decode import Source, open_source
 from vidrepair.encode import Target, open_target, plan_output
-from vidrepair.engines import Engine, make_engine, repair
+from vidrepair.engines import Build, Engine, make_engine, repair
 from vidrepair.frames import Answer, Frame, Span
 from vidrepair.models import find_model
 from vidrepair.noise import combine, known_profile, measure_span
@@ -70,8 +70,9 @@ class _Run:
         self.answers.break_off()
 
 
-def run_job(job: Job, observer: Observer | None = None) -> Report:
-    """Repair one file, or pipe. `observer` is called twice a second or so, from a worker.
+def run_job(job: Job, observer: Observer | None = None, build: Build | None = None) -> Report:
+    """Repair one file, or pipe. `observer` is called twice a second or so, from a worker; `build`
+    compiles an engine for a card where there is none yet.
 
     What cannot be carried is logged, by name, before the first frame. Raises a VidrepairError;
     whatever happens, nothing but a finished file gets the final name, and no thread is left.
@@ -86,7 +87,7 @@ def run_job(job: Job, observer: Observer | None = None) -> Report:
         warnings = [*plan.warnings, *copies.warnings]
         _tell(warnings)
         files = find_model(job.engine.model)
-        engine = make_engine(files, clip.picture, _engine_settings(job))
+        engine = make_engine(files, clip.picture, _engine_settings(job), build=build)
         owned.callback(engine.close)
         target = owned.enter_context(open_target(clip, plan, job.output, copies))
         grid = Grid(files.card.warm_up, files.card.core_length(clip.picture))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from trt_build.cli import build_with_bar
 from vidrepair.bench import BenchSettings, run_bench
 from vidrepair.cli.types import SIZE
 from vidrepair.settings import BACKENDS, PRECISIONS, EngineSettings
@@ -20,7 +21,7 @@ from vidrepair.settings import BACKENDS, PRECISIONS, EngineSettings
 )
 @click.option("--frames", type=int, default=192, metavar="N", show_default=True, help="At most.")
 @click.option("--backend", type=click.Choice(BACKENDS), default="auto", show_default=True)
-@click.option("--device", default="auto", show_default=True, help="cpu; for torch also cuda.")
+@click.option("--device", default="auto", show_default=True, help="cpu, or a card such as cuda:0.")
 @click.option("--precision", type=click.Choice(PRECISIONS), default="auto", show_default=True)
 @click.option("--threads", type=int, default=0, help="Of the engine; 0 takes all.")
 @click.option("--preset", default="veryfast", show_default=True, help="Of x264.")
@@ -44,5 +45,5 @@ def bench(
     engine = EngineSettings(
         model=model, backend=backend, device=device, precision=precision, threads=threads
     )
-    report = run_bench(BenchSettings(engine, source, size, frames, preset))
+    report = run_bench(BenchSettings(engine, source, size, frames, preset), build_with_bar)
     click.echo(json.dumps(report.as_dict(), indent=1) if as_json else report.summary())

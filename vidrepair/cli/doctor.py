@@ -11,13 +11,24 @@ import numpy as np
 
 from vidrepair import __version__
 from vidrepair.engines import make_engine
+from vidrepair.engines.library import has_card
 from vidrepair.engines.plan import total_memory
 from vidrepair.errors import VidrepairError
 from vidrepair.frames import Batch, LaneStep, Picture, PixelFormat
 from vidrepair.models import find_model, released_models
 from vidrepair.settings import EngineSettings
 
-PACKAGES = ("av", "numpy", "openvino", "safetensors", "click", "rich", "torch", "tensorrt")
+PACKAGES = (
+    "av",
+    "numpy",
+    "openvino",
+    "safetensors",
+    "click",
+    "rich",
+    "torch",
+    "tensorrt",
+    "tensorrt-rtx-cu13",
+)
 
 
 @click.command()
@@ -32,6 +43,7 @@ def doctor() -> None:
             click.echo(f"  {package} {version(package)}")
         except PackageNotFoundError:
             click.echo(f"  {package} is not installed")
+    click.echo(f"  {'an' if has_card() else 'no'} NVIDIA card")
     failed = False
     for name in released_models():
         for backend in ("openvino", "torch"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from trt_build.cli import build_with_bar
 from vidrepair.cli.progress import KINDS, show_messages, show_progress
 from vidrepair.cli.types import PAIR, TILE, path_or_pipe
 from vidrepair.pipeline import run_job
@@ -50,7 +51,7 @@ LEVELS = ("error", "warning", "info", "debug")
     "--model", default="fast", metavar="NAME|FILE", show_default=True, help="Of the generator."
 )
 @click.option("--backend", type=click.Choice(BACKENDS), default="auto", show_default=True)
-@click.option("--device", default="auto", show_default=True, help="cpu; for torch also cuda.")
+@click.option("--device", default="auto", show_default=True, help="cpu, or a card such as cuda:0.")
 @click.option("--precision", type=click.Choice(PRECISIONS), default="auto", show_default=True)
 @click.option(
     "--tile",
@@ -113,5 +114,5 @@ def run(
         OutputSettings(codec, crf, preset, pix_fmt, overwrite, frames),
     )
     with show_progress(progress) as observer:
-        report = run_job(job, observer)
+        report = run_job(job, observer, build_with_bar)
         observer.done(report)

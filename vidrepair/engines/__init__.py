@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from importlib.util import find_spec
+from typing import cast
 
+from vidrepair.engines.cache import Build, EngineCache, Entry
 from vidrepair.engines.identity import IdentityEngine
-from vidrepair.engines.plan import Plan, plan_work
+from vidrepair.engines.key import FLAVOURS, EngineRequest, Flavour, Profile
+from vidrepair.engines.library import find_flavour, load_library, make_key
+from vidrepair.engines.plan import Plan, plan_card, plan_work
 from vidrepair.engines.protocol import Engine, Identity
 from vidrepair.engines.steps import repair
 from vidrepair.errors import EngineError, UsageError
@@ -13,19 +18,46 @@ from vidrepair.frames import Picture
 from vidrepair.models import ModelFiles
 from vidrepair.settings import EngineSettings
 
-__all__ = ["Engine", "Identity", "IdentityEngine", "Plan", "make_engine", "plan_work", "repair"]
+__all__ = [
+    "Build",
+    "Engine",
+    "Identity",
+    "IdentityEngine",
+    "Plan",
+    "make_engine",
+    "plan_work",
+    "repair",
+]
+
+log = logging.getLogger(__name__)
 
 
 def make_engine(
-    files: ModelFiles, picture: Picture, settings: EngineSettings, *, damage: bool = False
+    files: ModelFiles,
+    picture: Picture,
+    settings: EngineSettings,
+    *,
+    damage: bool = False,
+    build: Build | None = None,
 ) -> Engine:
-    """Compile the engine for one picture size.
+    """Make the engine for one picture size ready.
 
-    `auto` takes OpenVINO, in bf16 where the processor has it. Raises UsageError for a device or
-    a precision that the backend does not have, EngineError when it cannot be started.
+    `auto` takes TensorRT or TensorRT-RTX where there is a card and one of them is installed, else
+    OpenVINO, in bf16 where the processor has it. `build` compiles for a card what its cache lacks;
+    without it there has to be an engine already. Raises UsageError for a device or a precision
+    that the backend does not have, EngineError when it cannot be started.
     """
     if settings.backend == "identity":
         return IdentityEngine(picture)
+    if settings.backend in FLAVOURS:
+        return _on_card(files, picture, settings, cast("Flavour", settings.backend), damage, build)
+    if settings.backend == "auto" and settings.device != "cpu" and (flavour := find_flavour()):
+        try:
+            return _on_card(files, picture, settings, flavour, damage, build)
+        except EngineError as error:
+            log.warning("%s; the processor is used", error)
+    if settings.precision == "fp16":
+        raise UsageError(f"--precision fp16 is not one of {settings.backend}; use fp32 or auto")
     card = files.card
     plan = plan_work(picture, settings, width=card.widths[0], halo=card.halo)
     if settings.backend == "torch":
@@ -39,6 +71,12 @@ def make_engine(
             device=settings.device,
             damage=damage,
         )
+    return _on_processor(files, picture, settings, plan, damage)
+
+
+def _on_processor(
+    files: ModelFiles, picture: Picture, settings: EngineSettings, plan: Plan, damage: bool
+) -> Engine:
     if settings.device not in ("auto", "cpu"):
         raise UsageError(
             f"--device {settings.device} is not one of the openvino backend; use cpu, or add "
@@ -60,3 +98,40 @@ def make_engine(
             f"the openvino engine cannot be started ({str(error).strip().splitlines()[-1]}); "
             "try --backend torch"
         ) from error
+
+
+def _on_card(
+    files: ModelFiles,
+    picture: Picture,
+    settings: EngineSettings,
+    flavour: Flavour,
+    damage: bool,
+    build: Build | None,
+) -> Engine:
+    if settings.precision == "bf16":
+        raise UsageError(f"--precision bf16 is not one of {flavour}; use fp16, fp32 or auto")
+    if settings.tile not in ("auto", 0):
+        raise UsageError(f"--tile {settings.tile} is not one of {flavour}, which never cuts; use 0")
+    library = load_library(flavour)
+    from vidrepair.engines.tensorrt import CudaDevice, TensorRtEngine
+
+    request = EngineRequest(
+        settings.model,
+        flavour,
+        Profile.static(plan_card(picture)),
+        "fp32" if settings.precision == "fp32" else "fp16",
+    )
+    device = CudaDevice(settings.device)
+
+    def look_up(request: EngineRequest) -> Entry:
+        found = EngineCache().find(make_key(request, files.card, library))
+        if found is None:
+            shape = request.profile.best
+            raise EngineError(
+                f"there is no engine for {shape.lanes} lanes of {shape.width}x{shape.height} yet; "
+                f"vidrepair-build engine {settings.model} --flavour {flavour} --precision "
+                f"{request.precision} --lanes {shape.lanes} --size {shape.width}x{shape.height}"
+            )
+        return found
+
+    return TensorRtEngine(files.card, request, build or look_up, device, damage=damage)

@@ -14,7 +14,7 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
-from vidrepair.engines.key import EngineKey
+from vidrepair.engines.key import EngineKey, EngineRequest
 from vidrepair.errors import EngineError
 
 FOLDER_VARIABLE = "VIDREPAIR_CACHE"
@@ -64,9 +64,19 @@ class Entry:
         """Its key in one line."""
         return str(self.manifest["summary"])
 
+    @property
+    def digest(self) -> str:
+        """sha256 over its files: two builds of one key differ, and so may their results."""
+        told = sorted((name, file["sha256"]) for name, file in self.manifest["files"].items())
+        return hashlib.sha256(repr(told).encode()).hexdigest()
+
     def file(self, graph: str) -> Path:
         """The engine of one graph, `align` or `restore`."""
         return self.folder / f"{graph}{_SUFFIX}"
+
+
+Build = Callable[[EngineRequest], Entry]
+"""Gives an engine from the cache, or builds it and puts it there."""
 
 
 class EngineCache:

@@ -80,6 +80,20 @@ class Profile:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineRequest:
+    """The engine that is wanted."""
+
+    model: str
+    """A released name, or the path of a .safetensors."""
+    flavour: Flavour
+    profile: Profile
+    precision: Precision = "fp32"
+    """Of the convolutions of `restore`; `align` is fp32 always."""
+    capabilities: tuple[str, ...] = ()
+    """Compute capabilities such as 8.6, for TensorRT-RTX alone; none: portable."""
+
+
+@dataclass(frozen=True, slots=True)
 class EngineKey:
     """Everything that decides what is in an engine's files.
 

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from vidrepair.engines.key import Shape
 from vidrepair.errors import UsageError
 from vidrepair.frames import Picture
 from vidrepair.planes import padded_size
@@ -18,6 +19,8 @@ _PICTURE_BYTES = 340
 _WINDOW_BYTES = 500
 
 _LARGE = 1920 * 1088
+_MOST_LANES = 8
+"""On a card, which a few small pictures fill."""
 _MEMORY_SHARE = 0.4
 _SMALLEST_TILE = 128
 
@@ -75,3 +78,9 @@ def plan_work(picture: Picture, settings: EngineSettings, *, width: int, halo: i
                 "raise --memory"
             )
         lanes = 1
+
+
+def plan_card(picture: Picture) -> Shape:
+    """The batch for an NVIDIA card: as many lanes as make one picture of 1920x1088, at most 8."""
+    height, width = padded_size(picture)
+    return Shape(min(max(_LARGE // (height * width), 1), _MOST_LANES), height, width)

@@ -28,6 +28,8 @@ class Identity:
     """Side of a tile; 0 when the picture is restored in one piece."""
     threads: int = 0
     """Where their number changes a result, which it does for torch; else 0."""
+    engine: str = ""
+    """sha256 of the compiled engine's files, where there are any."""
 
     def as_dict(self) -> dict[str, str | int]:
         """For reports and sidecars."""

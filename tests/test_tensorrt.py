@@ -1,0 +1,353 @@
+"""The runtime of TensorRT's engines on a library whose execution alone is not the real one.
+
+Its arithmetic is torch's on the processor, done when the queue is waited for and not before, so
+that whoever reads too early reads nothing; whatever a real context refuses is an error.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from test_engines import CODE, PICTURE, SIZE, moving_film, residuals
+from torch import Tensor
+
+from trt_build.build import build_engine
+from vidrepair.engines import make_engine
+from vidrepair.engines.cache import FOLDER_VARIABLE, EngineCache, Entry
+from vidrepair.engines.generator import Generator, load_generator
+from vidrepair.engines.key import EngineRequest, Profile, Shape
+from vidrepair.engines.library import make_key
+from vidrepair.engines.plan import plan_card
+from vidrepair.engines.tensorrt import CudaDevice, TensorRtEngine
+from vidrepair.errors import EngineError, UsageError
+from vidrepair.frames import Batch, LaneStep
+from vidrepair.models import find_model
+from vidrepair.settings import EngineSettings
+
+STREAM = 7001
+SHAPES = {
+    "frames": (3, 3, 1, 1),
+    "state": (44, 2, 2),
+    "motion": (4, 4, 4),
+    "aligned": (56, 2, 2),
+    "frame": (3, 1, 1),
+    "noise": (2,),
+    "denoise": (3, 1, 1),
+    "fill": (3, 1, 1),
+    "defect": (1, 1, 1),
+}
+GRAPHS = {
+    "align": (("frames", "state"), ("motion", "aligned")),
+    "restore": (("frame", "aligned", "noise"), ("denoise", "fill", "defect", "state")),
+}
+
+
+def shape_of(name: str, lanes: int) -> tuple[int, ...]:
+    if name == "noise":
+        return (lanes, 2, 17)
+    *channels, down, across = SHAPES[name]
+    return (lanes, *channels, SIZE[0] // down, SIZE[1] // across)
+
+
+def tensor_at(address: int, shape: tuple[int, ...]) -> Tensor:
+    buffer = (ctypes.c_float * math.prod(shape)).from_address(address)
+    return torch.from_numpy(np.ctypeslib.as_array(buffer)).view(shape)
+
+
+class Context:
+    """Refuses what a real one refuses."""
+
+    def __init__(self, graph: str, lanes: int, model: Generator) -> None:
+        self._graph, self._lanes, self._model = graph, lanes, model
+        self._given: dict[str, tuple[int, ...]] = {}
+        self._places: dict[str, int] = {}
+
+    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+        assert name in GRAPHS[self._graph][0]
+        self._given[name] = shape
+        return shape == shape_of(name, self._lanes)
+
+    def set_tensor_address(self, name: str, address: int) -> bool:
+        assert any(name in names for names in GRAPHS[self._graph])
+        self._places[name] = address
+        return address != 0
+
+    def infer_shapes(self) -> list[str]:
+        return [name for name in GRAPHS[self._graph][0] if name not in self._given]
+
+    def execute_async_v3(self, stream: int) -> bool:
+        assert stream == STREAM
+        inputs, outputs = GRAPHS[self._graph]
+        tensors = {
+            name: tensor_at(self._places[name], shape_of(name, self._lanes))
+            for name in (*inputs, *outputs)
+        }
+        method = getattr(self._model, self._graph)
+        with torch.inference_mode():
+            results = [
+                method(*(tensors[name][lane : lane + 1] for name in inputs))
+                for lane in range(self._lanes)
+            ]
+            for lane, found in enumerate(results):
+                for name, value in zip(outputs, found, strict=True):
+                    tensors[name][lane] = value[0]
+        return True
+
+
+class Library:
+    """What of TensorRT the runtime uses."""
+
+    __name__, __version__ = "tensorrt_stand_in", "1.2.3"
+    TensorIOMode = SimpleNamespace(INPUT=1, OUTPUT=2)
+
+    class ILogger:
+        Severity = SimpleNamespace(INTERNAL_ERROR=0, ERROR=1)
+
+    def __init__(self, lanes: int = 1, fault: str = "") -> None:
+        self._lanes, self._fault = lanes, fault
+        self._model = load_generator(find_model("fast").load_weights()).eval()
+
+    def Runtime(self, log: Any) -> Any:  # noqa: N802  # the library's name
+        return SimpleNamespace(deserialize_cuda_engine=lambda data: self._load(log, data.decode()))
+
+    def _load(self, log: Any, graph: str) -> Any:
+        if self._fault == "load":
+            log.log(Library.ILogger.Severity.ERROR, "built by another version")
+            return None
+        names = [name for group in GRAPHS[graph] for name in group]
+        context = Context(graph, self._lanes, self._model)
+        if self._fault == "execute":
+            context.execute_async_v3 = lambda _: False  # type: ignore[method-assign]
+        return SimpleNamespace(
+            num_io_tensors=len(names),
+            get_tensor_name=names.__getitem__,
+            get_tensor_mode=lambda name: 1 if name in GRAPHS[graph][0] else 2,
+            create_execution_context=lambda: None if self._fault == "memory" else context,
+        )
+
+
+class Queue:
+    """A device on the processor that does nothing until it is waited for."""
+
+    name = "a queue"
+
+    def __init__(self) -> None:
+        self._waiting: list[Callable[[int], None]] = []
+
+    def empty(self, *shape: int) -> Tensor:
+        return torch.full(shape, math.nan)
+
+    def staging(self, *shape: int) -> Tensor:
+        return torch.full(shape, math.nan)
+
+    def enqueue(self, work: Callable[[int], None]) -> None:
+        self._waiting.append(work)
+
+    def wait(self) -> None:
+        while self._waiting:
+            self._waiting.pop(0)(STREAM)
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> EngineCache:
+    return EngineCache(tmp_path / "engines")
+
+
+def open_engine(
+    cache: EngineCache, *, lanes: int = 1, fault: str = "", damage: bool = False
+) -> TensorRtEngine:
+    card = find_model("fast").card
+    library = Library(lanes, fault)
+
+    def build(request: EngineRequest) -> Entry:
+        key = make_key(request, card, library)
+        return cache.find(key) or cache.add(key, {graph: graph.encode() for graph in GRAPHS}, {})
+
+    request = EngineRequest("fast", "rtx", Profile.static(Shape(lanes, *SIZE)))
+    return TensorRtEngine(card, request, build, Queue(), library=library, damage=damage)
+
+
+def test_a_span_agrees_with_torch(cache: EngineCache) -> None:
+    film = moving_film(0)
+    expected = residuals(EngineSettings(backend="torch", precision="fp32"), film)[0]
+    engine = open_engine(cache)
+    noise = np.full((2, 17), 25 * CODE, dtype=np.float32)
+    for t in range(len(film) - 2):
+        step = LaneStep(0, film[t : t + 3], noise, fresh=t == 0)
+        found = engine.step(Batch((step,)))[0].denoise
+        assert found is not None
+        assert np.abs(found - expected[t]).max() < 1e-5
+    engine.close()
+
+
+def test_lanes_come_and_go_and_do_not_touch_each_other(cache: EngineCache) -> None:
+    """Lane 1 starts later than lane 0, takes a second film, and lane 0 ends."""
+    films = [moving_film(seed, steps=6) for seed in (1, 2, 3)]
+    reference = [
+        residuals(EngineSettings(backend="torch", precision="fp32"), film)[0] for film in films
+    ]
+    noise = np.full((2, 17), 25 * CODE, dtype=np.float32)
+    engine = open_engine(cache, lanes=2)
+    plan = [(0, 0, 0), (1, 1, 2), (1, 2, 8)]  # lane, film, the tick at which it starts
+    for tick in range(14):
+        active = [(lane, film, tick - start) for lane, film, start in plan if 0 <= tick - start < 6]
+        steps = tuple(
+            LaneStep(lane, films[film][t : t + 3], noise, fresh=t == 0) for lane, film, t in active
+        )
+        for (_, film, t), repaired in zip(active, engine.step(Batch(steps)), strict=True):
+            assert repaired.denoise is not None
+            assert np.abs(repaired.denoise - reference[film][t]).max() < 1e-5
+    engine.close()
+
+
+def test_fill_defect_and_motion_come_down_where_they_are_wanted(cache: EngineCache) -> None:
+    step = LaneStep(0, moving_film(0)[:3], np.full((2, 17), 0.1, dtype=np.float32), fresh=True)
+    plain = open_engine(cache).step(Batch((step,)))[0]
+    assert plain.fill is plain.defect is plain.motion is None
+    whole = open_engine(cache, damage=True).step(Batch((step,), damage=True))[0]
+    assert whole.fill is not None
+    assert whole.fill.shape == (3, *SIZE)
+    assert whole.defect is not None
+    assert whole.defect.shape == (1, *SIZE)
+    assert whole.motion is not None
+    assert whole.motion.shape == (4, SIZE[0] // 4, SIZE[1] // 4)
+
+
+def test_the_identity_tells_the_engine(cache: EngineCache) -> None:
+    engine = open_engine(cache, lanes=2)
+    identity = engine.identity
+    assert (identity.backend, identity.version, identity.lanes) == ("rtx", "1.2.3", 2)
+    assert identity.engine == cache.entries()[0].digest
+    assert (identity.height, identity.width) == SIZE
+    assert PICTURE.height == SIZE[0]
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("load", r"align cannot be loaded.*driver.*\(built by another version\)"),
+        ("memory", "align does not fit into the card's memory"),
+        ("execute", "align failed"),
+    ],
+)
+def test_every_answer_of_the_library_is_checked(
+    cache: EngineCache, fault: str, message: str
+) -> None:
+    step = LaneStep(0, moving_film(0)[:3], np.full((2, 17), 0.1, dtype=np.float32), fresh=True)
+    with pytest.raises(EngineError, match=message):
+        open_engine(cache, fault=fault).step(Batch((step,)))
+
+
+def test_an_engine_of_another_shape_is_refused(cache: EngineCache) -> None:
+    card, library = find_model("fast").card, Library(lanes=2)
+    entry = cache.add(
+        make_key(EngineRequest("fast", "rtx", Profile.static(Shape(1, *SIZE))), card, library),
+        {graph: graph.encode() for graph in GRAPHS},
+        {},
+    )
+    request = EngineRequest("fast", "rtx", Profile.static(Shape(1, *SIZE)))
+    with pytest.raises(EngineError, match=r"not built for frames of shape \(1, 3, 3, 144, 208\)"):
+        TensorRtEngine(card, request, lambda _: entry, Queue(), library=library)
+
+
+def test_output_that_is_not_finite_is_an_engine_error(cache: EngineCache) -> None:
+    noise = np.full((2, 17), np.nan, dtype=np.float32)
+    with pytest.raises(EngineError, match="not finite"):
+        open_engine(cache).step(Batch((LaneStep(0, moving_film(0)[:3], noise, True),)))
+
+
+def test_a_cancelled_engine_steps_no_more(cache: EngineCache) -> None:
+    engine = open_engine(cache)
+    engine.cancel()
+    step = LaneStep(0, moving_film(0)[:3], np.full((2, 17), 0.1, dtype=np.float32), fresh=True)
+    with pytest.raises(EngineError, match="cancelled"):
+        engine.step(Batch((step,)))
+
+
+def test_a_device_that_is_no_card_is_told() -> None:
+    with pytest.raises(UsageError, match="--device cpu is no NVIDIA card"):
+        CudaDevice("cpu")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card")
+def test_no_card_is_told() -> None:
+    with pytest.raises(EngineError, match=r"no NVIDIA card can be used .*nvidia-smi"):
+        CudaDevice("cuda")
+
+
+CARD = EngineSettings(backend="rtx")
+
+
+@pytest.fixture
+def queue(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A card's place, and an empty cache of engines."""
+    monkeypatch.setattr("vidrepair.engines.tensorrt.CudaDevice", lambda _name: Queue())
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
+
+
+@pytest.mark.usefixtures("queue")
+def test_an_engine_that_is_not_built_is_told() -> None:
+    pytest.importorskip("tensorrt_rtx")
+    with pytest.raises(EngineError, match=r"--flavour rtx --precision fp16 --lanes 8 --size 208x"):
+        make_engine(find_model("fast"), PICTURE, CARD)
+
+
+@pytest.mark.usefixtures("queue")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a driver")
+def test_a_real_engine_without_a_driver_is_told() -> None:
+    pytest.importorskip("tensorrt_rtx")
+    settings = replace(CARD, precision="fp32")
+    with pytest.raises(EngineError, match=r"align cannot be loaded; .*driver"):
+        make_engine(find_model("fast"), PICTURE, settings, build=build_engine)
+    assert len(EngineCache().entries()) == 1
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card")
+def test_auto_falls_back_to_the_processor_with_one_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("tensorrt_rtx")
+    monkeypatch.setattr("vidrepair.engines.find_flavour", lambda: "rtx")
+    engine = make_engine(find_model("fast"), PICTURE, EngineSettings())
+    engine.close()
+    assert engine.identity.backend == "openvino"
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "nvidia-smi" in record.message
+    assert record.message.endswith("the processor is used")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (replace(CARD, precision="bf16"), "--precision bf16 is not one of rtx"),
+        (replace(CARD, tile=256), "--tile 256 is not one of rtx"),
+        (EngineSettings(backend="openvino", precision="fp16"), "--precision fp16 is not one of"),
+    ],
+)
+def test_what_an_engine_does_not_have_is_refused(settings: EngineSettings, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        make_engine(find_model("fast"), PICTURE, settings)
+
+
+@pytest.mark.parametrize(
+    ("size", "shape"),
+    [
+        ((1920, 1080), Shape(1, 1088, 1920)),
+        ((3840, 2160), Shape(1, 2160, 3840)),
+        ((854, 480), Shape(5, 480, 864)),
+        ((64, 48), Shape(8, 48, 64)),
+    ],
+)
+def test_small_pictures_share_a_card(size: tuple[int, int], shape: Shape) -> None:
+    width, height = size
+    assert plan_card(replace(PICTURE, width=width, height=height)) == shape
