@@ -16,6 +16,8 @@ import pytest
 from click.testing import CliRunner
 
 import trt_build.build
+import vidrepair.engines.library
+import vidrepair.engines.tensorrt
 from trt_build.build import build_engine
 from trt_build.cli import main
 from vidrepair.engines.cache import FOLDER_VARIABLE, EngineCache
@@ -172,8 +174,12 @@ VARIABLES = {
     "profile": "IOptimizationProfile",
     "parser": "OnnxParser",
     "network": "INetworkDefinition",
+    "runtime": "Runtime",
+    "engine": "ICudaEngine",
+    "context": "IExecutionContext",
 }
-"""What a name in trt_build/build.py holds, after a leading underscore."""
+"""What a name holds, after a leading underscore, in the modules that touch the library."""
+MODULES = (trt_build.build, vidrepair.engines.library, vidrepair.engines.tensorrt)
 RTX_ALONE = {"ComputeCapability", "num_compute_capabilities", "set_compute_capability"}
 
 
@@ -184,8 +190,8 @@ def test_every_name_is_one_of_the_library(table: Path) -> None:
         name: set(value["enum"]) if isinstance(value, dict) else set(value)
         for name, value in known.items()
     }
-    used = list(_names_used(Path(trt_build.build.__file__)))
-    assert len(used) > 15
+    used = [name for module in MODULES for name in _names_used(Path(module.__file__ or ""))]
+    assert {"Builder", "ICudaEngine", "IExecutionContext"} <= {of for of, _ in used}
     for of, name in used:
         if name in RTX_ALONE and "rtx" not in table.stem:
             continue
@@ -200,8 +206,9 @@ def _names_used(path: Path) -> list[tuple[str | None, str]]:
             continue
         inner = node.value
         name = inner.id if isinstance(inner, ast.Name) else getattr(inner, "attr", "")
-        if name.lstrip("_") in VARIABLES:
+        own = isinstance(inner, ast.Name) or name.startswith("_")
+        if own and name.lstrip("_") in VARIABLES:
             found.append((VARIABLES[name.lstrip("_")], node.attr))
-        elif (None, name) in [(None, outer) for outer in ("BuilderFlag", "ILogger")]:
+        elif name in ("BuilderFlag", "ILogger", "TensorIOMode"):
             found.append((name, node.attr))
     return found
