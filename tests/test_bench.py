@@ -28,10 +28,10 @@ def test_the_stages_and_the_whole_are_told_as_json() -> None:
     assert (told["width"], told["height"], told["frames"]) == (64, 48, 10)
     assert told["stages"].keys() == {"decode", "shots, noise", "engine", "without engine"}
     assert all(value > 0.0 for value in told["stages"].values())
-    assert told["engine"]["ms_per_frame"] == told["stages"]["engine"]
-    assert told["engine"]["fps"] == pytest.approx(1000 / told["stages"]["engine"], rel=1e-2)
+    assert told["engine"]["fps"] == pytest.approx(1000 / told["engine"]["ms_per_frame"], rel=1e-2)
     assert told["engine"]["identity"]["backend"] == "openvino"
-    assert told["end_to_end"]["seconds"] == pytest.approx(10 / told["end_to_end"]["fps"], rel=1e-2)
+    # Ten frames of a stamp: the whole run is more than its engine.
+    assert told["end_to_end"]["seconds"] > 10e-3 * told["engine"]["ms_per_frame"]
     assert 0.0 < told["busy"] <= 1.0
     assert told["peak_memory_mb"] > 50.0
 

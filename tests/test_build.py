@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -25,8 +26,7 @@ from vidrepair.engines.key import EngineRequest, Profile, Shape
 from vidrepair.engines.library import PORTABLE
 from vidrepair.errors import EngineError, ModelError, UsageError
 
-pytest.importorskip("tensorrt_rtx")
-
+needs_rtx = pytest.mark.skipif(find_spec("tensorrt_rtx") is None, reason="needs TensorRT-RTX")
 SHAPE = Shape(1, 64, 96)
 REQUEST = EngineRequest("fast", "rtx", Profile.static(SHAPE))
 API = Path(__file__).parent / "trt_api"
@@ -37,6 +37,7 @@ def cache(tmp_path: Path) -> EngineCache:
     return EngineCache(tmp_path / "engines")
 
 
+@needs_rtx
 def test_an_engine_is_built_once(cache: EngineCache) -> None:
     told: list[tuple[str, int, int]] = []
     entry = build_engine(REQUEST, cache=cache, progress=lambda *step: told.append(step))
@@ -50,6 +51,7 @@ def test_an_engine_is_built_once(cache: EngineCache) -> None:
     assert told == []
 
 
+@needs_rtx
 def test_a_truncated_engine_is_built_anew(
     cache: EngineCache, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -58,9 +60,10 @@ def test_a_truncated_engine_is_built_anew(
     os.truncate(path, 1000)
     assert build_engine(REQUEST, cache=cache).file("restore") == path
     assert path.stat().st_size == size
-    assert caplog.text.count("built anew") == 1
+    assert caplog.text.count("is damaged") == 1
 
 
+@needs_rtx
 def test_other_shapes_and_cards_are_other_engines(cache: EngineCache) -> None:
     requests = [
         replace(REQUEST, profile=Profile.dynamic(Shape(2, 64, 96))),
@@ -73,6 +76,7 @@ def test_other_shapes_and_cards_are_other_engines(cache: EngineCache) -> None:
     assert entries[1].manifest["key"]["target"] == "SM86,SM89"
 
 
+@needs_rtx
 def test_half_precision_is_a_smaller_engine(cache: EngineCache) -> None:
     """The graph is in half precision itself: TensorRT 11 and RTX have no other way."""
     exact = build_engine(REQUEST, cache=cache)
@@ -82,6 +86,7 @@ def test_half_precision_is_a_smaller_engine(cache: EngineCache) -> None:
     assert sizes[0] < 0.8 * sizes[1]
 
 
+@needs_rtx
 def test_of_two_builds_at_once_one_builds(cache: EngineCache) -> None:
     built: list[str] = []
 
@@ -99,16 +104,33 @@ def test_of_two_builds_at_once_one_builds(cache: EngineCache) -> None:
     assert len(cache.entries()) == 1
 
 
-def test_an_interrupted_build_leaves_nothing(cache: EngineCache) -> None:
-    def interrupt(_what: str, _done: int, _total: int) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
+@needs_rtx
+def test_an_interrupted_build_ends_early_and_leaves_nothing(cache: EngineCache) -> None:
+    steps = []
+
+    def interrupt(what: str, _done: int, _total: int) -> None:
+        steps.append(what)
+        if len(steps) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
         build_engine(REQUEST, cache=cache, progress=interrupt)
+    assert {what.split(":")[0] for what in steps} == {"align"}
     assert cache.entries() == []
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@needs_rtx
+def test_what_a_progress_raises_is_raised(cache: EngineCache) -> None:
+    def fail(_what: str, _done: int, _total: int) -> None:
+        raise ValueError("no terminal")
+
+    with pytest.raises(ValueError, match="no terminal"):
+        build_engine(REQUEST, cache=cache, progress=fail)
+    assert cache.entries() == []
+
+
+@needs_rtx
 def test_the_cache_answers_without_torch(tmp_path: Path) -> None:
     environment = {**os.environ, FOLDER_VARIABLE: str(tmp_path)}
     program = (
@@ -128,6 +150,7 @@ def test_the_cache_answers_without_torch(tmp_path: Path) -> None:
     assert "1x96x64" in EngineCache(tmp_path / "engines").entries()[0].summary
 
 
+@needs_rtx
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -151,12 +174,13 @@ def test_what_cannot_be_built_is_told(
         raise (UsageError if code == 2 else ModelError)(result.stderr)
 
 
-@pytest.mark.skipif("tensorrt" in sys.modules, reason="TensorRT is installed here")
+@pytest.mark.skipif(find_spec("tensorrt") is not None, reason="TensorRT is installed here")
 def test_a_library_that_is_missing_is_told(cache: EngineCache) -> None:
     with pytest.raises(EngineError, match=r"tensorrt cannot be imported .*'vidrepair\[tensorrt\]'"):
         build_engine(replace(REQUEST, flavour="tensorrt"), cache=cache)
 
 
+@needs_rtx
 def test_a_graph_that_does_not_parse_is_told(
     cache: EngineCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,6 +204,13 @@ VARIABLES = {
 }
 """What a name holds, after a leading underscore, in the modules that touch the library."""
 MODULES = (trt_build.build, vidrepair.engines.library, vidrepair.engines.tensorrt)
+ENUMS = (
+    "BuilderFlag",
+    "DataType",
+    "ILogger",
+    "NetworkDefinitionCreationFlag",
+    "TensorIOMode",
+)
 RTX_ALONE = {"ComputeCapability", "num_compute_capabilities", "set_compute_capability"}
 
 
@@ -191,7 +222,7 @@ def test_every_name_is_one_of_the_library(table: Path) -> None:
         for name, value in known.items()
     }
     used = [name for module in MODULES for name in _names_used(Path(module.__file__ or ""))]
-    assert {"Builder", "ICudaEngine", "IExecutionContext"} <= {of for of, _ in used}
+    assert {"Builder", "ICudaEngine", "IExecutionContext", *ENUMS} <= {of for of, _ in used}
     for of, name in used:
         if name in RTX_ALONE and "rtx" not in table.stem:
             continue
@@ -209,6 +240,6 @@ def _names_used(path: Path) -> list[tuple[str | None, str]]:
         own = isinstance(inner, ast.Name) or name.startswith("_")
         if own and name.lstrip("_") in VARIABLES:
             found.append((VARIABLES[name.lstrip("_")], node.attr))
-        elif name in ("BuilderFlag", "ILogger", "TensorIOMode"):
+        elif name in ENUMS:
             found.append((name, node.attr))
     return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import resource
 import threading
@@ -23,7 +22,7 @@ SHAPE = Shape(1, 480, 864)
 KEY = EngineKey(
     model="fast",
     weights="5" * 64,
-    layout=5,
+    graphs="9" * 64,
     flavour="rtx",
     library="1.7.1.116",
     target="portable",
@@ -32,7 +31,7 @@ KEY = EngineKey(
 )
 OTHERS = {
     "weights": "6" * 64,
-    "layout": 4,
+    "graphs": "8" * 64,
     "flavour": "tensorrt",
     "library": "1.7.1.117",
     "target": "SM86",
@@ -80,7 +79,7 @@ def test_a_damaged_engine_is_none(
         path.write_bytes(path.read_bytes()[:-20] + (b"" if how == "truncated" else b"x" * 20))
     assert cache.find(KEY) is None
     assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert "built anew" in caplog.text
+    assert "is damaged" in caplog.text
     assert cache.add(KEY, GRAPHS, {}).folder == path.parent
     assert cache.find(KEY) is not None
 
@@ -99,7 +98,7 @@ def test_the_folder_is_the_users_alone(tmp_path: Path) -> None:
     cache = EngineCache(tmp_path / "new" / "engines")
     assert cache.folder.stat().st_mode & 0o777 == 0o700
     cache.folder.chmod(0o755)
-    with pytest.raises(EngineError, match=r"open to others \(mode 0755\).*chmod 700"):
+    with pytest.raises(EngineError, match=r"open to others \(mode 0755\).*remove it"):
         EngineCache(cache.folder)
 
 
@@ -128,7 +127,6 @@ def test_a_full_disk_leaves_nothing(cache: EngineCache) -> None:
 
 
 def test_the_second_of_two_waits(cache: EngineCache, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
     order = []
 
     def second() -> None:
@@ -153,14 +151,52 @@ def test_what_was_used_longest_ago_goes_first(cache: EngineCache) -> None:
         entry = cache.add(key, GRAPHS, {})
         os.utime(entry.folder / MANIFEST, (1e9 - age, 1e9 - age))
     cache.find(keys[2])
-    (cache.folder / "damaged").mkdir()
-    (cache.folder / "being-built.part").mkdir()
+    for name, age in (("damaged", 2e5), ("being-built.part", 10.0)):
+        (cache.folder / name).mkdir()
+        os.utime(cache.folder / name, (time.time() - age, time.time() - age))
+    (cache.folder / "incomplete").mkdir()
+    (cache.folder / "incomplete" / MANIFEST).write_text('{"format": 1}')
     removed = cache.prune(3200)
     assert [entry.manifest["key"]["target"] for entry in removed] == ["SM89"]
     targets = [entry.manifest["key"]["target"] for entry in cache.entries()]
     assert targets == ["SM120", "SM86"]
     assert not (cache.folder / "damaged").exists()
     assert (cache.folder / "being-built.part").exists()
+    assert (cache.folder / "incomplete").exists()  # perhaps somebody writes it now
+
+
+def test_a_dynamic_engine_stands_in_for_the_sizes_it_runs(cache: EngineCache) -> None:
+    wide = replace(KEY, profile=Profile.dynamic(Shape(2, 480, 864)))
+    cache.add(replace(wide, precision="fp16"), GRAPHS, {})
+    assert cache.find_covering(KEY) is None
+    entry = cache.add(wide, GRAPHS, {})
+    found = cache.find_covering(KEY)
+    assert found is not None
+    assert found.folder == entry.folder
+    assert cache.find_covering(replace(KEY, profile=Profile.static(Shape(3, 480, 864)))) is None
+
+
+def test_an_engine_is_read_whole_or_not_at_all(cache: EngineCache) -> None:
+    entry = cache.add(KEY, GRAPHS, {})
+    assert entry.read("restore") == GRAPHS["restore"]
+    entry.file("restore").write_bytes(b"x" * 500)
+    with pytest.raises(EngineError, match="is not what was built"):
+        entry.read("restore")
+    entry.file("restore").unlink()
+    with pytest.raises(EngineError, match="cannot be read"):
+        entry.read("restore")
+
+
+def test_what_is_learned_of_an_engine_is_noted(cache: EngineCache) -> None:
+    entry = cache.note(cache.add(KEY, GRAPHS, {}), {"agreement": {"rms": 0.01}})
+    found = cache.find(KEY)
+    assert found is not None
+    assert found.manifest["agreement"] == {"rms": 0.01} == entry.manifest["agreement"]
+    assert sorted(path.name for path in found.folder.iterdir()) == [
+        "align.engine",
+        MANIFEST,
+        "restore.engine",
+    ]
 
 
 def test_the_tool_lists_and_prunes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,8 +214,8 @@ def test_the_tool_lists_and_prunes(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("sides", "message"),
     [
-        ((1, 480, 850), "--size 850x480 .* multiples of 16"),
-        ((1, 0, 864), "--size 864x0"),
+        ((1, 480, 850), "850x480 is not a size .* multiples of 16"),
+        ((1, 0, 864), "864x0"),
         ((0, 480, 864), "--lanes 0"),
         ((1, 480, 16384), "up to 8192"),
     ],

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from training.publish import publish
 from trt_build.cli import main
-from trt_build.export import Graphs, check_graphs
+from trt_build.export import Graphs, check_graphs, check_half
 from vidrepair.engines.generator import FAST, Generator, load_generator
 from vidrepair.errors import EngineError, ModelError
 from vidrepair.models import ModelFiles, find_model
@@ -177,3 +177,14 @@ def test_a_failed_publish_changes_nothing(
     with pytest.raises(ModelError, match=r"restorer\.enter\.bias"):
         publish(broken, "trial", release.folder, training_data="noise")
     assert {path: path.read_bytes() for path in release.folder.iterdir()} == before
+
+
+def test_weights_that_overflow_in_half_precision_are_refused() -> None:
+    """OpenVINO would not notice: it computes in fp32 what the graph says is half."""
+    generator = load_generator(find_model("fast").load_weights())
+    check_half(generator)
+    with torch.no_grad():
+        generator.restorer.enter.weight.mul_(3e4)
+        generator.restorer.half_out[0].second.weight.mul_(1e-4)
+    with pytest.raises(EngineError, match="in half precision differs from fp32"):
+        check_half(generator)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,17 +18,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_engines import CODE, PICTURE, SIZE, moving_film, residuals
+from test_engines import CODE, PICTURE, SIZE, moving_film, residuals, run
 from torch import Tensor
 
 from trt_build.build import build_engine
 from vidrepair.engines import make_engine
 from vidrepair.engines.cache import FOLDER_VARIABLE, EngineCache, Entry
+from vidrepair.engines.device import CudaDevice
 from vidrepair.engines.generator import Generator, load_generator
+from vidrepair.engines.golden import compare
 from vidrepair.engines.key import EngineRequest, Profile, Shape
 from vidrepair.engines.library import make_key
 from vidrepair.engines.plan import plan_card
-from vidrepair.engines.tensorrt import CudaDevice, TensorRtEngine
+from vidrepair.engines.tensorrt import TensorRtEngine
 from vidrepair.errors import EngineError, UsageError
 from vidrepair.frames import Batch, LaneStep
 from vidrepair.models import find_model
@@ -84,6 +87,9 @@ class Context:
     def infer_shapes(self) -> list[str]:
         return [name for name in GRAPHS[self._graph][0] if name not in self._given]
 
+    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+        return shape_of(name, self._lanes)
+
     def execute_async_v3(self, stream: int) -> bool:
         assert stream == STREAM
         inputs, outputs = GRAPHS[self._graph]
@@ -108,6 +114,7 @@ class Library:
 
     __name__, __version__ = "tensorrt_stand_in", "1.2.3"
     TensorIOMode = SimpleNamespace(INPUT=1, OUTPUT=2)
+    DataType = SimpleNamespace(FLOAT=0, HALF=1)
 
     class ILogger:
         Severity = SimpleNamespace(INTERNAL_ERROR=0, ERROR=1)
@@ -125,11 +132,14 @@ class Library:
             return None
         names = [name for group in GRAPHS[graph] for name in group]
         context = Context(graph, self._lanes, self._model)
+        if self._fault == "size":
+            context.get_tensor_shape = lambda _: (1, 2, 3)  # type: ignore[method-assign]
         if self._fault == "execute":
             context.execute_async_v3 = lambda _: False  # type: ignore[method-assign]
         return SimpleNamespace(
             num_io_tensors=len(names),
             get_tensor_name=names.__getitem__,
+            get_tensor_dtype=lambda name: int(self._fault == "half" and name == "motion"),
             get_tensor_mode=lambda name: 1 if name in GRAPHS[graph][0] else 2,
             create_execution_context=lambda: None if self._fault == "memory" else context,
         )
@@ -139,6 +149,10 @@ class Queue:
     """A device on the processor that does nothing until it is waited for."""
 
     name = "a queue"
+    memory = torch.device("cpu")
+
+    def active(self) -> AbstractContextManager[object]:
+        return nullcontext()
 
     def __init__(self) -> None:
         self._waiting: list[Callable[[int], None]] = []
@@ -173,7 +187,7 @@ def open_engine(
         return cache.find(key) or cache.add(key, {graph: graph.encode() for graph in GRAPHS}, {})
 
     request = EngineRequest("fast", "rtx", Profile.static(Shape(lanes, *SIZE)))
-    return TensorRtEngine(card, request, build, Queue(), library=library, damage=damage)
+    return TensorRtEngine(card, request, build, Queue(), library, damage=damage)
 
 
 def test_a_span_agrees_with_torch(cache: EngineCache) -> None:
@@ -236,6 +250,8 @@ def test_the_identity_tells_the_engine(cache: EngineCache) -> None:
     [
         ("load", r"align cannot be loaded.*driver.*\(built by another version\)"),
         ("memory", "align does not fit into the card's memory"),
+        ("half", "align does not have motion in fp32"),
+        ("size", "align has another shape of frames"),
         ("execute", "align failed"),
     ],
 )
@@ -256,7 +272,7 @@ def test_an_engine_of_another_shape_is_refused(cache: EngineCache) -> None:
     )
     request = EngineRequest("fast", "rtx", Profile.static(Shape(1, *SIZE)))
     with pytest.raises(EngineError, match=r"not built for frames of shape \(1, 3, 3, 144, 208\)"):
-        TensorRtEngine(card, request, lambda _: entry, Queue(), library=library)
+        TensorRtEngine(card, request, lambda _: entry, Queue(), library)
 
 
 def test_output_that_is_not_finite_is_an_engine_error(cache: EngineCache) -> None:
@@ -274,23 +290,56 @@ def test_a_cancelled_engine_steps_no_more(cache: EngineCache) -> None:
 
 
 def test_a_device_that_is_no_card_is_told() -> None:
-    with pytest.raises(UsageError, match="--device cpu is no NVIDIA card"):
-        CudaDevice("cpu")
+    for name in ("cpu", "the fast one"):
+        with pytest.raises(UsageError, match=f"--device {name} is no NVIDIA card"):
+            CudaDevice(name)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card")
 def test_no_card_is_told() -> None:
-    with pytest.raises(EngineError, match=r"no NVIDIA card can be used .*nvidia-smi"):
+    with pytest.raises(EngineError, match=r"card of --device cuda cannot be used .*nvidia-smi"):
         CudaDevice("cuda")
+
+
+def test_an_engine_is_compared_with_the_generator(cache: EngineCache) -> None:
+    files = find_model("fast")
+    engine = open_engine(cache, lanes=2)
+    agreement = compare(engine, files, Queue())
+    assert agreement.largest < 0.01
+    agreement.require("fp32")
+    with torch.no_grad():
+        engine._align._context._model.restorer.denoise.bias[:12] += 0.1
+    off = compare(engine, files, Queue())
+    assert off.rms > 10 * agreement.rms
+    with pytest.raises(EngineError, match=r"differs from the generator by .* --backend openvino"):
+        off.require("fp16")
 
 
 CARD = EngineSettings(backend="rtx")
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("flavour", ["tensorrt", "rtx"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_card_agrees_with_the_processor(
+    flavour: str, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tensorrt" if flavour == "tensorrt" else "tensorrt_rtx")
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
+    film = moving_film(0)
+    expected = residuals(EngineSettings(backend="torch", device="cpu", precision="fp32"), film)[0]
+    settings = EngineSettings(backend=flavour, precision=precision)
+    engine = make_engine(find_model("fast"), PICTURE, settings, build=build_engine)
+    found = np.stack(run(engine, [film])[0])
+    engine.close()
+    assert np.abs(found - expected).max() < (0.1 if precision == "fp32" else 1.5) * CODE
+    assert EngineCache().entries()[0].manifest["agreement"]["rms"] < 0.25
+
+
 @pytest.fixture
 def queue(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A card's place, and an empty cache of engines."""
-    monkeypatch.setattr("vidrepair.engines.tensorrt.CudaDevice", lambda _name: Queue())
+    monkeypatch.setattr("vidrepair.engines.device.CudaDevice", lambda _name: Queue())
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
 
 
@@ -306,7 +355,7 @@ def test_an_engine_that_is_not_built_is_told() -> None:
 def test_a_real_engine_without_a_driver_is_told() -> None:
     pytest.importorskip("tensorrt_rtx")
     settings = replace(CARD, precision="fp32")
-    with pytest.raises(EngineError, match=r"align cannot be loaded; .*driver"):
+    with pytest.raises(EngineError, match=r"align cannot be loaded; .*\(.*\w+.*\)"):
         make_engine(find_model("fast"), PICTURE, settings, build=build_engine)
     assert len(EngineCache().entries()) == 1
 
@@ -316,7 +365,13 @@ def test_auto_falls_back_to_the_processor_with_one_warning(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     pytest.importorskip("tensorrt_rtx")
-    monkeypatch.setattr("vidrepair.engines.find_flavour", lambda: "rtx")
+    monkeypatch.setattr("vidrepair.engines.nvidia.find_flavours", lambda: ("rtx",))
+    for settings in (EngineSettings(precision="fp16"), EngineSettings(device="cuda:0")):
+        with pytest.raises(EngineError, match="nvidia-smi"):
+            make_engine(find_model("fast"), PICTURE, settings)  # what was asked for is a card
+    for settings in (EngineSettings(precision="bf16"), EngineSettings(tile=64)):
+        make_engine(find_model("fast"), PICTURE, settings).close()
+    assert caplog.records == []
     engine = make_engine(find_model("fast"), PICTURE, EngineSettings())
     engine.close()
     assert engine.identity.backend == "openvino"

@@ -7,7 +7,6 @@ say why in their log alone; so every answer is checked and the log's last error 
 
 from __future__ import annotations
 
-import logging
 import signal
 import threading
 import time
@@ -19,14 +18,14 @@ from typing import Any
 from vidrepair.engines.cache import EngineCache, Entry
 from vidrepair.engines.key import EngineRequest, Shape
 from vidrepair.engines.library import compute_capability, load_library, make_key, make_log
-from vidrepair.errors import EngineError, ModelError
+from vidrepair.errors import EngineError
 from vidrepair.models import find_model, load_weights
 from vidrepair.models.card import UNSHUFFLED, ModelCard
 
 Progress = Callable[[str, int, int], None]
 """Called with what is under way, steps done and steps in all."""
 
-log = logging.getLogger(__name__)
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 def build_engine(
@@ -39,7 +38,7 @@ def build_engine(
     capability that the library does not know; KeyboardInterrupt once a build was cut short.
     """
     library = load_library(request.flavour)
-    card = load_weights(request.model).card
+    card = find_model(request.model).card
     key = make_key(request, card, library)
     cache = cache or EngineCache()
     if entry := cache.find(key, warn=False):
@@ -58,13 +57,11 @@ def build_engine(
 
 
 def _graphs(request: EngineRequest) -> dict[str, bytes]:
-    """The ONNX graphs: those of the release in fp32, else written now, which needs torch."""
+    """The ONNX graphs: the model's own in fp32, else written now, which needs torch."""
     if request.precision == "fp32":
-        try:
-            files = find_model(request.model)
+        files = find_model(request.model)
+        if files.has_graphs:
             return {"align": files.align.read_bytes(), "restore": files.restore.read_bytes()}
-        except ModelError:
-            log.debug("%s has no graphs yet", request.model)
     try:
         from trt_build.export import build_graphs
         from vidrepair.engines.generator import load_generator
@@ -117,6 +114,8 @@ class _Compiler:
         """One graph. Raises EngineError with what the library said."""
         network = self._parse(name, data)
         config = self._builder.create_builder_config()
+        if not config:
+            raise self._failed("no configuration can be made")
         # With TF32's ten bits of mantissa the motion would be off by up to a pixel.
         config.clear_flag(self._library.BuilderFlag.TF32)
         self._monitor.graph = name
@@ -133,8 +132,10 @@ class _Compiler:
             profile.set_shape(tensor, least[tensor], best[tensor], most[tensor])
         if not profile or config.add_optimization_profile(profile) < 0:
             raise self._failed(f"the shapes of {name} were refused")
-        with _interrupting(self._monitor):
+        with _deferring(self._monitor):
             engine = self._builder.build_serialized_network(network, config)
+        if self._monitor.failure is not None:
+            raise self._monitor.failure
         if engine is None:
             raise self._failed(f"{name} could not be built")
         return bytes(memoryview(engine))
@@ -157,32 +158,39 @@ class _Compiler:
 
 
 @contextmanager
-def _interrupting(monitor: Any) -> Iterator[None]:
-    """Ctrl-C ends the build at its next step: raised inside, it would pass through C++."""
+def _deferring(monitor: Any) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the build at its next step, and are raised after it.
+
+    Raised inside they would be lost: the bindings print and drop what their callbacks raise.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    came: list[int] = []
 
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        monitor.interrupted = True
+    def defer(number: int, _frame: FrameType | None) -> None:
+        came.append(number)
+        monitor.cancelled = True
 
-    before = signal.signal(signal.SIGINT, interrupt)
+    before = {number: signal.signal(number, defer) for number in _ENDING}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
-    if monitor.interrupted:
-        raise KeyboardInterrupt
+        for ending, handler in before.items():
+            signal.signal(ending, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def _make_monitor(library: Any, progress: Progress) -> Any:
-    """Follows a build, and ends it at its next step once it was interrupted."""
+    """Follows a build, and ends it at its next step once it was cancelled."""
 
     class Monitor(library.IProgressMonitor):  # type: ignore[misc]  # its base is known at run time only
         def __init__(self) -> None:
             super().__init__()
             self.graph = ""
-            self.interrupted = False
+            self.cancelled = False
+            self.failure: Exception | None = None
             self._steps: dict[str, int] = {}
 
         def phase_start(self, name: str, parent: str | None, steps: int) -> None:
@@ -193,13 +201,17 @@ def _make_monitor(library: Any, progress: Progress) -> Any:
         def step_complete(self, name: str, step: int) -> bool:
             if name in self._steps:
                 self._tell(name, step + 1)
-            return not self.interrupted
+            return not self.cancelled
 
         def phase_finish(self, name: str) -> None:
             if name in self._steps:
                 self._tell(name, self._steps.pop(name))
 
         def _tell(self, name: str, done: int) -> None:
-            progress(f"{self.graph}: {name}", done, self._steps.get(name, done))
+            try:
+                progress(f"{self.graph}: {name}", done, self._steps.get(name, done))
+            except Exception as error:  # noqa: BLE001  # raised again after the build
+                self.failure = self.failure or error
+                self.cancelled = True
 
     return Monitor()

@@ -22,6 +22,7 @@ from vidrepair.engines.key import (
     Profile,
     Shape,
 )
+from vidrepair.engines.plan import lanes_on_card
 from vidrepair.errors import UsageError, VidrepairError
 
 INTERRUPTED = 130
@@ -87,25 +88,25 @@ def export(model: str, output: Path, precision: str) -> None:
 @click.option(
     "--precision",
     type=click.Choice(PRECISIONS),
-    default="fp32",
+    default="fp16",
     show_default=True,
     help="Of the convolutions of restore.",
 )
-@click.option("--lanes", type=int, default=1, show_default=True, help="Spans side by side.")
+@click.option("--lanes", type=int, help="Spans side by side; as many as run takes if not given.")
 @click.option("--dynamic", is_flag=True, help="Run every size up to twice this one, not it alone.")
 @click.option(
     "--compute-capability",
     "capabilities",
     metavar="8.6,8.9",
     default="",
-    help="Build ahead for these cards, TensorRT-RTX only; without: for every card since 8.0.",
+    help="Build for these cards, TensorRT-RTX only; for every card since 8.0 if not given.",
 )
 def engine(
     model: str,
     flavour: Flavour,
     size: str,
     precision: Precision,
-    lanes: int,
+    lanes: int | None,
     dynamic: bool,
     capabilities: str,
 ) -> None:
@@ -142,13 +143,13 @@ def build_with_bar(request: EngineRequest) -> Entry:
         )
 
 
-def _parse_size(text: str, lanes: int) -> Shape:
+def _parse_size(text: str, lanes: int | None) -> Shape:
     """`854x480` -> the padded shape."""
     try:
         width, height = (-(-int(side) // STRIDE) * STRIDE for side in text.lower().split("x"))
     except ValueError:
         raise UsageError(f"--size {text} is not WxH, such as 1920x1080") from None
-    return Shape(lanes, height, width)
+    return Shape(lanes_on_card(width, height) if lanes is None else lanes, height, width)
 
 
 @main.command(name="list")

@@ -7,6 +7,7 @@ the graphs checks that.
 
 from __future__ import annotations
 
+import copy
 import functools
 import hashlib
 import warnings
@@ -139,7 +140,31 @@ def build_graphs(generator: Generator, card: ModelCard, *, half: bool = False) -
         raise EngineError(f"the export lost {', '.join(sorted(left))}; use the torch of [train]")
     graphs = Graphs(made["align"], made["restore"])
     check_graphs(graphs, generator, HALF_TOLERANCE if half else TOLERANCE)
+    if half:
+        check_half(generator)
     return graphs
+
+
+def check_half(generator: Generator) -> None:
+    """Run a generator's restorer in half precision beside itself, by torch, on all of CHECKED.
+
+    The graph's own check cannot tell: OpenVINO computes in fp32 what says half precision. Raises
+    EngineError when an output differs by more than HALF_TOLERANCE, or is not finite.
+    """
+    exact, half = _Restore(generator).eval(), _Restore(copy.deepcopy(generator)).eval()
+    half.generator.restorer.half()
+    for batch, height, width in CHECKED:
+        example = _example(exact, batch, height, width).values()
+        with torch.inference_mode():
+            pairs = zip(exact.outputs, half(*example), exact(*example), strict=True)
+        for name, got, truth in pairs:
+            error = float((got - truth).abs().max())
+            allowed = HALF_TOLERANCE * max(1.0, float(truth.abs().max()))
+            if not error <= allowed:
+                raise EngineError(
+                    f"{name} in half precision differs from fp32 by {error:.2g}, allowed is "
+                    f"{allowed:.2g}; these weights need fp32"
+                )
 
 
 def check_graphs(graphs: Graphs, generator: Generator, tolerance: float = TOLERANCE) -> None:

@@ -54,6 +54,8 @@ class _Run:
     shots: int = 0
     repeats: int = 0
     noise: list[tuple[float, float]] = field(default_factory=list)
+    seconds: float = 0.0
+    """That the engine's stage took, its waits included."""
     finished: bool = False
     """The target is whole: what the other stages meet now is of no interest."""
 
@@ -62,6 +64,11 @@ class _Run:
         waits = {"decode": self.spans.waited_empty, "encode": self.answers.waited_full}
         stage = max(waits, key=lambda name: waits[name])
         return stage if waits[stage] > self.spans.waited_full else "engine"
+
+    def busy(self) -> float:
+        """The share of its time in which the engine waited for nobody."""
+        waited = self.spans.waited_empty + self.answers.waited_full
+        return max(1.0 - waited / self.seconds, 0.0) if self.seconds else 0.0
 
     def break_off(self) -> None:
         """Nobody is left waiting: not for a frame, not for a pipe."""
@@ -199,9 +206,13 @@ def _profiler(run: _Run) -> Profiler:
 
 
 def _infer(run: _Run) -> None:
-    for answer in repair(run.spans, run.engine):
-        run.answers.put(answer)
-    run.answers.close()
+    started = time.monotonic()
+    try:
+        for answer in repair(run.spans, run.engine):
+            run.answers.put(answer)
+        run.answers.close()
+    finally:
+        run.seconds = time.monotonic() - started
 
 
 def _encode(run: _Run, observer: Observer | None) -> None:
@@ -252,5 +263,6 @@ def _report(run: _Run, seconds: float, warnings: tuple[str, ...]) -> Report:
         damage=run.source.damage,
         stages={name: round(value, 3) for name, value in run.stages.items()},
         limit=run.limit(),
+        busy=round(run.busy(), 3),
         warnings=warnings,
     )

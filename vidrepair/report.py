@@ -49,6 +49,8 @@ class Report:
     stages: dict[str, float]
     """CPU seconds of each stage's own thread; codecs and the engine work in others beside."""
     limit: str
+    busy: float
+    """Share of the time since the engine was there in which it waited for no other stage."""
     warnings: tuple[str, ...]
 
     @property

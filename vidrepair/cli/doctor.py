@@ -9,9 +9,10 @@ from importlib.metadata import PackageNotFoundError, version
 import click
 import numpy as np
 
+from trt_build.build import build_engine
 from vidrepair import __version__
 from vidrepair.engines import make_engine
-from vidrepair.engines.library import has_card
+from vidrepair.engines.library import find_flavours, has_card
 from vidrepair.engines.plan import total_memory
 from vidrepair.errors import VidrepairError
 from vidrepair.frames import Batch, LaneStep, Picture, PixelFormat
@@ -26,7 +27,7 @@ PACKAGES = (
     "click",
     "rich",
     "torch",
-    "tensorrt",
+    "tensorrt-cu13",
     "tensorrt-rtx-cu13",
 )
 
@@ -46,7 +47,7 @@ def doctor() -> None:
     click.echo(f"  {'an' if has_card() else 'no'} NVIDIA card")
     failed = False
     for name in released_models():
-        for backend in ("openvino", "torch"):
+        for backend in ("openvino", "torch", *find_flavours()):
             failed |= not _try(name, backend)
     if failed:
         raise SystemExit(6)
@@ -56,7 +57,8 @@ def _try(model: str, backend: str) -> bool:
     """Run one step of a small picture and say how it went; torch may be missing."""
     picture = Picture(64, 64, PixelFormat("yuv420p", "yuv", 8, (2, 2)))
     try:
-        engine = make_engine(find_model(model), picture, EngineSettings(backend=backend))
+        settings = EngineSettings(backend=backend)
+        engine = make_engine(find_model(model), picture, settings, build=build_engine)
     except VidrepairError as error:
         click.echo(f"  model {model} on {backend}: {error}")
         return backend == "torch"

@@ -24,6 +24,10 @@ class Shown(Protocol):
 
     def __call__(self, state: State) -> None: ...
 
+    def compiling(self, what: str, done: int, total: int) -> None:
+        """Called while an engine is compiled, before the first state."""
+        ...
+
     def done(self, report: Report) -> None: ...
 
 
@@ -71,6 +75,9 @@ class _Summary:
     def __call__(self, state: State) -> None:
         """A state is not shown."""
 
+    def compiling(self, what: str, done: int, total: int) -> None:
+        """Nor is a build."""
+
     def done(self, report: Report) -> None:
         click.echo(report.summary(), err=True)
 
@@ -80,6 +87,10 @@ class _Lines(_Summary):
 
     def __call__(self, state: State) -> None:
         click.echo(json.dumps(state.as_dict()), err=True)
+
+    def compiling(self, what: str, done: int, total: int) -> None:
+        event = {"event": "compiling", "what": what, "done": done, "total": total}
+        click.echo(json.dumps(event), err=True)
 
     def done(self, report: Report) -> None:
         click.echo(json.dumps(report.as_dict()), err=True)
@@ -107,6 +118,11 @@ class _Bar(_Summary):
             count=str(state.frames) if state.total is None else f"{state.frames}/{state.total}",
             fps=state.fps,
             limit=state.limit,
+        )
+
+    def compiling(self, what: str, done: int, total: int) -> None:
+        self.display.update(
+            self._task, completed=done, total=total, count=f"compiling {what}, no", fps=0.0
         )
 
     def done(self, report: Report) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import click
 
-from trt_build.cli import build_with_bar
+from trt_build.build import build_engine
 from vidrepair.cli.progress import KINDS, show_messages, show_progress
 from vidrepair.cli.types import PAIR, TILE, path_or_pipe
 from vidrepair.pipeline import run_job
@@ -95,7 +97,7 @@ def run(
     """Repair IN into OUT, keeping sound, subtitles, timing and tags.
 
     IN is any video file, or - for a y4m pipe. A pipe answers once two or three spans of 64
-    frames of one shot have come in.
+    frames of one shot have come in, on a card up to nine.
     """
     show_messages(log_level, progress)
     job = Job(
@@ -114,5 +116,6 @@ def run(
         OutputSettings(codec, crf, preset, pix_fmt, overwrite, frames),
     )
     with show_progress(progress) as observer:
-        report = run_job(job, observer, build_with_bar)
+        build = partial(build_engine, progress=observer.compiling)
+        report = run_job(job, observer, build)
         observer.done(report)

@@ -6,11 +6,11 @@ import logging
 from importlib.util import find_spec
 from typing import cast
 
-from vidrepair.engines.cache import Build, EngineCache, Entry
+from vidrepair.engines.cache import Build
 from vidrepair.engines.identity import IdentityEngine
-from vidrepair.engines.key import FLAVOURS, EngineRequest, Flavour, Profile
-from vidrepair.engines.library import find_flavour, load_library, make_key
-from vidrepair.engines.plan import Plan, plan_card, plan_work
+from vidrepair.engines.key import FLAVOURS, Flavour
+from vidrepair.engines.nvidia import open_on_card, suits_card
+from vidrepair.engines.plan import Plan, plan_work
 from vidrepair.engines.protocol import Engine, Identity
 from vidrepair.engines.steps import repair
 from vidrepair.errors import EngineError, UsageError
@@ -50,12 +50,16 @@ def make_engine(
     if settings.backend == "identity":
         return IdentityEngine(picture)
     if settings.backend in FLAVOURS:
-        return _on_card(files, picture, settings, cast("Flavour", settings.backend), damage, build)
-    if settings.backend == "auto" and settings.device != "cpu" and (flavour := find_flavour()):
-        try:
-            return _on_card(files, picture, settings, flavour, damage, build)
-        except EngineError as error:
-            log.warning("%s; the processor is used", error)
+        flavour = cast("Flavour", settings.backend)
+        return open_on_card(files, picture, settings, flavour, damage=damage, build=build)
+    if settings.backend == "auto":
+        for flavour in suits_card(picture, settings):
+            try:
+                return open_on_card(files, picture, settings, flavour, damage=damage, build=build)
+            except EngineError as error:
+                if settings.precision == "fp16" or settings.device != "auto":
+                    raise
+                log.warning("%s; the processor is used", error)
     if settings.precision == "fp16":
         raise UsageError(f"--precision fp16 is not one of {settings.backend}; use fp32 or auto")
     card = files.card
@@ -98,40 +102,3 @@ def _on_processor(
             f"the openvino engine cannot be started ({str(error).strip().splitlines()[-1]}); "
             "try --backend torch"
         ) from error
-
-
-def _on_card(
-    files: ModelFiles,
-    picture: Picture,
-    settings: EngineSettings,
-    flavour: Flavour,
-    damage: bool,
-    build: Build | None,
-) -> Engine:
-    if settings.precision == "bf16":
-        raise UsageError(f"--precision bf16 is not one of {flavour}; use fp16, fp32 or auto")
-    if settings.tile not in ("auto", 0):
-        raise UsageError(f"--tile {settings.tile} is not one of {flavour}, which never cuts; use 0")
-    library = load_library(flavour)
-    from vidrepair.engines.tensorrt import CudaDevice, TensorRtEngine
-
-    request = EngineRequest(
-        settings.model,
-        flavour,
-        Profile.static(plan_card(picture)),
-        "fp32" if settings.precision == "fp32" else "fp16",
-    )
-    device = CudaDevice(settings.device)
-
-    def look_up(request: EngineRequest) -> Entry:
-        found = EngineCache().find(make_key(request, files.card, library))
-        if found is None:
-            shape = request.profile.best
-            raise EngineError(
-                f"there is no engine for {shape.lanes} lanes of {shape.width}x{shape.height} yet; "
-                f"vidrepair-build engine {settings.model} --flavour {flavour} --precision "
-                f"{request.precision} --lanes {shape.lanes} --size {shape.width}x{shape.height}"
-            )
-        return found
-
-    return TensorRtEngine(files.card, request, build or look_up, device, damage=damage)

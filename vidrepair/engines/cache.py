@@ -15,8 +15,8 @@ import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
-from vidrepair.engines.key import EngineKey, EngineRequest
+from vidrepair.engines.key import EngineKey, EngineRequest, Profile
 from vidrepair.errors import EngineError
 
 FOLDER_VARIABLE = "VIDREPAIR_CACHE"
@@ -74,6 +74,17 @@ class Entry:
         """The engine of one graph, `align` or `restore`."""
         return self.folder / f"{graph}{_SUFFIX}"
 
+    def read(self, graph: str) -> bytes:
+        """The engine of one graph, which is what was built. Raises EngineError."""
+        path = self.file(graph)
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise EngineError(f"the engine {path} cannot be read ({error.strerror})") from error
+        if hashlib.sha256(data).hexdigest() != self.manifest["files"][path.name]["sha256"]:
+            raise EngineError(f"the engine {path} is not what was built; remove it")
+        return data
+
 
 Build = Callable[[EngineRequest], Entry]
 """Gives an engine from the cache, or builds it and puts it there."""
@@ -105,10 +116,32 @@ class EngineCache:
             _check(entry, key)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             if warn:
-                log.warning("the engine in %s is damaged (%s); it is built anew", folder, error)
+                log.warning("the engine in %s is damaged (%s) and not used", folder, error)
             return None
-        (folder / MANIFEST).touch()
+        with suppress(OSError):  # a folder that is read only can be used
+            (folder / MANIFEST).touch()
         return entry
+
+    def find_covering(self, key: EngineKey) -> Entry | None:
+        """A dynamic engine, whole, that is the key's but for its shapes, and runs them too."""
+        for entry in self.entries():
+            profile = Profile.from_dict(entry.manifest["key"]["profile"])
+            if not profile.is_static and profile.holds(key.profile.best):
+                found = self.find(replace(key, profile=profile))
+                if found is not None:
+                    return found
+        return None
+
+    def note(self, entry: Entry, facts: Mapping[str, Any]) -> Entry:
+        """Add to what the manifest tells of an engine."""
+        noted = Entry(entry.folder, {**entry.manifest, **facts})
+        beside = entry.folder / f"{MANIFEST}.{os.getpid()}{_PART}"
+        try:
+            beside.write_text(json.dumps(noted.manifest, indent=1), encoding="utf-8")
+            beside.replace(entry.folder / MANIFEST)
+        except OSError as error:
+            raise _unwritable(self.folder, error) from error
+        return noted
 
     def add(self, key: EngineKey, graphs: Mapping[str, bytes], facts: Mapping[str, Any]) -> Entry:
         """Keep an engine, in place of what stood there; `facts` go into its manifest.
@@ -144,7 +177,7 @@ class EngineCache:
             try:
                 lock.acquire(timeout=0)
             except Timeout:
-                log.info("another process builds this engine; waiting for it")
+                log.warning("another process builds this engine; waiting for it")
                 lock.acquire()
         except OSError as error:
             raise _unwritable(self.folder, error) from error
@@ -157,17 +190,17 @@ class EngineCache:
         """All engines, the last used first. Those with a damaged manifest are passed over."""
         found = []
         for manifest in self.folder.glob(f"*/{MANIFEST}"):
-            try:
-                found.append(_read(manifest.parent))
-            except (OSError, ValueError, KeyError, TypeError):
-                continue
-        return sorted(found, key=lambda entry: entry.used, reverse=True)
+            with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+                entry = _read(manifest.parent)
+                found.append((entry.used, entry))
+        return [entry for _, entry in sorted(found, key=lambda pair: pair[0], reverse=True)]
 
     def prune(self, limit: int = DEFAULT_LIMIT) -> list[Entry]:
         """Remove what was used longest ago until the rest has `limit` bytes; returns it.
 
-        What is damaged goes with it, and what a killed build left a day ago.
+        What is damaged, or was left by a killed build, goes with it a day later.
         """
+        there = [path for path in self.folder.iterdir() if path.is_dir()]
         kept, removed = 0, []
         entries = self.entries()
         for entry in entries:
@@ -176,8 +209,9 @@ class EngineCache:
                 shutil.rmtree(entry.folder, ignore_errors=True)
                 removed.append(entry)
         whole = {entry.folder for entry in entries}
-        for left in set(self.folder.iterdir()) - whole:
-            if left.suffix != _PART or time.time() - left.stat().st_mtime > _ABANDONED:
+        for left in set(there) - whole:
+            # Not at once: another process may be writing it.
+            if _age(left) > _ABANDONED:
                 shutil.rmtree(left, ignore_errors=True)
         return removed
 
@@ -187,10 +221,15 @@ class EngineCache:
 
 
 def _read(folder: Path) -> Entry:
+    """An entry whose manifest tells all that is asked of it; ValueError, KeyError and the like."""
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     if manifest["format"] != _FORMAT:
         raise ValueError(f"its manifest has format {manifest['format']}")
-    return Entry(folder, manifest)
+    entry = Entry(folder, manifest)
+    Profile.from_dict(manifest["key"]["profile"])
+    if not (entry.size and entry.summary and entry.digest and manifest["digest"]):
+        raise ValueError("its manifest is incomplete")
+    return entry
 
 
 def _check(entry: Entry, key: EngineKey) -> None:
@@ -201,6 +240,14 @@ def _check(entry: Entry, key: EngineKey) -> None:
         data = (entry.folder / name).read_bytes()
         if hashlib.sha256(data).hexdigest() != told["sha256"]:
             raise ValueError(f"{name} is not what was built")
+
+
+def _age(path: Path) -> float:
+    """Seconds since something was written there; 0 where it is gone."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _put(files: Mapping[str, bytes], place: Path) -> None:
@@ -232,7 +279,7 @@ def _check_private(folder: Path) -> None:
     if mode & 0o077:
         raise EngineError(
             f"the folder of engines {folder} is open to others (mode {mode:04o}), and loading an "
-            f"engine runs code from it; chmod 700 it, or set {FOLDER_VARIABLE} to another"
+            f"engine runs code from it; remove it, or set {FOLDER_VARIABLE} to another"
         )
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,7 +74,7 @@ def measure_floor(files: ModelFiles, picture: Picture, *, bf16: bool, threads: i
         gflop=flop / 1e9,
         megabytes=moved / 1e6,
         gflops=2.0 * _SIDE**3 / 1e9 / _best(_product(core, bf16=bf16, threads=threads)),
-        gigabytes_per_second=2.0 * _COPIED / 1e9 / _best(_copy()),
+        gigabytes_per_second=2.0 * _COPIED / 1e9 / _best(_copy(threads or os.cpu_count() or 1)),
     )
 
 
@@ -110,10 +112,12 @@ def _product(core: Any, *, bf16: bool, threads: int) -> Callable[[], object]:
     return lambda: request.infer([matrices[0]])
 
 
-def _copy() -> Callable[[], object]:
-    source = np.ones(_COPIED, dtype=np.uint8)
-    target = np.zeros_like(source)
-    return lambda: np.copyto(target, source)
+def _copy(threads: int) -> Callable[[], object]:
+    """A large copy by as many threads."""
+    source = np.array_split(np.ones(_COPIED, dtype=np.uint8), threads)
+    target = np.array_split(np.zeros(_COPIED, dtype=np.uint8), threads)
+    workers = ThreadPoolExecutor(threads)
+    return lambda: list(workers.map(np.copyto, target, source))
 
 
 def _best(work: Callable[[], object]) -> float:

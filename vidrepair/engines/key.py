@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
@@ -33,8 +34,8 @@ class Shape:
         for side in (self.width, self.height):
             if side % STRIDE or not STRIDE <= side <= _LARGEST:
                 raise UsageError(
-                    f"--size {self.width}x{self.height} is not a size of an engine; use multiples "
-                    f"of {STRIDE} up to {_LARGEST}"
+                    f"{self.width}x{self.height} is not a size that an engine on a card has; sides "
+                    f"are multiples of {STRIDE} up to {_LARGEST}"
                 )
 
     def __str__(self) -> str:
@@ -66,6 +67,11 @@ class Profile:
         twice = (min(2 * side, _LARGEST) for side in (shape.height, shape.width))
         least = Shape(1, min(64, shape.height), min(64, shape.width))
         return cls(least, shape, Shape(shape.lanes, *twice))
+
+    @classmethod
+    def from_dict(cls, told: Mapping[str, Mapping[str, int]]) -> Profile:
+        """From a manifest. Raises KeyError or TypeError where it tells something else."""
+        return cls(*(Shape(**told[name]) for name in ("least", "best", "most")))
 
     @property
     def is_static(self) -> bool:
@@ -104,8 +110,8 @@ class EngineKey:
     """Its name, for people; the weights decide."""
     weights: str
     """sha256 of the weights."""
-    layout: int
-    """Of the network, as in the model's card."""
+    graphs: str
+    """sha256 of what makes the graphs beside the weights: the code, or the files."""
     flavour: Flavour
     library: str
     """Version of TensorRT or of TensorRT-RTX."""
@@ -115,7 +121,6 @@ class EngineKey:
     precision: Precision
     profile: Profile
     vidrepair: str = field(default=__version__)
-    """The version that wrote the graphs."""
 
     def as_dict(self) -> dict[str, Any]:
         """For the manifest; tells everything that `digest` hashes."""

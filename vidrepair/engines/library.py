@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import hashlib
 import importlib
 import logging
 import os
 from collections.abc import Mapping
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from vidrepair.engines.key import EngineKey, EngineRequest, Flavour
@@ -21,6 +23,12 @@ from vidrepair.models import ModelCard
 PORTABLE = "portable"
 """Target of a TensorRT-RTX engine that was built for no capability in particular."""
 _MODULES: Mapping[Flavour, str] = {"tensorrt": "tensorrt", "rtx": "tensorrt_rtx"}
+_GRAPH_CODE = (
+    "vidrepair.engines.generator",
+    "vidrepair.engines.layers",
+    "vidrepair.engines.motion",
+    "trt_build.export",
+)
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +37,7 @@ def load_library(flavour: Flavour) -> Any:
     """The module of TensorRT. Raises EngineError where it is not installed or does not load."""
     try:
         return importlib.import_module(_MODULES[flavour])
-    except ImportError as error:
+    except (ImportError, OSError) as error:  # OSError: its own libraries are not where it looks
         hint = (
             "pip install 'vidrepair[tensorrt]' with NVIDIA's package index, as the README says"
             if flavour == "tensorrt"
@@ -38,12 +46,11 @@ def load_library(flavour: Flavour) -> Any:
         raise EngineError(f"{_MODULES[flavour]} cannot be imported ({error}); {hint}") from error
 
 
-def find_flavour() -> Flavour | None:
-    """The library to take where a card can be used: TensorRT, else TensorRT-RTX, else none."""
+def find_flavours() -> tuple[Flavour, ...]:
+    """The libraries that are installed, where there is a card: TensorRT first."""
     if not has_card():
-        return None
-    installed = (flavour for flavour, name in _MODULES.items() if find_spec(name) is not None)
-    return next(installed, None)
+        return ()
+    return tuple(flavour for flavour, name in _MODULES.items() if find_spec(name) is not None)
 
 
 @functools.cache
@@ -62,7 +69,7 @@ def has_card() -> bool:
 
 
 def make_key(request: EngineRequest, card: ModelCard, library: Any) -> EngineKey:
-    """The key of a request on this machine.
+    """The key of a request on this machine, and on the current card.
 
     Raises UsageError for a capability that the library does not know, EngineError where plain
     TensorRT finds no card.
@@ -70,13 +77,35 @@ def make_key(request: EngineRequest, card: ModelCard, library: Any) -> EngineKey
     return EngineKey(
         model=card.name,
         weights=card.sha256,
-        layout=card.layout,
+        graphs=_graph_code(),
         flavour=request.flavour,
         library=library.__version__,
         target=_target(request, library),
         precision=request.precision,
         profile=request.profile,
     )
+
+
+@functools.cache
+def _graph_code() -> str:
+    """sha256 of the modules that make the graphs: other code, other graphs, whatever the weights.
+
+    They are read, not imported, for that would take torch.
+    """
+    digest = hashlib.sha256()
+    for module in _GRAPH_CODE:
+        spec = find_spec(module)
+        if spec is not None and spec.origin:
+            digest.update(Path(spec.origin).read_bytes())
+    return digest.hexdigest()
+
+
+def current_capability() -> str:
+    """The current card's compute capability, such as 8.6; needs torch and a card."""
+    import torch
+
+    major, minor = torch.cuda.get_device_capability()
+    return f"{major}.{minor}"
 
 
 def _target(request: EngineRequest, library: Any) -> str:
@@ -86,15 +115,18 @@ def _target(request: EngineRequest, library: Any) -> str:
         return ",".join(names) or PORTABLE
     if request.capabilities:
         raise UsageError("--compute-capability is for --flavour rtx; TensorRT builds for this card")
-    import torch
-
+    try:
+        import torch
+    except ImportError as error:
+        raise EngineError(
+            "TensorRT needs torch, which is not installed; pip install 'vidrepair[tensorrt]'"
+        ) from error
     if not torch.cuda.is_available():
         raise EngineError(
             "no NVIDIA card was found, and TensorRT builds only for the card at hand; check the "
             "driver by nvidia-smi, or use --flavour rtx"
         )
-    major, minor = torch.cuda.get_device_capability()
-    return f"{torch.cuda.get_device_name()}, {major}.{minor}"
+    return f"{torch.cuda.get_device_name()}, {current_capability()}"
 
 
 def compute_capability(library: Any, text: str) -> Any:

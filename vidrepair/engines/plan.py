@@ -81,6 +81,11 @@ def plan_work(picture: Picture, settings: EngineSettings, *, width: int, halo: i
 
 
 def plan_card(picture: Picture) -> Shape:
-    """The batch for an NVIDIA card: as many lanes as make one picture of 1920x1088, at most 8."""
+    """The batch for an NVIDIA card. Raises UsageError for a picture that no engine takes."""
     height, width = padded_size(picture)
-    return Shape(min(max(_LARGE // (height * width), 1), _MOST_LANES), height, width)
+    return Shape(lanes_on_card(width, height), height, width)
+
+
+def lanes_on_card(width: int, height: int) -> int:
+    """As many lanes as make one picture of 1920x1088, 1 to 8."""
+    return min(max(_LARGE // max(width * height, 1), 1), _MOST_LANES)

@@ -6,84 +6,31 @@ new one goes up. Nothing waits inside a step but once, for what comes down.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from vidrepair.engines.cache import Build, Entry
-from vidrepair.engines.key import EngineRequest
-from vidrepair.engines.library import load_library, make_log
+from vidrepair.engines.device import Device, first_line
+from vidrepair.engines.key import EngineRequest, Shape
+from vidrepair.engines.library import make_log
 from vidrepair.engines.protocol import Identity
-from vidrepair.errors import EngineError, UsageError
+from vidrepair.errors import EngineError
 from vidrepair.frames import Batch, LaneStep, Repaired
 from vidrepair.models import ModelCard
 from vidrepair.models.card import UNSHUFFLED
 
-try:
-    import torch
-    from torch import Tensor
-except ImportError as error:
-    raise EngineError(
-        "TensorRT's engines need torch, which is not installed; pip install 'vidrepair[rtx]', or "
-        "use --backend openvino"
-    ) from error
-
-
-class Device(Protocol):
-    """Where the engines run: memory, and a queue of work."""
-
-    name: str
-
-    def empty(self, *shape: int) -> Tensor:
-        """fp32 on the device, contents undefined."""
-        ...
-
-    def staging(self, *shape: int) -> Tensor:
-        """fp32 on the host, for copies that nobody waits for."""
-        ...
-
-    def enqueue(self, work: Callable[[int], None]) -> None:
-        """Put work into the queue; it is handed the queue's CUDA stream."""
-        ...
-
-    def wait(self) -> None:
-        """Until the queue is empty."""
-        ...
-
-
-class CudaDevice:
-    """One NVIDIA card and a stream of ours on it: on the default one TensorRT would wait."""
-
-    def __init__(self, name: str) -> None:
-        try:
-            self._device = torch.device("cuda" if name == "auto" else name)
-            if self._device.type != "cuda":
-                raise UsageError(f"--device {name} is no NVIDIA card; use cuda, cuda:0 or auto")
-            self._stream = torch.cuda.Stream(self._device)
-            self.name = torch.cuda.get_device_name(self._device)
-        except (RuntimeError, AssertionError) as error:
-            raise EngineError(
-                f"no NVIDIA card can be used ({str(error).strip().splitlines()[0]}); check the "
-                "driver by nvidia-smi, or use --backend openvino"
-            ) from error
-
-    def empty(self, *shape: int) -> Tensor:
-        return torch.empty(shape, device=self._device)
-
-    def staging(self, *shape: int) -> Tensor:
-        return torch.empty(shape, pin_memory=True)
-
-    def enqueue(self, work: Callable[[int], None]) -> None:
-        with torch.cuda.device(self._device), torch.cuda.stream(self._stream):
-            work(self._stream.cuda_stream)
-
-    def wait(self) -> None:
-        self._stream.synchronize()
-
 
 class TensorRtEngine:
-    """Runs a static engine for a batch of lanes; an empty lane repeats what it last saw."""
+    """Runs engines for a batch of lanes; a lane with nothing to do repeats what it last saw.
+
+    `library` is the module of `request.flavour`. Raises EngineError when an engine cannot be had,
+    is not this card's or this network's, or does not fit into the card's memory.
+    """
 
     def __init__(
         self,
@@ -91,64 +38,42 @@ class TensorRtEngine:
         request: EngineRequest,
         build: Build,
         device: Device,
+        library: Any,
         *,
-        library: Any = None,
         damage: bool = False,
     ) -> None:
-        self._library = library or load_library(request.flavour)
-        self._device = device
-        self._damage = damage
-        entry = build(request)
-        self._log = make_log(self._library)
         shape = request.profile.best
-        lanes, height, width = shape.lanes, shape.height, shape.width
-        half, memory = (height // 2, width // 2), card.state_channels
-        empty = device.empty
-        self._frames = empty(lanes, 3, 3, height, width)
-        self._noise = empty(lanes, 2, 17)
-        self._states = [empty(lanes, memory, *half), empty(lanes, memory, *half)]
-        self._outputs = {
-            "denoise": empty(lanes, 3, height, width),
-            "fill": empty(lanes, 3, height, width),
-            "defect": empty(lanes, 1, height, width),
-            "motion": empty(lanes, 4, height // 4, width // 4),
-        }
-        self._frame = empty(lanes, 3, height, width)
-        self._aligned = empty(lanes, memory + UNSHUFFLED, *half)
-        for tensor in (self._frames, self._noise, *self._states):
-            tensor.zero_()
-        wanted = self._outputs if damage else {"denoise": self._outputs["denoise"]}
-        self._given = device.staging(*self._frames.shape)
-        self._told = device.staging(*self._noise.shape)
-        self._taken = {name: device.staging(*value.shape) for name, value in wanted.items()}
-        outputs = self._outputs
-        self._align = _Graph("align", entry, self._library, self._log)
-        self._align.bind(
-            frames=self._frames,
-            state=self._states[0],
-            motion=outputs["motion"],
-            aligned=self._aligned,
-        )
-        self._restore = _Graph("restore", entry, self._library, self._log)
-        self._restore.bind(
-            frame=self._frame,
-            aligned=self._aligned,
-            noise=self._noise,
-            state=self._states[1],
-            **{name: outputs[name] for name in ("denoise", "fill", "defect")},
-        )
+        self._device = device
         self._cancelled = False
+        with device.active():
+            self.entry = build(request)
+            log = make_log(library)
+            try:
+                self._on = _Buffers.on(device, shape, card.state_channels)
+                self._given = device.staging(*self._on.frames.shape)
+                self._told = device.staging(*self._on.noise.shape)
+                wanted = self._on.outputs if damage else {"denoise": self._on.outputs["denoise"]}
+                self._taken = {name: device.staging(*out.shape) for name, out in wanted.items()}
+            except RuntimeError as error:
+                raise EngineError(
+                    f"{shape.lanes} pictures of {shape.width}x{shape.height} do not fit into the "
+                    f"memory of {device.name} ({first_line(error)}); use --backend openvino"
+                ) from error
+            self._align = _Graph("align", self.entry, library, log)
+            self._align.bind(self._on.align())
+            self._restore = _Graph("restore", self.entry, library, log)
+            self._restore.bind(self._on.restore())
         self.identity = Identity(
             backend=request.flavour,
-            version=self._library.__version__,
+            version=library.__version__,
             weights=card.sha256,
             precision=request.precision,
             device=device.name,
-            height=height,
-            width=width,
-            lanes=lanes,
+            height=shape.height,
+            width=shape.width,
+            lanes=shape.lanes,
             tile=0,
-            engine=entry.digest,
+            engine=self.entry.digest,
         )
 
     def step(self, batch: Batch) -> list[Repaired]:
@@ -156,38 +81,40 @@ class TensorRtEngine:
         if self._cancelled:
             raise EngineError("the run was cancelled")
         for lane in batch.lanes:
-            self._given[lane.lane].copy_(torch.from_numpy(lane.frames))
+            new = slice(None) if lane.fresh else slice(2, 3)
+            self._given[lane.lane, new].copy_(torch.from_numpy(lane.frames[new]))
             self._told[lane.lane].copy_(torch.from_numpy(lane.noise))
         try:
             self._device.enqueue(lambda stream: self._work(batch.lanes, stream))
             self._device.wait()
-        except (RuntimeError, torch.OutOfMemoryError) as error:
+        except RuntimeError as error:
             raise EngineError(
-                f"{self.identity.backend} failed on {self._device.name} "
-                f"({str(error).strip().splitlines()[0]}); try --backend openvino"
+                f"{self.identity.backend} failed on {self._device.name} ({first_line(error)}); "
+                "try --backend openvino"
             ) from error
-        self._states.reverse()
+        self._on.states.reverse()
         return [self._repaired(lane.lane) for lane in batch.lanes]
 
     def _work(self, lanes: tuple[LaneStep, ...], stream: int) -> None:
         """Everything of a step, in the order of the queue."""
+        on = self._on
         for step in lanes:
             at = step.lane
             if step.fresh:
-                self._states[0][at].zero_()
-                self._frames[at].copy_(self._given[at], non_blocking=True)
+                on.states[0][at].zero_()
+                on.frames[at].copy_(self._given[at], non_blocking=True)
             else:
-                self._frames[at, 0].copy_(self._frames[at, 1])
-                self._frames[at, 1].copy_(self._frames[at, 2])
-                self._frames[at, 2].copy_(self._given[at, 2], non_blocking=True)
-            self._noise[at].copy_(self._told[at], non_blocking=True)
-        self._frame.copy_(self._frames[:, 1])
-        self._align.place("state", self._states[0])
-        self._restore.place("state", self._states[1])
+                on.frames[at, 0].copy_(on.frames[at, 1])
+                on.frames[at, 1].copy_(on.frames[at, 2])
+                on.frames[at, 2].copy_(self._given[at, 2], non_blocking=True)
+            on.noise[at].copy_(self._told[at], non_blocking=True)
+        on.frame.copy_(on.frames[:, 1])
+        self._align.place("state", on.states[0])
+        self._restore.place("state", on.states[1])
         self._align.run(stream)
         self._restore.run(stream)
         for name, target in self._taken.items():
-            target.copy_(self._outputs[name], non_blocking=True)
+            target.copy_(on.outputs[name], non_blocking=True)
 
     def _repaired(self, lane: int) -> Repaired:
         taken = {name: value[lane].numpy().copy() for name, value in self._taken.items()}
@@ -204,10 +131,73 @@ class TensorRtEngine:
         self._cancelled = True
 
     def close(self) -> None:
-        """Give the card's memory back."""
-        self._device.wait()
-        self._states.clear()
-        self._outputs.clear()
+        """Give the card's memory back; what is left of an engine cannot step any more."""
+        self._cancelled = True
+        with suppress(RuntimeError):  # of a step that failed, and was told there
+            self._device.wait()
+        for name in ("_align", "_restore", "_on", "_given", "_told", "_taken"):
+            if hasattr(self, name):
+                delattr(self, name)
+
+
+@dataclass(frozen=True, slots=True)
+class _Buffers:
+    """The tensors on the card, all fp32; the contract of `engines.generator` says what they are."""
+
+    frames: Tensor
+    frame: Tensor
+    noise: Tensor
+    aligned: Tensor
+    states: list[Tensor]
+    """Of t-1 and of t; they change places after each step."""
+    outputs: dict[str, Tensor]
+
+    @classmethod
+    def on(cls, device: Device, shape: Shape, memory: int) -> _Buffers:
+        """Allocate them, and clear what a lane that never had anything to do would show."""
+        lanes, height, width = shape.lanes, shape.height, shape.width
+        half = (height // 2, width // 2)
+        buffers = cls(
+            frames=device.empty(lanes, 3, 3, height, width),
+            frame=device.empty(lanes, 3, height, width),
+            noise=device.empty(lanes, 2, 17),
+            aligned=device.empty(lanes, memory + UNSHUFFLED, *half),
+            states=[device.empty(lanes, memory, *half) for _ in range(2)],
+            outputs={
+                "denoise": device.empty(lanes, 3, height, width),
+                "fill": device.empty(lanes, 3, height, width),
+                "defect": device.empty(lanes, 1, height, width),
+                "motion": device.empty(lanes, 4, height // 4, width // 4),
+            },
+        )
+
+        def clear(_stream: int) -> None:
+            for tensor in (buffers.frames, buffers.noise, *buffers.states):
+                tensor.zero_()
+
+        # In the queue of the steps: another stream's zeros could come after a step's frames.
+        device.enqueue(clear)
+        device.wait()
+        return buffers
+
+    def align(self) -> dict[str, Tensor]:
+        """The tensors of one graph."""
+        return {
+            "frames": self.frames,
+            "state": self.states[0],
+            "motion": self.outputs["motion"],
+            "aligned": self.aligned,
+        }
+
+    def restore(self) -> dict[str, Tensor]:
+        """The tensors of the other."""
+        return {
+            "frame": self.frame,
+            "aligned": self.aligned,
+            "noise": self.noise,
+            "state": self.states[1],
+            **{name: self.outputs[name] for name in ("denoise", "fill", "defect")},
+        }
 
 
 class _Graph:
@@ -217,7 +207,7 @@ class _Graph:
         self._name, self._library, self._log = name, library, log
         self._runtime = library.Runtime(log)
         self._engine: Any = self._runtime and self._runtime.deserialize_cuda_engine(
-            entry.file(name).read_bytes()
+            entry.read(name)
         )
         if self._engine is None:
             raise self._failed("cannot be loaded; is it this card's, and is the driver new enough?")
@@ -225,20 +215,25 @@ class _Graph:
         if self._context is None:
             raise self._failed("does not fit into the card's memory; use --backend openvino")
 
-    def bind(self, **tensors: Tensor) -> None:
+    def bind(self, tensors: dict[str, Tensor]) -> None:
         """Tell shapes and places of all inputs and outputs; the tensors have to live on."""
-        engine = self._engine
+        engine, context, library = self._engine, self._context, self._library
         known = {engine.get_tensor_name(at) for at in range(engine.num_io_tensors)}
         if known != tensors.keys():
             raise self._failed(f"has the tensors {', '.join(sorted(known))}; build it again")
         for name, tensor in tensors.items():
-            shape = tuple(tensor.shape)
-            is_input = engine.get_tensor_mode(name) == self._library.TensorIOMode.INPUT
-            if is_input and not self._context.set_input_shape(name, shape):
-                raise self._failed(f"was not built for {name} of shape {shape}")
-            self.place(name, tensor)
-        if missing := self._context.infer_shapes():
+            if engine.get_tensor_dtype(name) != library.DataType.FLOAT:
+                raise self._failed(f"does not have {name} in fp32; build it again")
+            is_input = engine.get_tensor_mode(name) == library.TensorIOMode.INPUT
+            if is_input and not context.set_input_shape(name, tuple(tensor.shape)):
+                raise self._failed(f"was not built for {name} of shape {tuple(tensor.shape)}")
+        if missing := context.infer_shapes():
             raise self._failed(f"lacks the shape of {', '.join(missing)}")
+        for name, tensor in tensors.items():
+            # An output of another size would be written beyond its place.
+            if tuple(context.get_tensor_shape(name)) != tuple(tensor.shape):
+                raise self._failed(f"has another shape of {name}; build it again")
+            self.place(name, tensor)
 
     def place(self, name: str, tensor: Tensor) -> None:
         """Move an input or output to another tensor of the same shape."""

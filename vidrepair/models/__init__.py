@@ -53,6 +53,11 @@ class ModelFiles:
         return self._file(_RESTORE)
 
     @property
+    def has_graphs(self) -> bool:
+        """Whether both graphs are there; else only torch runs the model."""
+        return all((self.folder / f"{self.stem}{end}").exists() for end in (_ALIGN, _RESTORE))
+
+    @property
     def safetensors(self) -> Path:
         """The weights that torch loads. Raises ModelError when the model has none."""
         return self._file(_WEIGHTS)
