@@ -138,6 +138,7 @@ def test_the_cache_answers_without_torch(tmp_path: Path) -> None:
         "sys.exit('torch' in sys.modules)"
     )
     command = [sys.executable, "-c", program, "engine", "fast", "--flavour", "rtx"]
+    command += ["--precision", "fp32", "--lanes", "1"]
     runs = [
         subprocess.run(
             [*command, "--size", "90x50"], env=environment, check=True, capture_output=True
