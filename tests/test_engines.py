@@ -22,6 +22,7 @@ CODE = 1.0 / 255.0
 ENGINES = {
     "openvino-fp32": EngineSettings(backend="openvino", precision="fp32"),
     "openvino-auto": EngineSettings(backend="openvino"),
+    "onnxruntime-fp32": EngineSettings(backend="onnxruntime"),
     "torch-bf16": EngineSettings(backend="torch", precision="bf16"),
 }
 

@@ -18,10 +18,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from test_engines import CODE, PICTURE, SIZE, moving_film, residuals, run
 from torch import Tensor
 
 from trt_build.build import build_engine
+from trt_build.cli import main
 from vidrepair.engines import make_engine
 from vidrepair.engines.cache import FOLDER_VARIABLE, EngineCache, Entry
 from vidrepair.engines.device import CudaDevice
@@ -296,6 +298,14 @@ def test_a_device_that_is_no_card_is_told() -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card")
+def test_nothing_is_verified_without_a_card() -> None:
+    pytest.importorskip("tensorrt_rtx")
+    result = CliRunner().invoke(main, ["verify", "fast", "--flavour", "rtx", "--size", "64x48"])
+    assert result.exit_code == 6
+    assert "nvidia-smi" in result.stderr
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card")
 def test_no_card_is_told() -> None:
     with pytest.raises(EngineError, match=r"card of --device cuda cannot be used .*nvidia-smi"):
         CudaDevice("cuda")
@@ -306,6 +316,7 @@ def test_an_engine_is_compared_with_the_generator(cache: EngineCache) -> None:
     engine = open_engine(cache, lanes=2)
     agreement = compare(engine, files, Queue())
     assert agreement.largest < 0.01
+    assert abs(agreement.loss) < 1e-3
     agreement.require("fp32")
     with torch.no_grad():
         engine._align._context._model.restorer.denoise.bias[:12] += 0.1

@@ -22,8 +22,12 @@ from vidrepair.engines.key import (
     Profile,
     Shape,
 )
+from vidrepair.engines.nvidia import verify_on_card
 from vidrepair.engines.plan import lanes_on_card
 from vidrepair.errors import UsageError, VidrepairError
+from vidrepair.frames import Picture, PixelFormat
+from vidrepair.models import find_model
+from vidrepair.settings import EngineSettings
 
 INTERRUPTED = 130
 _GIB = 1 << 30
@@ -121,6 +125,24 @@ def engine(
     )
     entry = build_with_bar(request)
     click.echo(entry.folder)
+
+
+@main.command()
+@click.argument("model")
+@click.option("--flavour", type=click.Choice(FLAVOURS), required=True, help="Which library.")
+@click.option("--size", metavar="WxH", required=True, help="Of the picture.")
+@click.option("--precision", type=click.Choice(PRECISIONS), default="fp16", show_default=True)
+@click.option("--device", default="auto", show_default=True, help="A card, such as cuda:1.")
+def verify(model: str, flavour: Flavour, size: str, precision: Precision, device: str) -> None:
+    """Run MODEL's engine on this card beside torch in fp32, and say how far they differ.
+
+    Exits with 6 where that is more than the precision explains.
+    """
+    shape = _parse_size(size, None)
+    picture = Picture(shape.width, shape.height, PixelFormat("yuv444p", "yuv", 8))
+    settings = EngineSettings(model=model, device=device, precision=precision)
+    agreement = verify_on_card(find_model(model), picture, settings, flavour, build=build_with_bar)
+    click.echo(agreement.summary())
 
 
 def build_with_bar(request: EngineRequest) -> Entry:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from vidrepair.errors import UsageError
 
-BACKENDS = ("auto", "openvino", "torch", "tensorrt", "rtx", "identity")
+BACKENDS = ("auto", "openvino", "onnxruntime", "torch", "tensorrt", "rtx", "identity")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 Pair = tuple[float, float]
 

@@ -43,9 +43,10 @@ def make_engine(
     """Make the engine for one picture size ready.
 
     `auto` takes TensorRT or TensorRT-RTX where there is a card and one of them is installed, else
-    OpenVINO, in bf16 where the processor has it. `build` compiles for a card what its cache lacks;
-    without it there has to be an engine already. Raises UsageError for a device or a precision
-    that the backend does not have, EngineError when it cannot be started.
+    OpenVINO, in bf16 where the processor has it, or onnxruntime where there is none. `build`
+    compiles for a card what its cache lacks; without it there has to be an engine already. Raises
+    UsageError for a device or a precision that the backend does not have, EngineError when it
+    cannot be started.
     """
     if settings.backend == "identity":
         return IdentityEngine(picture)
@@ -83,13 +84,15 @@ def _on_processor(
 ) -> Engine:
     if settings.device not in ("auto", "cpu"):
         raise UsageError(
-            f"--device {settings.device} is not one of the openvino backend; use cpu, or add "
-            "--backend torch"
+            f"--device {settings.device} is not one of a processor's backend; use cpu, or add "
+            "--backend torch, tensorrt or rtx"
         )
+    if settings.backend == "onnxruntime" or (
+        settings.backend == "auto" and find_spec("openvino") is None
+    ):
+        return _on_onnxruntime(files, picture, settings, plan, damage)
     if find_spec("openvino") is None:
-        raise EngineError(
-            "OpenVINO is not installed here; pip install 'vidrepair[train]' and use --backend torch"
-        )
+        raise EngineError("OpenVINO is not installed here; use --backend onnxruntime or torch")
     from vidrepair.engines.openvino import OpenVinoEngine, has_bf16
 
     if settings.precision == "bf16" and not has_bf16():
@@ -102,3 +105,18 @@ def _on_processor(
             f"the openvino engine cannot be started ({str(error).strip().splitlines()[-1]}); "
             "try --backend torch"
         ) from error
+
+
+def _on_onnxruntime(
+    files: ModelFiles, picture: Picture, settings: EngineSettings, plan: Plan, damage: bool
+) -> Engine:
+    if settings.precision == "bf16":
+        raise UsageError("--precision bf16 is not one of onnxruntime; use fp32 or auto")
+    if find_spec("onnxruntime") is None:
+        raise EngineError(
+            "neither OpenVINO nor onnxruntime is installed here; pip install onnxruntime, or "
+            "pip install 'vidrepair[train]' and use --backend torch"
+        )
+    from vidrepair.engines.onnxruntime import OnnxRuntimeEngine
+
+    return OnnxRuntimeEngine(files, picture, plan, damage=damage)

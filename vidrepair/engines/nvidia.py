@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
 
 from vidrepair.engines.cache import Build, EngineCache, Entry
 from vidrepair.engines.key import EngineRequest, Flavour, Profile
@@ -20,6 +20,9 @@ from vidrepair.errors import EngineError, UsageError
 from vidrepair.frames import Picture
 from vidrepair.models import ModelCard, ModelFiles
 from vidrepair.settings import EngineSettings
+
+if TYPE_CHECKING:
+    from vidrepair.engines.golden import Agreement
 
 _AGREEMENT = "agreement"
 """Where a manifest tells how far the engine was from the generator."""
@@ -51,6 +54,48 @@ def open_on_card(
     too; what is missing is built by `build`. Raises UsageError for what no engine of a card
     does, EngineError when none can be had or it computes something else.
     """
+    opened = _open(files, picture, settings, flavour, damage=damage, build=build)
+    if _AGREEMENT not in opened.engine.entry.manifest:
+        _compare(opened, files)
+    return cast("Engine", opened.engine)
+
+
+def verify_on_card(
+    files: ModelFiles,
+    picture: Picture,
+    settings: EngineSettings,
+    flavour: Flavour,
+    *,
+    build: Build | None = None,
+) -> Agreement:
+    """Compare the engine for a picture with the generator, whatever was noted of it before.
+
+    Raises as `open_on_card` does.
+    """
+    opened = _open(files, picture, settings, flavour, damage=False, build=build)
+    try:
+        return _compare(opened, files)
+    finally:
+        opened.engine.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """An engine and the card that it runs on; their modules import torch, so are not named here."""
+
+    engine: Any
+    device: Any
+
+
+def _open(
+    files: ModelFiles,
+    picture: Picture,
+    settings: EngineSettings,
+    flavour: Flavour,
+    *,
+    damage: bool,
+    build: Build | None,
+) -> _Opened:
     if settings.precision == "bf16":
         raise UsageError(f"--precision bf16 is not one of {flavour}; use fp16, fp32 or auto")
     if settings.tile not in ("auto", 0):
@@ -62,9 +107,7 @@ def open_on_card(
         "fp32" if settings.precision == "fp32" else "fp16",
     )
     library = load_library(flavour)
-    # These import torch, which takes seconds and may be missing.
     from vidrepair.engines.device import CudaDevice
-    from vidrepair.engines.golden import compare
     from vidrepair.engines.tensorrt import TensorRtEngine
 
     device = CudaDevice(settings.device)
@@ -73,11 +116,18 @@ def open_on_card(
         return _find(request, files.card, library) or (build or _refuse)(request)
 
     engine = TensorRtEngine(files.card, request, find_or_build, device, library, damage=damage)
-    if _AGREEMENT not in engine.entry.manifest:
-        agreement = compare(engine, files, device)
-        agreement.require(request.precision)
-        EngineCache().note(engine.entry, {_AGREEMENT: agreement.as_dict(), "card": device.name})
-    return engine
+    return _Opened(engine, device)
+
+
+def _compare(opened: _Opened, files: ModelFiles) -> Agreement:
+    """Raises EngineError where an engine computes something else; notes how far it was."""
+    from vidrepair.engines.golden import compare
+
+    agreement = compare(opened.engine, files, opened.device)
+    agreement.require(opened.engine.identity.precision)
+    noted = {_AGREEMENT: agreement.as_dict(), "card": opened.device.name}
+    EngineCache().note(opened.engine.entry, noted)
+    return agreement
 
 
 def _find(request: EngineRequest, card: ModelCard, library: Any) -> Entry | None:
