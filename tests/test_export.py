@@ -200,7 +200,7 @@ def test_half_precision_costs_a_span_no_tenth_of_a_decibel() -> None:
     half.restorer.half()
     rng = torch.Generator().manual_seed(8)
     scene = (
-        enlarge(torch.rand(1, 3, 12, 44, generator=rng), 8)[0]
+        enlarge(torch.rand(1, 3, 12, 48, generator=rng), 8)[0]
         - torch.tensor([0, 0.5, 0.5])[:, None, None]
     )
     clean = torch.stack([scene[..., 3 * t : 3 * t + 144] for t in range(WHOLE_SPAN + 2)])
