@@ -15,6 +15,8 @@ from vidrepair.engines.generator import (
     FAST,
     Generator,
     GeneratorShape,
+    _disagreement,
+    _trust,
     local_mean,
     noise_map,
 )
@@ -136,6 +138,19 @@ def test_autocast_leaves_motion_and_outputs_in_fp32(generator: Generator) -> Non
     assert torch.equal(exact[0], under[0])
     assert torch.equal(exact[1], under[1])
     assert all(output.dtype == torch.float32 for output in outputs)
+
+
+def test_a_neighbour_that_shows_another_thing_is_not_believed() -> None:
+    noise = torch.full((1, 1, 24, 32), 0.02)
+    both_noisy = (
+        0.02 * 2**0.5 * torch.randn(1, 12, 24, 32, generator=torch.Generator().manual_seed(0))
+    )
+    trust = _trust(_disagreement(both_noisy, noise))
+    assert trust.mean() > 0.9
+    assert trust.max() == 1.0
+    far_off = _trust(_disagreement(both_noisy + 0.4, noise))
+    assert far_off.max() < 0.01
+    assert _trust(_disagreement(both_noisy + 0.8, noise)).max() < 0.3 * far_off.min()
 
 
 def test_a_sample_is_moved_by_four_deviations_at_most() -> None:

@@ -10,6 +10,7 @@ neighbourhood only, so tiles and picture sizes cannot change a result.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -37,7 +38,9 @@ _STATE_BOUND = 8.0
 _CHANGE_BOUND = 4.0
 """Deviations of its noise that a sample may be moved. Noise hardly ever goes farther, and where a
 neighbour lies wrong a network's trust would."""
-_DISAGREEMENT_GAIN = 0.25
+_DOUBT_GAIN = 0.25
+_BELIEVED = 2.0
+"""Times the noise's power by which two pictures differ where each has its noise, and no more."""
 _DOUBT = 4.0
 """A generator that has seen no damage yet says 2 % everywhere."""
 
@@ -122,12 +125,21 @@ def _disagreement(difference: Tensor, noise: Tensor) -> Tensor:
     """How much two pictures differ around a place, against what noise alone would make of it.
 
     `difference` (B, 12, h, w), unshuffled, and deviation of the luma's noise (B, 1, h, w) -> the
-    logarithm of the ratio of powers (B, 1, h, w), over 6x6 samples of luma, brought to about -1
-    to 1: whether to trust a neighbour. Convolutions are bad at squares.
+    logarithm of the ratio of powers (B, 1, h, w), over 6x6 samples of luma.
     """
     floor = 1.0 / 255.0**2  # rounding, and what hides in it
     power = smooth(difference[:, :4].square().mean(dim=1, keepdim=True))
-    return ((power + floor) / (noise.square() + floor)).log() * _DISAGREEMENT_GAIN
+    return ((power + floor) / (noise.square() + floor)).log()
+
+
+def _trust(disagreement: Tensor) -> Tensor:
+    """The weight of a neighbour, 0..1: one up to _BELIEVED, then falling as the ratio grows.
+
+    Where motion went astray a neighbour shows another thing, however sure a network is of it;
+    weighted like this it offers the less, the farther it is off (redescending, as Cauchy's
+    M-estimator is).
+    """
+    return (math.log(_BELIEVED) - disagreement).clamp(max=0.0).exp()
 
 
 class ResidualBlock(nn.Module):
@@ -256,10 +268,14 @@ class Generator(nn.Module):
         neighbours = [
             part - picture for part in (aligned[:, :UNSHUFFLED], aligned[:, -UNSHUFFLED:])
         ]
-        before, after = ((_phases(part) * unit).flatten(1, 2) for part in neighbours)
         pairs = (*neighbours, neighbours[0] - neighbours[1])
         doubts = [_disagreement(pair, sigma[:, :1]) for pair in pairs]
-        facts = torch.cat((*doubts, level, sigma * _MAP_GAIN - 0.5), dim=1)
+        before, after = (
+            (_phases(part) * (unit * _trust(doubt)[:, :, None])).flatten(1, 2)
+            for part, doubt in zip(neighbours, doubts[:2], strict=True)
+        )
+        doubt = torch.cat(doubts, dim=1) * _DOUBT_GAIN
+        facts = torch.cat((doubt, level, sigma * _MAP_GAIN - 0.5), dim=1)
         features = aligned[:, UNSHUFFLED:-UNSHUFFLED]
         features, change, repair = self.restorer(
             torch.cat((detail, before, after, features, facts), dim=1)
