@@ -114,8 +114,8 @@ def _on_onnxruntime(
         raise UsageError("--precision bf16 is not one of onnxruntime; use fp32 or auto")
     if find_spec("onnxruntime") is None:
         raise EngineError(
-            "neither OpenVINO nor onnxruntime is installed here; pip install onnxruntime, or "
-            "pip install 'vidrepair[train]' and use --backend torch"
+            "onnxruntime is not installed here; pip install onnxruntime, or pip install "
+            "'vidrepair[train]' and use --backend torch"
         )
     from vidrepair.engines.onnxruntime import OnnxRuntimeEngine
 
