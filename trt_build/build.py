@@ -16,11 +16,11 @@ from types import FrameType
 from typing import Any
 
 from vidrepair.engines.cache import EngineCache, Entry
-from vidrepair.engines.key import EngineRequest, Shape
+from vidrepair.engines.key import EngineRequest
 from vidrepair.engines.library import compute_capability, load_library, make_key, make_log
 from vidrepair.errors import EngineError
 from vidrepair.models import find_model, load_weights
-from vidrepair.models.card import UNSHUFFLED, ModelCard
+from vidrepair.models.card import ModelCard
 
 Progress = Callable[[str, int, int], None]
 """Called with what is under way, steps done and steps in all."""
@@ -50,7 +50,7 @@ def build_engine(
         compiler = _Compiler(library, progress)
         graphs = {}
         for name, data in _graphs(request).items():
-            graphs[name] = compiler.build(name, data, request, _shapes(name, card))
+            graphs[name] = compiler.build(name, data, request, card)
         entry = cache.add(key, graphs, {"seconds": round(time.monotonic() - start, 1)})
     cache.prune()
     return entry
@@ -75,24 +75,6 @@ def _graphs(request: EngineRequest) -> dict[str, bytes]:
     return {"align": graphs.align, "restore": graphs.restore}
 
 
-def _shapes(graph: str, card: ModelCard) -> Callable[[Shape], dict[str, tuple[int, ...]]]:
-    """What the inputs of a graph measure, for a shape (the contract of DESIGN.md section 4)."""
-    memory = card.state_channels
-
-    def of(shape: Shape) -> dict[str, tuple[int, ...]]:
-        lanes, height, width = shape.lanes, shape.height, shape.width
-        half = (height // 2, width // 2)
-        if graph == "align":
-            return {"frames": (lanes, 3, 3, height, width), "state": (lanes, memory, *half)}
-        return {
-            "frame": (lanes, 3, height, width),
-            "aligned": (lanes, memory + UNSHUFFLED, *half),
-            "noise": (lanes, 2, 17),
-        }
-
-    return of
-
-
 class _Compiler:
     """One builder of a library, its log, and how far it is."""
 
@@ -104,13 +86,7 @@ class _Compiler:
         if not self._builder:
             raise self._failed("the builder cannot be made")
 
-    def build(
-        self,
-        name: str,
-        data: bytes,
-        request: EngineRequest,
-        shapes: Callable[[Shape], dict[str, tuple[int, ...]]],
-    ) -> bytes:
+    def build(self, name: str, data: bytes, request: EngineRequest, card: ModelCard) -> bytes:
         """One graph. Raises EngineError with what the library said."""
         network = self._parse(name, data)
         config = self._builder.create_builder_config()
@@ -127,8 +103,12 @@ class _Compiler:
                 raise self._failed(f"compute capability {text} was refused")
         profile = self._builder.create_optimization_profile()
         asked = request.profile
-        least, best, most = (shapes(s) for s in (asked.least, asked.best, asked.most))
-        for tensor in best:
+        least, best, most = (
+            card.input_shapes(shape.lanes, shape.height, shape.width)
+            for shape in (asked.least, asked.best, asked.most)
+        )
+        for at in range(network.num_inputs):
+            tensor = network.get_input(at).name
             profile.set_shape(tensor, least[tensor], best[tensor], most[tensor])
         if not profile or config.add_optimization_profile(profile) < 0:
             raise self._failed(f"the shapes of {name} were refused")

@@ -15,7 +15,6 @@ from openvino import opset13
 
 from vidrepair.frames import Picture
 from vidrepair.models import ModelFiles
-from vidrepair.models.card import UNSHUFFLED
 from vidrepair.planes import padded_size
 
 _SIDE = 2048
@@ -64,10 +63,12 @@ def measure_floor(files: ModelFiles, picture: Picture, *, bf16: bool, threads: i
     """Count the generator's work on a picture, and try what the processor can."""
     core = ov.Core()
     height, width = padded_size(picture)
+    shapes = files.card.input_shapes(1, height, width)
     flop = moved = 0.0
     for path in (files.align, files.restore):
         model = core.read_model(path)
-        model.reshape(_shapes(model, files.card.state_channels, height, width))
+        names = [port.get_any_name() for port in model.inputs]
+        model.reshape({name: list(shapes[name]) for name in names})
         flop += sum(_flop(node) for node in model.get_ops())
         moved += sum(4.0 * np.prod(list(port.shape)) for port in (*model.inputs, *model.outputs))
     return Floor(
@@ -76,19 +77,6 @@ def measure_floor(files: ModelFiles, picture: Picture, *, bf16: bool, threads: i
         gflops=2.0 * _SIDE**3 / 1e9 / _best(_product(core, bf16=bf16, threads=threads)),
         gigabytes_per_second=2.0 * _COPIED / 1e9 / _best(_copy(threads or os.cpu_count() or 1)),
     )
-
-
-def _shapes(model: Any, memory: int, height: int, width: int) -> dict[str, list[int]]:
-    """One lane of the contract's inputs, those that the graph has."""
-    half = [height // 2, width // 2]
-    all_of_them = {
-        "frames": [1, 3, 3, height, width],
-        "state": [1, memory, *half],
-        "frame": [1, 3, height, width],
-        "aligned": [1, memory + UNSHUFFLED, *half],
-        "noise": [1, 2, 17],
-    }
-    return {port.get_any_name(): all_of_them[port.get_any_name()] for port in model.inputs}
 
 
 def _flop(node: Any) -> float:

@@ -58,6 +58,17 @@ class ModelCard:
         """S, the channels of the state: the repaired frame's difference and the features."""
         return UNSHUFFLED + self.widths[0]
 
+    def input_shapes(self, lanes: int, height: int, width: int) -> dict[str, tuple[int, ...]]:
+        """What every input of both graphs measures for a padded picture."""
+        memory, half = self.state_channels, (height // 2, width // 2)
+        return {
+            "frames": (lanes, 3, 3, height, width),
+            "state": (lanes, memory, *half),
+            "frame": (lanes, 3, height, width),
+            "aligned": (lanes, memory + UNSHUFFLED, *half),
+            "noise": (lanes, 2, 17),
+        }
+
     def core_length(self, picture: Picture) -> int:
         """T for a picture of this size: long spans of large ones would hold too much memory."""
         large = picture.width * picture.height > _LARGE
