@@ -18,7 +18,7 @@ import openvino as ov
 from openvino import opset13
 
 from vidrepair.engines.plan import Plan
-from vidrepair.engines.protocol import Identity
+from vidrepair.engines.protocol import Identity, require_finite
 from vidrepair.engines.tiles import cut_tiles, window_size
 from vidrepair.errors import EngineError
 from vidrepair.frames import Batch, FloatArray, LaneStep, Picture, Repaired
@@ -120,12 +120,7 @@ class OpenVinoEngine:
             repaired = self._whole(lane, step, pair)
         else:
             repaired = self._tiled(lane, step, pair)
-        # One sum finds a NaN or an infinity anywhere, at a fraction of the cost of isfinite.
-        if repaired.denoise is None or not np.isfinite(repaired.denoise.sum()):
-            raise EngineError(
-                f"the engine's output is not finite in {self.identity.precision}; "
-                "run with --precision fp32"
-            )
+        require_finite(repaired, self.identity)
         return repaired
 
     def _whole(self, lane: _Lane, step: LaneStep, pair: _Requests) -> Repaired:
@@ -218,23 +213,13 @@ def _read_graphs(
     core: Any, files: ModelFiles, size: tuple[int, int], window: tuple[int, int], *, damage: bool
 ) -> tuple[Any, Any, Any]:
     """The graphs, made static: `align` for the picture, both parts of `restore` for a window."""
-    memory = files.card.state_channels
-    height, width = size
-    rows, columns = window
     align = core.read_model(files.align)
-    align.reshape(
-        {"frames": [1, 3, 3, height, width], "state": [1, memory, height // 2, width // 2]}
-    )
+    whole, cut = (files.card.input_shapes(1, *sides) for sides in (size, window))
+    align.reshape({name: list(whole[name]) for name in ("frames", "state")})
     restore = core.read_model(files.restore)
     if not damage:
         restore = _without(restore, _DAMAGE)
-    restore.reshape(
-        {
-            "frame": [1, 3, rows, columns],
-            "aligned": [1, memory + UNSHUFFLED, rows // 2, columns // 2],
-            "noise": [1, 2, 17],
-        }
-    )
+    restore.reshape({name: list(cut[name]) for name in ("frame", "aligned", "noise")})
     return align, *_split(_unjoin(restore))
 
 

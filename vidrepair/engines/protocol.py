@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
+import numpy as np
+
+from vidrepair.errors import EngineError
 from vidrepair.frames import Batch, Repaired
 
 
@@ -64,3 +67,12 @@ class Engine(Protocol):
     def close(self) -> None:
         """Give everything back; a second call does nothing."""
         ...
+
+
+def require_finite(repaired: Repaired, identity: Identity) -> None:
+    """Raise EngineError where a residual has a NaN or an infinity, or there is none."""
+    # One sum finds one anywhere, at a fraction of the cost of isfinite.
+    if repaired.denoise is None or not np.isfinite(repaired.denoise.sum()):
+        raise EngineError(
+            f"the engine's output is not finite in {identity.precision}; run with --precision fp32"
+        )

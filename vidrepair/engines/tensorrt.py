@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,7 +17,7 @@ from vidrepair.engines.cache import Build, Entry
 from vidrepair.engines.device import Device, first_line
 from vidrepair.engines.key import EngineRequest, Shape
 from vidrepair.engines.library import make_log
-from vidrepair.engines.protocol import Identity
+from vidrepair.engines.protocol import Identity, require_finite
 from vidrepair.errors import EngineError
 from vidrepair.frames import Batch, LaneStep, Repaired
 from vidrepair.models import ModelCard
@@ -118,13 +117,9 @@ class TensorRtEngine:
 
     def _repaired(self, lane: int) -> Repaired:
         taken = {name: value[lane].numpy().copy() for name, value in self._taken.items()}
-        # One sum finds a NaN or an infinity anywhere.
-        if not np.isfinite(taken["denoise"].sum()):
-            raise EngineError(
-                f"the engine's output is not finite in {self.identity.precision}; "
-                "run with --precision fp32"
-            )
-        return Repaired(**taken)
+        repaired = Repaired(**taken)
+        require_finite(repaired, self.identity)
+        return repaired
 
     def cancel(self) -> None:
         """A step on a card takes milliseconds; the one after it does not start."""
