@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,13 @@ from vidrepair.engines.cache import DEFAULT_LIMIT, EngineCache, Entry
 from vidrepair.engines.key import (
     FLAVOURS,
     PRECISIONS,
-    STRIDE,
     EngineRequest,
     Flavour,
     Precision,
     Profile,
-    Shape,
 )
 from vidrepair.engines.nvidia import verify_on_card
-from vidrepair.engines.plan import lanes_on_card
+from vidrepair.engines.plan import plan_card
 from vidrepair.errors import UsageError, VidrepairError
 from vidrepair.frames import Picture, PixelFormat
 from vidrepair.models import find_model
@@ -115,7 +114,9 @@ def engine(
     capabilities: str,
 ) -> None:
     """Compile MODEL, a released name or a .safetensors, into the cache; prints its folder."""
-    shape = _parse_size(size, lanes)
+    shape = plan_card(_parse_size(size))
+    if lanes is not None:
+        shape = replace(shape, lanes=lanes)
     request = EngineRequest(
         model,
         flavour,
@@ -138,8 +139,7 @@ def verify(model: str, flavour: Flavour, size: str, precision: Precision, device
 
     Exits with 6 where that is more than the precision explains.
     """
-    shape = _parse_size(size, None)
-    picture = Picture(shape.width, shape.height, PixelFormat("yuv444p", "yuv", 8))
+    picture = _parse_size(size)
     settings = EngineSettings(model=model, device=device, precision=precision)
     agreement = verify_on_card(find_model(model), picture, settings, flavour, build=build_with_bar)
     click.echo(agreement.summary())
@@ -165,13 +165,13 @@ def build_with_bar(request: EngineRequest) -> Entry:
         )
 
 
-def _parse_size(text: str, lanes: int | None) -> Shape:
-    """`854x480` -> the padded shape."""
+def _parse_size(text: str) -> Picture:
+    """`854x480` -> a picture of that size; of its format an engine knows nothing."""
     try:
-        width, height = (-(-int(side) // STRIDE) * STRIDE for side in text.lower().split("x"))
+        width, height = (int(side) for side in text.lower().split("x"))
     except ValueError:
         raise UsageError(f"--size {text} is not WxH, such as 1920x1080") from None
-    return Shape(lanes_on_card(width, height) if lanes is None else lanes, height, width)
+    return Picture(width, height, PixelFormat("yuv444p", "yuv", 8))
 
 
 @main.command(name="list")

@@ -9,14 +9,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 from vidrepair.errors import UsageError
+from vidrepair.planes import STRIDE
 from vidrepair.version import __version__
 
 Flavour = Literal["tensorrt", "rtx"]
 Precision = Literal["fp32", "fp16"]
 FLAVOURS: tuple[str, ...] = get_args(Flavour)
 PRECISIONS: tuple[str, ...] = get_args(Precision)
-STRIDE = 16
-"""Pictures are padded to a multiple of it before they reach an engine."""
 _LARGEST = 8192
 
 

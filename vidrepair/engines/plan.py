@@ -81,11 +81,10 @@ def plan_work(picture: Picture, settings: EngineSettings, *, width: int, halo: i
 
 
 def plan_card(picture: Picture) -> Shape:
-    """The batch for an NVIDIA card. Raises UsageError for a picture that no engine takes."""
+    """The batch for an NVIDIA card: as many lanes as make one picture of 1920x1088, 1 to 8.
+
+    Raises UsageError for a picture that no engine takes.
+    """
     height, width = padded_size(picture)
-    return Shape(lanes_on_card(width, height), height, width)
-
-
-def lanes_on_card(width: int, height: int) -> int:
-    """As many lanes as make one picture of 1920x1088, 1 to 8."""
-    return min(max(_LARGE // max(width * height, 1), 1), _MOST_LANES)
+    lanes = min(max(_LARGE // max(width * height, 1), 1), _MOST_LANES)
+    return Shape(lanes, height, width)
