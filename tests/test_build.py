@@ -14,17 +14,21 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 import trt_build.build
 import vidrepair.engines.library
 import vidrepair.engines.tensorrt
+from training.publish import publish
 from trt_build.build import build_engine
 from trt_build.cli import main
 from vidrepair.engines.cache import FOLDER_VARIABLE, EngineCache
-from vidrepair.engines.key import EngineRequest, Profile, Shape
+from vidrepair.engines.generator import SHAPES, Generator
+from vidrepair.engines.key import EngineKey, EngineRequest, Profile, Shape
 from vidrepair.engines.library import PORTABLE
 from vidrepair.errors import EngineError, ModelError, UsageError
+from vidrepair.models import ModelFiles
 
 needs_rtx = pytest.mark.skipif(find_spec("tensorrt_rtx") is None, reason="needs TensorRT-RTX")
 SHAPE = Shape(1, 64, 96)
@@ -84,6 +88,39 @@ def test_half_precision_is_a_smaller_engine(cache: EngineCache) -> None:
     assert half.folder != exact.folder
     sizes = [entry.file("restore").stat().st_size for entry in (half, exact)]
     assert sizes[0] < 0.8 * sizes[1]
+
+
+@needs_rtx
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_every_size_of_a_network_is_built(precision: str, tmp_path: Path) -> None:
+    """`base` is not released; its engines are what its weights, whatever they are, fit."""
+    files = untrained("base", tmp_path)
+    entry = build_engine(
+        replace(REQUEST, model=str(files.safetensors), precision=precision),
+        cache=EngineCache(tmp_path / "engines"),
+    )
+    assert entry.manifest["key"]["weights"] == files.card.sha256
+    assert entry.manifest["key"]["precision"] == precision
+    assert entry.size > 3 << 20
+
+
+def untrained(size: str, folder: Path) -> ModelFiles:
+    """A release of a generator that has learned nothing."""
+    torch.manual_seed(0)
+    state = Generator(SHAPES[size]).state_dict()
+    progress = {"step": 0, "pixels": 0, "seconds": 0.0}
+    checkpoint = {"model": state, "average": state, "progress": progress, "config": {"size": size}}
+    torch.save(checkpoint, folder / "untrained.pt")
+    return publish(folder / "untrained.pt", size, folder, training_data="none")
+
+
+def test_what_was_measured_of_kernels_is_kept_for_the_card(cache: EngineCache) -> None:
+    key = EngineKey("fast", "a", "b", "tensorrt", "11.4", "a card, 9.0", "fp16", REQUEST.profile)
+    assert cache.timings(key) == b""
+    cache.keep_timings(key, b"measured")
+    assert EngineCache(cache.folder).timings(replace(key, precision="fp32")) == b"measured"
+    assert cache.timings(replace(key, library="11.5")) == b""
+    assert cache.timings(replace(key, target="another")) == b""
 
 
 @needs_rtx
@@ -186,7 +223,7 @@ def test_a_graph_that_does_not_parse_is_told(
     cache: EngineCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for data in (b"", b"no graph at all"):
-        monkeypatch.setattr(trt_build.build, "_graphs", lambda _, data=data: {"align": data})
+        monkeypatch.setattr(trt_build.build, "_graphs", lambda *_, data=data: {"align": data})
         with pytest.raises(EngineError, match="align cannot be parsed"):
             build_engine(REQUEST, cache=cache)
     assert cache.entries() == []
@@ -202,6 +239,7 @@ VARIABLES = {
     "runtime": "Runtime",
     "engine": "ICudaEngine",
     "context": "IExecutionContext",
+    "timing": "ITimingCache",
 }
 """What a name holds, after a leading underscore, in the modules that touch the library."""
 MODULES = (trt_build.build, vidrepair.engines.library, vidrepair.engines.tensorrt)

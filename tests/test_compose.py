@@ -4,11 +4,13 @@ from collections.abc import Callable
 from fractions import Fraction
 
 import numpy as np
+import pytest
 
 from vidrepair.batch import Grid, Profiler, cut_spans
 from vidrepair.compose import compose
 from vidrepair.engines.protocol import Identity
-from vidrepair.engines.steps import repair
+from vidrepair.engines.steps import Spare, repair
+from vidrepair.errors import EngineError
 from vidrepair.frames import Batch, FloatArray, Frame, NoiseProfile, Picture, PixelFormat, Repaired
 
 FORMAT = PixelFormat("yuv420p", "yuv", 8, (2, 2))
@@ -20,6 +22,10 @@ FIXED = Profiler(lambda core: None, lambda own, before: FLAT)
 class Arithmetic:
     """An engine whose residual is a known function of the step: a state that counts."""
 
+    worked = None
+    ran_away_at = -1
+    """The number of the frame whose residual is no number."""
+
     def __init__(self, lanes: int, residual: Callable[[int, FloatArray], float]) -> None:
         self.identity = Identity("arithmetic", "1", "", "exact", "cpu", 16, 16, lanes, 0)
         self._count = dict.fromkeys(range(lanes), 0)
@@ -29,7 +35,10 @@ class Arithmetic:
         answers = []
         for lane in batch.lanes:
             self._count[lane.lane] = 0 if lane.fresh else self._count[lane.lane] + 1
-            value = self._residual(self._count[lane.lane], lane.frames)
+            seen = np.array([frame.luma[0, 0] for frame in lane.frames], dtype=np.float32)
+            value = self._residual(self._count[lane.lane], seen)
+            if lane.frames[1].number == self.ran_away_at:
+                value = float("nan")
             answers.append(Repaired(np.full((3, 16, 16), value / 255, np.float32)))
         return answers
 
@@ -124,10 +133,50 @@ def test_the_engine_sees_the_neighbours_of_each_frame() -> None:
     met: list[list[int]] = []
 
     def note(count: int, seen: FloatArray) -> float:
-        met.append([round(float(value) * 255) - 40 for value in seen[:, 0, 0, 0]])
+        met.append([round(float(value)) - 40 for value in seen])
         return 0.0
 
     run(film([0] * 7), 1, note)
     first = [[4, 3, 2], [3, 2, 1], [2, 1, 0], [1, 0, 1], [0, 1, 2], [1, 2, 3], [2, 3, 4], [3, 4, 5]]
     second = [[1, 2, 3], [2, 3, 4], [3, 4, 5], [4, 5, 6], [5, 6, 5]]
     assert met == first + second
+
+
+class Overflowing(Arithmetic):
+    """Frame 6 of 13, in the second span, overflows."""
+
+    ran_away_at = 6
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 3])
+def test_a_span_that_overflows_goes_on_in_fp32(
+    lanes: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    frames = film([0] * 13 + [1] * 9)
+    expected = lumas(run(frames, 1, lambda count, seen: 3.0 * count))
+    made: list[Arithmetic] = []
+
+    def make() -> Arithmetic:
+        made.append(Arithmetic(1, lambda count, seen: 3.0 * count))
+        return made[-1]
+
+    spare = Spare(make)
+    engine = Overflowing(lanes, lambda count, seen: 3.0 * count)
+    spans = cut_spans(frames, Grid(warm_up=3, core=5), FIXED)
+    found = list(compose(repair(spans, engine, spare), (1.0, 1.0)))
+    assert lumas(found) == expected
+    assert [frame.number for frame in found] == list(range(22))
+    assert len(made) == 1
+    assert spare.warnings == [
+        "the output of frame 6 is not finite in exact; its span goes on in fp32"
+    ]
+    assert caplog.messages == spare.warnings
+
+
+def test_what_overflows_in_fp32_too_is_an_engine_error() -> None:
+    spans = list(cut_spans(film([0] * 13), Grid(warm_up=3, core=5), FIXED))
+    engine = Overflowing(1, lambda count, seen: 1.0)
+    with pytest.raises(EngineError, match="not finite in exact"):
+        list(repair(spans, engine))
+    with pytest.raises(EngineError, match="not finite in exact"):
+        list(repair(spans, engine, Spare(lambda: Overflowing(1, lambda count, seen: 1.0))))

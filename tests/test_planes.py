@@ -4,6 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import torch
 
 from vidrepair.frames import Frame, Picture, PixelFormat, Plane
 from vidrepair.planes import (
@@ -37,7 +38,7 @@ def make_frame(form: PixelFormat, width: int, height: int, seed: int = 0) -> Fra
 
 def seen(frame: Frame) -> np.ndarray:
     out = np.full((3, *padded_size(frame.picture)), np.nan, dtype=np.float32)
-    to_generator(frame, out)
+    to_generator(frame.planes, frame.picture, out)
     assert np.isfinite(out).all()
     return out
 
@@ -115,3 +116,27 @@ def test_chroma_at_an_odd_edge_is_restored_as_elsewhere(
     changes = residual_planes(seen(clean) - seen(noisy), noisy.picture)
     for plane, change, truth in zip(noisy.planes, changes, clean.planes, strict=True):
         assert np.array_equal(add_residual(plane, change, form.bits), truth)
+
+
+@pytest.mark.parametrize("form", [YUV420, YUV422_10, YUV411, RGB, GRAY16])
+def test_tensors_of_torch_come_out_as_arrays_do(form: PixelFormat) -> None:
+    """A card computes by the same code: within one code, and untouched samples stay as they are."""
+    frame = make_frame(form, 33, 17)
+    residual = np.random.default_rng(3).normal(0, 0.1, (3, *padded_size(frame.picture)))
+    residual[:, :, :9] = 0.0
+    change = residual.astype(np.float32)
+    out = np.full_like(change, np.nan)
+    to_generator(frame.planes, frame.picture, out)
+    there = torch.full(change.shape, torch.nan)
+    uploaded = [torch.from_numpy(plane.copy()) for plane in frame.planes]
+    to_generator(uploaded, frame.picture, there)
+    assert np.abs(there.numpy() - out).max() < 1e-6
+    changes = residual_planes(torch.from_numpy(change), frame.picture, (0.5, 1.0))
+    expected = residual_planes(change, frame.picture, (0.5, 1.0))
+    for plane, given, part, wanted in zip(frame.planes, uploaded, changes, expected, strict=True):
+        found = add_residual(given, part, form.bits).numpy()
+        assert found.dtype == plane.dtype
+        assert np.abs(found.astype(int) - add_residual(plane, wanted, form.bits)).max() <= 1
+        assert (found != plane).any()
+        untouched = found.shape[1] * 8 // 33
+        assert (found[:, :untouched] == plane[:, :untouched]).all()

@@ -19,7 +19,7 @@ from vidrepair.engines.cache import EngineCache, Entry
 from vidrepair.engines.key import EngineRequest
 from vidrepair.engines.library import compute_capability, load_library, make_key, make_log
 from vidrepair.errors import EngineError
-from vidrepair.models import find_model, load_weights
+from vidrepair.models import ModelFiles, find_model
 from vidrepair.models.card import ModelCard
 
 Progress = Callable[[str, int, int], None]
@@ -38,8 +38,8 @@ def build_engine(
     capability that the library does not know; KeyboardInterrupt once a build was cut short.
     """
     library = load_library(request.flavour)
-    card = find_model(request.model).card
-    key = make_key(request, card, library)
+    files = find_model(request.model)
+    key = make_key(request, files.card, library)
     cache = cache or EngineCache()
     if entry := cache.find(key, warn=False):
         return entry
@@ -47,21 +47,24 @@ def build_engine(
         if entry := cache.find(key):
             return entry
         start = time.monotonic()
-        compiler = _Compiler(library, progress)
-        graphs = {}
-        for name, data in _graphs(request).items():
-            graphs[name] = compiler.build(name, data, request, card)
-        entry = cache.add(key, graphs, {"seconds": round(time.monotonic() - start, 1)})
+        # How long kernels take on a card; TensorRT-RTX looks when it runs, and keeps none.
+        timing = cache.timings(key) if request.flavour == "tensorrt" else None
+        compiler = _Compiler(library, progress, timing)
+        built = {
+            name: compiler.build(name, data, request, files.card)
+            for name, data in _graphs(request, files).items()
+        }
+        entry = cache.add(key, built, {"seconds": round(time.monotonic() - start, 1)})
+        if compiler.timing is not None:
+            cache.keep_timings(key, compiler.timing)
     cache.prune()
     return entry
 
 
-def _graphs(request: EngineRequest) -> dict[str, bytes]:
+def _graphs(request: EngineRequest, files: ModelFiles) -> dict[str, bytes]:
     """The ONNX graphs: the model's own in fp32, else written now, which needs torch."""
-    if request.precision == "fp32":
-        files = find_model(request.model)
-        if files.has_graphs:
-            return {"align": files.align.read_bytes(), "restore": files.restore.read_bytes()}
+    if request.precision == "fp32" and files.has_graphs:
+        return {"align": files.align.read_bytes(), "restore": files.restore.read_bytes()}
     try:
         from trt_build.export import build_graphs
         from vidrepair.engines.generator import load_generator
@@ -70,7 +73,7 @@ def _graphs(request: EngineRequest) -> dict[str, bytes]:
             f"{error.name} is not installed, which writes the graphs of {request.precision}; "
             f"pip install 'vidrepair[{request.flavour}]'"
         ) from error
-    file = load_weights(request.model)
+    file = files.load_weights()
     graphs = build_graphs(load_generator(file), file.card, half=request.precision == "fp16")
     return {"align": graphs.align, "restore": graphs.restore}
 
@@ -78,8 +81,10 @@ def _graphs(request: EngineRequest) -> dict[str, bytes]:
 class _Compiler:
     """One builder of a library, its log, and how far it is."""
 
-    def __init__(self, library: Any, progress: Progress | None) -> None:
+    def __init__(self, library: Any, progress: Progress | None, timing: bytes | None) -> None:
         self._library = library
+        self.timing = timing
+        """What was measured of kernels so far; None measures anew and keeps nothing."""
         self._log = make_log(library)
         self._monitor = _make_monitor(library, progress or (lambda *_: None))
         self._builder = library.Builder(self._log)
@@ -89,12 +94,26 @@ class _Compiler:
     def build(self, name: str, data: bytes, request: EngineRequest, card: ModelCard) -> bytes:
         """One graph. Raises EngineError with what the library said."""
         network = self._parse(name, data)
+        config = self._configure(name, network, request, card)
+        self._monitor.graph = name
+        with _deferring(self._monitor):
+            engine = self._builder.build_serialized_network(network, config)
+        if self._monitor.failure is not None:
+            raise self._monitor.failure
+        if engine is None:
+            raise self._failed(f"{name} could not be built")
+        if self.timing is not None:
+            timing = config.get_timing_cache()
+            self.timing = bytes(memoryview(timing.serialize())) if timing else b""
+        return bytes(memoryview(engine))
+
+    def _configure(self, name: str, network: Any, request: EngineRequest, card: ModelCard) -> Any:
+        """How one graph is to be compiled."""
         config = self._builder.create_builder_config()
         if not config:
             raise self._failed("no configuration can be made")
         # With TF32's ten bits of mantissa the motion would be off by up to a pixel.
         config.clear_flag(self._library.BuilderFlag.TF32)
-        self._monitor.graph = name
         config.progress_monitor = self._monitor
         if request.capabilities:
             config.num_compute_capabilities = len(request.capabilities)
@@ -112,13 +131,16 @@ class _Compiler:
             profile.set_shape(tensor, least[tensor], best[tensor], most[tensor])
         if not profile or config.add_optimization_profile(profile) < 0:
             raise self._failed(f"the shapes of {name} were refused")
-        with _deferring(self._monitor):
-            engine = self._builder.build_serialized_network(network, config)
-        if self._monitor.failure is not None:
-            raise self._monitor.failure
-        if engine is None:
-            raise self._failed(f"{name} could not be built")
-        return bytes(memoryview(engine))
+        if self.timing is not None:
+            self._give_timing(config)
+        return config
+
+    def _give_timing(self, config: Any) -> None:
+        """Hand over what was measured; what the library does not take is measured again."""
+        for known in (self.timing, b""):
+            timing = config.create_timing_cache(known)
+            if timing and config.set_timing_cache(timing, ignore_mismatch=False):
+                return
 
     def _parse(self, name: str, data: bytes) -> Any:
         library = self._library

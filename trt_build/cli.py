@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 from rich.console import Console
@@ -28,8 +29,27 @@ from vidrepair.frames import Picture, PixelFormat
 from vidrepair.models import find_model
 from vidrepair.settings import EngineSettings
 
+Command = TypeVar("Command", bound=Callable[..., Any])
 INTERRUPTED = 130
 _GIB = 1 << 30
+
+
+_flavour = click.option(
+    "--flavour", type=click.Choice(FLAVOURS), required=True, help="Which library."
+)
+_size = click.option(
+    "--size", metavar="WxH", required=True, help="Of the picture; padded to multiples of 16."
+)
+
+
+def _precision(default: str) -> Callable[[Command], Command]:
+    return click.option(
+        "--precision",
+        type=click.Choice(PRECISIONS),
+        default=default,
+        show_default=True,
+        help="Of the convolutions of restore.",
+    )
 
 
 class _Commands(click.Group):
@@ -63,13 +83,7 @@ def main() -> None:
     required=True,
     help="Folder of the two .onnx files.",
 )
-@click.option(
-    "--precision",
-    type=click.Choice(PRECISIONS),
-    default="fp32",
-    show_default=True,
-    help="Of the convolutions of restore.",
-)
+@_precision("fp32")
 def export(model: str, output: Path, precision: str) -> None:
     """Write MODEL, a released name or a .safetensors, as ONNX; prints the paths of both files."""
     try:
@@ -84,17 +98,9 @@ def export(model: str, output: Path, precision: str) -> None:
 
 @main.command()
 @click.argument("model")
-@click.option("--flavour", type=click.Choice(FLAVOURS), required=True, help="Which library.")
-@click.option(
-    "--size", metavar="WxH", required=True, help="Of the picture; padded to multiples of 16."
-)
-@click.option(
-    "--precision",
-    type=click.Choice(PRECISIONS),
-    default="fp16",
-    show_default=True,
-    help="Of the convolutions of restore.",
-)
+@_flavour
+@_size
+@_precision("fp16")
 @click.option("--lanes", type=int, help="Spans side by side; as many as run takes if not given.")
 @click.option("--dynamic", is_flag=True, help="Run every size up to twice this one, not it alone.")
 @click.option(
@@ -130,9 +136,9 @@ def engine(
 
 @main.command()
 @click.argument("model")
-@click.option("--flavour", type=click.Choice(FLAVOURS), required=True, help="Which library.")
-@click.option("--size", metavar="WxH", required=True, help="Of the picture.")
-@click.option("--precision", type=click.Choice(PRECISIONS), default="fp16", show_default=True)
+@_flavour
+@_size
+@_precision("fp16")
 @click.option("--device", default="auto", show_default=True, help="A card, such as cuda:1.")
 def verify(model: str, flavour: Flavour, size: str, precision: Precision, device: str) -> None:
     """Run MODEL's engine on this card beside torch in fp32, and say how far they differ.

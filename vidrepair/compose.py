@@ -11,9 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-import numpy as np
-
-from vidrepair.frames import Answer, FloatArray, Frame, Span
+from vidrepair.frames import Answer, Frame, Repaired, Span
 from vidrepair.planes import add_residual, residual_planes
 
 
@@ -24,16 +22,16 @@ def compose(answers: Iterable[Answer], denoise: tuple[float, float]) -> Iterator
     act on the Y'CbCr of the generator. Holds finished frames until their turn, and the
     residuals of the frames that fade between two spans.
     """
-    strength = np.array([denoise[0], denoise[1], denoise[1]], dtype=np.float32)[:, None, None]
     fading: dict[int, _Half] = {}
     finished: dict[int, Frame] = {}
     following: int | None = None
     for answer in answers:
         following = answer.span.core[0].number if following is None else following
-        whole = _settle(answer, fading)
+        with answer.repaired.place.working():
+            whole = _settle(answer, fading)
         if whole is None:
             continue
-        frame = _finish(answer.frame, whole.residual, strength)
+        frame = _finish(answer.frame, whole, denoise)
         finished[frame.number] = frame
         for repeat in whole.repeats:
             finished[repeat.number] = replace(repeat, planes=frame.planes)
@@ -44,9 +42,9 @@ def compose(answers: Iterable[Answer], denoise: tuple[float, float]) -> Iterator
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Half:
-    """A residual, weighted, and the repeats of its frame where the span owns the frame."""
+    """An answer, its residual weighted, and the repeats of its frame where the span owns it."""
 
-    residual: FloatArray | None
+    repaired: Repaired
     repeats: tuple[Frame, ...] = ()
 
 
@@ -56,23 +54,35 @@ def _settle(answer: Answer, fading: dict[int, _Half]) -> _Half | None:
     Over the last core frames of a span the residual goes linearly over to that of the next
     span's warm-up, so that nothing pulses at the border. Either half may come first.
     """
-    span, residual = answer.span, answer.repaired.denoise
+    span, repaired = answer.span, answer.repaired
     core = answer.step - span.warm
     repeats = span.repeats[core] if core >= 0 else ()
     share = _share(span, answer.step)
     if share == 0.0:
         return None
+    if share == 1.0 or repaired.denoise is None:
+        half = _Half(repaired, repeats)
+    else:
+        half = _Half(replace(repaired, denoise=share * repaired.denoise), repeats)
     if share == 1.0:
-        return _Half(residual, repeats)
-    half = _Half(None if residual is None else np.float32(share) * residual, repeats)
+        return half
     other = fading.pop(answer.frame.number, None)
     if other is None:
         fading[answer.frame.number] = half
         return None
+    return _joined(half, other)
+
+
+def _joined(half: _Half, other: _Half) -> _Half:
+    """The sum of both halves; on the host, where they come from two places."""
     repeats = half.repeats or other.repeats
-    if half.residual is None or other.residual is None:
-        return _Half(None, repeats)
-    return _Half(half.residual + other.residual, repeats)
+    here, there = half.repaired, other.repaired
+    if here.denoise is None or there.denoise is None:
+        return _Half(Repaired(None), repeats)
+    if here.place is there.place:
+        return _Half(replace(here, denoise=here.denoise + there.denoise), repeats)
+    ours, theirs = here.place.fetch((here.denoise,)), there.place.fetch((there.denoise,))
+    return _Half(Repaired(ours[0] + theirs[0]), repeats)
 
 
 def _share(span: Span, step: int) -> float:
@@ -83,15 +93,14 @@ def _share(span: Span, step: int) -> float:
     return max(0.0, 1.0 - (span.warm - step) / (span.fades_in + 1))
 
 
-def _finish(frame: Frame, residual: FloatArray | None, strength: FloatArray) -> Frame:
-    """Add the residual at its strength."""
-    if residual is None or not strength.any():
+def _finish(frame: Frame, whole: _Half, denoise: tuple[float, float]) -> Frame:
+    """Add the residual at its strength, where it lives, and bring the planes home."""
+    repaired = whole.repaired
+    if repaired.denoise is None or not any(denoise):
         return frame
     bits = frame.picture.format.bits
-    change = residual if (strength == 1.0).all() else residual * strength
-    changes = residual_planes(change, frame.picture)
-    planes = tuple(
-        add_residual(plane, change, bits)
-        for plane, change in zip(frame.planes, changes, strict=True)
-    )
-    return replace(frame, planes=planes)
+    with repaired.place.working():
+        changes = residual_planes(repaired.denoise, frame.picture, denoise)
+        given = frame.planes if repaired.planes is None else repaired.planes
+        planes = [add_residual(*pair, bits) for pair in zip(given, changes, strict=True)]
+    return replace(frame, planes=repaired.place.fetch(planes))

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 Plane = NDArray[np.uint8] | NDArray[np.uint16]
 FloatArray = NDArray[np.float32]
+Array = Any
+"""Of numpy, or a tensor of torch on some device: in the operations that both have."""
 Family = Literal["yuv", "rgb", "gray"]
 
 
@@ -135,12 +140,12 @@ class LaneStep:
     """What one lane sees at one step."""
 
     lane: int
-    frames: FloatArray
-    """(3, 3, H, W): t-1, t, t+1 in the generator's unit, padded to multiples of 16."""
+    frames: tuple[Frame, Frame, Frame]
+    """t-1, t, t+1."""
     noise: FloatArray
     """(2, 17)."""
     fresh: bool
-    """The lane's state is zeroed first."""
+    """A span starts: the lane's state is zeroed first. Else t-1 and t were seen as t and t+1."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,18 +157,58 @@ class Batch:
     """Fill, defect and motion are wanted too."""
 
 
+class Place(Protocol):
+    """Where an engine's arrays live: the host, or a card whose work goes on by itself."""
+
+    def working(self) -> AbstractContextManager[object]:
+        """Arithmetic on its arrays is done in here."""
+        ...
+
+    def fetch(self, arrays: Sequence[Array]) -> tuple[NDArray[Any], ...]:
+        """Arrays of numpy of the same values, once these are computed."""
+        ...
+
+
+class Host:
+    """The place of arrays of numpy."""
+
+    def working(self) -> AbstractContextManager[object]:
+        return nullcontext()
+
+    def fetch(self, arrays: Sequence[Array]) -> tuple[NDArray[Any], ...]:
+        return tuple(arrays)
+
+
+HOST = Host()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Repaired:
-    """The generator's answer for one frame, as the contract of `engines.generator` has it."""
+    """The generator's answer for one frame, as the contract of `engines.generator` has it.
 
-    denoise: FloatArray | None
-    """(3, H, W) residual in the generator's unit, to be added; None changes nothing."""
-    fill: FloatArray | None = None
+    Arrays live at `place`, and may still be under way there.
+    """
+
+    denoise: Array | None
+    """(3, H, W) float32, residual in the generator's unit, to be added; None changes nothing."""
+    fill: Array | None = None
     """(3, H, W) the picture where the frame is damaged."""
-    defect: FloatArray | None = None
+    defect: Array | None = None
     """(1, H, W) probability of damage."""
-    motion: FloatArray | None = None
+    motion: Array | None = None
     """(4, H/4, W/4) displacement to t-1 and t+1 in full-size pixels."""
+    place: Place = HOST
+    planes: tuple[Array, ...] | None = None
+    """The frame's decoded planes at that place; None: the frame's own are there."""
+    checksum: Callable[[], float] | None = None
+    """Waits for the sum of the residual; None: it is at hand, to be summed."""
+
+    def is_finite(self) -> bool:
+        """Whether the residual holds neither a NaN nor an infinity; waits for it."""
+        if self.denoise is None:
+            return True
+        # One sum finds one anywhere, at a fraction of the cost of isfinite.
+        return math.isfinite(self.checksum() if self.checksum else self.denoise.sum())
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -22,7 +22,7 @@ from vidrepair.channel import BrokenOff, Channel
 from vidrepair.compose import compose
 from vidrepair.decode import Source, open_source
 from vidrepair.encode import Target, open_target, plan_output
-from vidrepair.engines import Build, Engine, make_engine, repair
+from vidrepair.engines import Build, Engine, Spare, make_engine, repair
 from vidrepair.frames import Answer, Frame, Span
 from vidrepair.models import find_model
 from vidrepair.noise import combine, known_profile, measure_span
@@ -45,6 +45,7 @@ class _Run:
     source: Source
     target: Target
     engine: Engine
+    spare: Spare
     grid: Grid
     spans: Channel[Span]
     answers: Channel[Answer]
@@ -67,8 +68,12 @@ class _Run:
 
     def busy(self) -> float:
         """The share of its time in which the engine waited for nobody."""
+        if not self.seconds:
+            return 0.0
+        if self.engine.worked is not None:
+            return min(self.engine.worked / self.seconds, 1.0)
         waited = self.spans.waited_empty + self.answers.waited_full
-        return max(1.0 - waited / self.seconds, 0.0) if self.seconds else 0.0
+        return max(1.0 - waited / self.seconds, 0.0)
 
     def break_off(self) -> None:
         """Nobody is left waiting: not for a frame, not for a pipe."""
@@ -94,17 +99,21 @@ def run_job(job: Job, observer: Observer | None = None, build: Build | None = No
         warnings = [*plan.warnings, *copies.warnings]
         _tell(warnings)
         files = find_model(job.engine.model)
-        engine = make_engine(files, clip.picture, _engine_settings(job), build=build)
+        settings = _engine_settings(job)
+        engine = make_engine(files, clip.picture, settings, build=build)
         owned.callback(engine.close)
+        exact = replace(settings, precision="fp32", backend=engine.identity.backend)
+        spare = Spare(lambda: make_engine(files, clip.picture, exact, build=build))
+        owned.callback(spare.close)
         target = owned.enter_context(open_target(clip, plan, job.output, copies))
         grid = Grid(files.card.warm_up, files.card.core_length(clip.picture))
-        run = _Run(
-            job, source, target, engine, grid, Channel(1), Channel(2 * engine.identity.lanes)
-        )
+        spans, answers = Channel[Span](1), Channel[Answer](2 * engine.identity.lanes)
+        run = _Run(job, source, target, engine, spare, grid, spans, answers)
         _drive(run, observer)
+        report = _report(run, time.monotonic() - started)
     late = [*copies.losses(), *target.losses()]
     _tell(late)
-    return _report(run, time.monotonic() - started, (*warnings, *late))
+    return replace(report, warnings=(*warnings, *spare.warnings, *late))
 
 
 def _tell(warnings: Sequence[str]) -> None:
@@ -149,6 +158,7 @@ def _drive(run: _Run, observer: Observer | None) -> None:
 def _end(run: _Run, workers: Sequence[Thread]) -> None:
     """Stop the workers. A second Ctrl-C is of no use: PyAV crashes when closed in mid-call."""
     run.engine.cancel()
+    run.spare.cancel()
     run.target.cancel()
     run.break_off()
     for worker in workers:
@@ -208,7 +218,8 @@ def _profiler(run: _Run) -> Profiler:
 def _infer(run: _Run) -> None:
     started = time.monotonic()
     try:
-        for answer in repair(run.spans, run.engine):
+        narrow = run.engine.identity.precision != "fp32"
+        for answer in repair(run.spans, run.engine, run.spare if narrow else None):
             run.answers.put(answer)
         run.answers.close()
     finally:
@@ -249,7 +260,7 @@ def _noted(run: _Run) -> Iterator[Answer]:
         yield answer
 
 
-def _report(run: _Run, seconds: float, warnings: tuple[str, ...]) -> Report:
+def _report(run: _Run, seconds: float) -> Report:
     luma, chroma = np.mean(run.noise, axis=0) if run.noise else (0.0, 0.0)
     return Report(
         source=run.source.clip.name,
@@ -264,5 +275,5 @@ def _report(run: _Run, seconds: float, warnings: tuple[str, ...]) -> Report:
         stages={name: round(value, 3) for name, value in run.stages.items()},
         limit=run.limit(),
         busy=round(run.busy(), 3),
-        warnings=warnings,
+        warnings=(),
     )

@@ -1,11 +1,19 @@
-"""Between decoded planes and the generator's pictures: colour matrices, repeats, padding."""
+"""Between decoded planes and the generator's pictures: colour matrices, repeats, padding.
+
+One code for arrays of numpy and tensors of torch, by the operations that both have: on a card
+only decoded planes go up, and only finished planes come down.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vidrepair.frames import FloatArray, Frame, Picture, Plane
+from vidrepair.frames import Array, Picture
 
 STRIDE = 16
 
@@ -22,8 +30,8 @@ def rgb_to_ycbcr(matrix: str = "bt709") -> NDArray[np.float64]:
     return np.stack([luma, blue, red])
 
 
-_TO_YCBCR = rgb_to_ycbcr().astype(np.float32)
-_FROM_YCBCR = np.linalg.inv(rgb_to_ycbcr()).astype(np.float32)
+_TO_YCBCR = rgb_to_ycbcr()
+_FROM_YCBCR = np.linalg.inv(rgb_to_ycbcr())
 
 
 def padded_size(picture: Picture) -> tuple[int, int]:
@@ -31,32 +39,42 @@ def padded_size(picture: Picture) -> tuple[int, int]:
     return -(-picture.height // STRIDE) * STRIDE, -(-picture.width // STRIDE) * STRIDE
 
 
-def to_generator(frame: Frame, out: FloatArray) -> None:
-    """Write a frame into `out` (3, H, W), padded size, in the generator's unit.
+def to_generator(planes: Sequence[Array], picture: Picture, out: Array) -> None:
+    """Write a frame's planes into `out` (3, H, W), padded size, in the generator's unit.
 
     Y' is code / peak, Cb and Cr (code - half range) / peak; subsampled chroma is repeated,
     gray has chroma 0, R'G'B' goes through the full-range BT.709 matrix. What is lacking on
-    the right and below is mirrored.
+    the right and below is mirrored. Planes and `out` are of one library, on one device.
     """
-    picture = frame.picture
     height, width = picture.height, picture.width
-    scale = np.float32(1.0 / picture.format.peak)
     view = out[:, :height, :width]
     if picture.format.family == "rgb":
-        rgb = np.stack([plane.astype(np.float32) for plane in frame.planes]) * scale
-        np.einsum("ij,jhw->ihw", _TO_YCBCR, rgb, out=view, optimize=True)
+        for code, plane in zip(view, planes, strict=True):
+            code[...] = plane
+        mixed = _mix(_TO_YCBCR / picture.format.peak, view)
+        for target, part in zip(view, mixed, strict=True):
+            target[...] = part
     else:
-        np.multiply(frame.planes[0], scale, out=view[0], dtype=np.float32)
+        view[0] = planes[0]
+        view[0] *= 1.0 / picture.format.peak
         view[1:] = 0.0
-        middle = np.float32(2 ** (picture.format.bits - 1)) * scale
-        for plane, target in zip(frame.planes[1:], view[1:], strict=False):
-            samples = np.multiply(plane, scale, dtype=np.float32)
-            samples -= middle
-            _repeat(samples, target, picture.format.sampling)
+        for plane, target in zip(planes[1:], view[1:], strict=False):
+            _repeat(plane, target, picture.format.sampling)
+        colours = view[1 : len(planes)]
+        colours -= float(2 ** (picture.format.bits - 1))
+        colours *= 1.0 / picture.format.peak
     _mirror(out, height, width)
 
 
-def _repeat(samples: FloatArray, target: FloatArray, sampling: tuple[int, int]) -> None:
+def _mix(matrix: NDArray[Any], planes: Sequence[Array]) -> list[Array]:
+    """A matrix of colours, row by row, on three planes of floats."""
+    return [
+        sum(float(weight) * plane for weight, plane in zip(row, planes, strict=True))
+        for row in matrix
+    ]
+
+
+def _repeat(samples: Array, target: Array, sampling: tuple[int, int]) -> None:
     """Copy each sample to all of its luma sites; sites beyond an odd edge do not exist."""
     across, down = sampling
     for row in range(down):
@@ -65,59 +83,57 @@ def _repeat(samples: FloatArray, target: FloatArray, sampling: tuple[int, int]) 
             site[...] = samples[: site.shape[0], : site.shape[1]]
 
 
-def _mirror(out: FloatArray, height: int, width: int) -> None:
+def _mirror(out: Array, height: int, width: int) -> None:
     """Fill `out` beyond height and width with its mirrored picture."""
-    full_height, full_width = out.shape[1:]
-    if full_width > width:
-        columns = _reflected(width, full_width)
-        out[:, :height, width:] = out[:, :height, columns]
-    if full_height > height:
-        out[:, height:] = out[:, _reflected(height, full_height)]
+    for column in range(width, out.shape[2]):
+        out[:, :height, column] = out[:, :height, _reflected(column, width)]
+    for row in range(height, out.shape[1]):
+        out[:, row] = out[:, _reflected(row, height)]
 
 
-def _reflected(size: int, full: int) -> NDArray[np.intp]:
-    """Where positions size..full - 1 look: mirrored at the last sample, again and again."""
+def _reflected(position: int, size: int) -> int:
+    """Where a position beyond `size` looks: mirrored at the last sample, again and again."""
     period = max(2 * (size - 1), 1)
-    there = np.arange(size, full) % period
-    return np.minimum(there, period - there)
+    there = position % period
+    return min(there, period - there)
 
 
-def residual_planes(residual: FloatArray, picture: Picture) -> tuple[FloatArray, ...]:
+def residual_planes(
+    residual: Array, picture: Picture, denoise: tuple[float, float] = (1.0, 1.0)
+) -> tuple[Array, ...]:
     """A residual (3, H, W), padded size, as code values for each plane of the picture.
 
-    A subsampled chroma sample takes the mean over its luma sites; R'G'B' goes back through
-    the inverse of the BT.709 matrix.
+    `denoise` are the shares of luma and chroma that are wanted; for R'G'B' both act on the
+    Y'CbCr of the generator. A subsampled chroma sample takes the mean over its luma sites;
+    R'G'B' goes back through the inverse of the BT.709 matrix.
     """
     form = picture.format
-    peak = np.float32(form.peak)
+    luma, chroma = (share * form.peak for share in denoise)
+    cropped = residual[:, : picture.height, : picture.width]
     if form.family == "rgb":
-        cropped = residual[:, : picture.height, : picture.width]
-        rgb = np.einsum("ij,jhw->ihw", _FROM_YCBCR * peak, cropped, optimize=True)
-        return tuple(np.ascontiguousarray(plane, dtype=np.float32) for plane in rgb)
-    luma = residual[0, : picture.height, : picture.width] * peak
+        return tuple(_mix(_FROM_YCBCR * (luma, chroma, chroma), cropped))
     if form.family == "gray":
-        return (luma,)
-    return luma, *(_site_means(part, picture) * peak for part in residual[1:])
+        return (cropped[0] * luma,)
+    return cropped[0] * luma, *(_site_means(part, picture) * chroma for part in cropped[1:])
 
 
-def _site_means(residual: FloatArray, picture: Picture) -> FloatArray:
+def _site_means(residual: Array, picture: Picture) -> Array:
     """(H, W) -> the mean over each chroma site, at the chroma plane's size.
 
     Of a site that reaches over an odd edge only what lies inside counts: beyond it stands the
     mirrored picture, which is another site's.
     """
     across, down = picture.format.sampling
-    total = np.zeros(chroma_size(picture), dtype=np.float32)
+    total = residual[::down, ::across] * 1.0
     # Strided sums: several times faster than a mean over two axes of a reshaped view.
-    for row in range(down):
-        for column in range(across):
-            site = residual[row : picture.height : down, column : picture.width : across]
-            total[: site.shape[0], : site.shape[1]] += site
-    total *= np.float32(1.0 / (across * down))
+    for row, column in list(product(range(down), range(across)))[1:]:
+        site = residual[row::down, column::across]
+        total[: site.shape[0], : site.shape[1]] += site
+    total *= 1.0 / (across * down)
     if short := picture.width % across:
-        total[:, -1] *= np.float32(across / short)
+        total[:, -1] *= across / short
     if short := picture.height % down:
-        total[-1] *= np.float32(down / short)
+        total[-1] *= down / short
     return total
 
 
@@ -127,13 +143,16 @@ def chroma_size(picture: Picture) -> tuple[int, int]:
     return -(-picture.height // down), -(-picture.width // across)
 
 
-def add_residual(plane: Plane, residual: FloatArray, bits: int) -> Plane:
+def add_residual(plane: Array, residual: Array, bits: int) -> Array:
     """round(plane + residual), half to even, clipped to the code range; the plane's dtype.
 
     This is the one place where samples are rounded. Where the residual is 0 the sample stays
     as it is: float32 holds every code of 16 bits exactly.
     """
-    total = residual + plane
-    np.rint(total, out=total)
-    np.clip(total, 0.0, np.float32(2**bits - 1), out=total)
-    return total.astype(np.uint8) if plane.dtype == np.uint8 else total.astype(np.uint16)
+    total = residual + _cast(plane, residual.dtype)
+    return _cast(total.round().clip(0.0, 2.0**bits - 1.0), plane.dtype)
+
+
+def _cast(array: Array, dtype: Any) -> Array:
+    """The one thing that numpy and torch call differently."""
+    return array.astype(dtype) if isinstance(array, np.ndarray) else array.to(dtype)

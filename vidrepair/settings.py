@@ -53,6 +53,8 @@ class EngineSettings:
     """CPU threads of the engine; 0 takes all."""
     memory: int | None = None
     """Megabytes the engine may use; None takes a fixed share of the machine's memory."""
+    trust_engine: Path | None = None
+    """Folder of a compiled engine outside the cache. Loading one runs code that is in it."""
 
     def __post_init__(self) -> None:
         if self.backend not in BACKENDS:
@@ -63,6 +65,8 @@ class EngineSettings:
             )
         if self.tile != "auto" and (self.tile < 0 or self.tile % 16):
             raise UsageError(f"--tile {self.tile} is not a multiple of 16; use auto, 0 or 256, 512")
+        if self.trust_engine is not None and self.backend not in ("auto", "tensorrt", "rtx"):
+            raise UsageError(f"--trust-engine is not one of --backend {self.backend}; leave it out")
         if self.threads < 0:
             raise UsageError(f"--threads {self.threads} is negative; use 0 for all")
         if self.memory is not None and self.memory < 256:

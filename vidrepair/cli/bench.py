@@ -9,32 +9,25 @@ import click
 
 from trt_build.cli import build_with_bar
 from vidrepair.bench import BenchSettings, run_bench
+from vidrepair.cli.engine import engine_options
 from vidrepair.cli.types import SIZE
-from vidrepair.settings import BACKENDS, PRECISIONS, EngineSettings
+from vidrepair.settings import EngineSettings
 
 
 @click.command()
 @click.argument("source", metavar="[IN]", required=False, type=click.Path(path_type=Path))
-@click.option("--model", default="fast", metavar="NAME|FILE", show_default=True)
 @click.option(
     "--size", type=SIZE, default="854x480", metavar="WxH", show_default=True, help="Without IN."
 )
 @click.option("--frames", type=int, default=192, metavar="N", show_default=True, help="At most.")
-@click.option("--backend", type=click.Choice(BACKENDS), default="auto", show_default=True)
-@click.option("--device", default="auto", show_default=True, help="cpu, or a card such as cuda:0.")
-@click.option("--precision", type=click.Choice(PRECISIONS), default="auto", show_default=True)
-@click.option("--threads", type=int, default=0, help="Of the engine; 0 takes all.")
+@engine_options
 @click.option("--preset", default="veryfast", show_default=True, help="Of x264.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def bench(
     source: Path | None,
-    model: str,
     size: tuple[int, int],
     frames: int,
-    backend: str,
-    device: str,
-    precision: str,
-    threads: int,
+    engine: EngineSettings,
     preset: str,
     as_json: bool,
 ) -> None:
@@ -42,8 +35,5 @@ def bench(
 
     Trust the ratios within one run before the absolute figures. Nothing is kept.
     """
-    engine = EngineSettings(
-        model=model, backend=backend, device=device, precision=precision, threads=threads
-    )
     report = run_bench(BenchSettings(engine, source, size, frames, preset), build_with_bar)
     click.echo(json.dumps(report.as_dict(), indent=1) if as_json else report.summary())

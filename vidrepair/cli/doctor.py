@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from fractions import Fraction
 from importlib.metadata import PackageNotFoundError, version
 
 import click
@@ -14,8 +15,8 @@ from vidrepair import __version__
 from vidrepair.engines import make_engine
 from vidrepair.engines.library import find_flavours, has_card
 from vidrepair.engines.plan import total_memory
-from vidrepair.errors import VidrepairError
-from vidrepair.frames import Batch, LaneStep, Picture, PixelFormat
+from vidrepair.errors import EngineError, VidrepairError
+from vidrepair.frames import Batch, Frame, LaneStep, Picture, PixelFormat
 from vidrepair.models import find_model, released_models
 from vidrepair.settings import EngineSettings
 
@@ -62,10 +63,14 @@ def _try(model: str, backend: str) -> bool:
     except VidrepairError as error:
         click.echo(f"  model {model} on {backend}: {error}")
         return backend == "torch"
-    frames = np.random.default_rng(0).random((3, 3, 64, 64), dtype=np.float32)
-    step = LaneStep(0, frames, np.full((2, 17), 0.1, dtype=np.float32), fresh=True)
+    rng = np.random.default_rng(0)
+    planes = tuple(rng.integers(0, 256, size, np.uint8) for size in ((64, 64), (32, 32), (32, 32)))
+    frame = Frame(planes, picture, 0, 0, Fraction(1, 25))
+    noise = np.full((2, 17), 0.1, dtype=np.float32)
     try:
-        engine.step(Batch((step,)))  # raises where the output is not finite
+        answer = engine.step(Batch((LaneStep(0, (frame, frame, frame), noise, fresh=True),)))[0]
+        if not answer.is_finite():
+            raise EngineError("its output is not finite")
     except VidrepairError as error:
         click.echo(f"  model {model} on {backend}: {error}")
         return False

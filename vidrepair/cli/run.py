@@ -7,18 +7,11 @@ from functools import partial
 import click
 
 from trt_build.build import build_engine
+from vidrepair.cli.engine import engine_options
 from vidrepair.cli.progress import KINDS, show_messages, show_progress
-from vidrepair.cli.types import PAIR, TILE, path_or_pipe
+from vidrepair.cli.types import PAIR, path_or_pipe
 from vidrepair.pipeline import run_job
-from vidrepair.settings import (
-    BACKENDS,
-    PRECISIONS,
-    EngineSettings,
-    Job,
-    OutputSettings,
-    Pair,
-    RepairSettings,
-)
+from vidrepair.settings import EngineSettings, Job, OutputSettings, Pair, RepairSettings
 
 LEVELS = ("error", "warning", "info", "debug")
 
@@ -49,22 +42,7 @@ LEVELS = ("error", "warning", "info", "debug")
     help="Standard deviation of the noise before clipping, on the 8-bit scale: luma and chroma, or"
     " one number for both; auto measures it.",
 )
-@click.option(
-    "--model", default="fast", metavar="NAME|FILE", show_default=True, help="Of the generator."
-)
-@click.option("--backend", type=click.Choice(BACKENDS), default="auto", show_default=True)
-@click.option("--device", default="auto", show_default=True, help="cpu, or a card such as cuda:0.")
-@click.option("--precision", type=click.Choice(PRECISIONS), default="auto", show_default=True)
-@click.option(
-    "--tile",
-    type=TILE,
-    default="auto",
-    metavar="auto|0|N",
-    show_default=True,
-    help="Side of the tiles that large pictures are cut into; 0 never cuts.",
-)
-@click.option("--memory", type=int, metavar="MB", help="What the engine may use.")
-@click.option("--threads", type=int, default=0, help="Of the engine; 0 takes all.")
+@engine_options
 @click.option(
     "--progress",
     type=click.Choice(KINDS),
@@ -84,13 +62,7 @@ def run(
     frames: int | None,
     denoise: Pair,
     noise: Pair | None,
-    model: str,
-    backend: str,
-    device: str,
-    precision: str,
-    tile: int | None,
-    memory: int | None,
-    threads: int,
+    engine: EngineSettings,
     progress: str,
     log_level: str,
 ) -> None:
@@ -104,15 +76,7 @@ def run(
         path_or_pipe(source),
         path_or_pipe(output),
         RepairSettings(denoise, noise),
-        EngineSettings(
-            model=model,
-            backend=backend,
-            device=device,
-            precision=precision,
-            tile="auto" if tile is None else tile,
-            threads=threads,
-            memory=memory,
-        ),
+        engine,
         OutputSettings(codec, crf, preset, pix_fmt, overwrite, frames),
     )
     with show_progress(progress) as observer:

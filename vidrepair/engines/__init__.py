@@ -6,13 +6,14 @@ import logging
 from importlib.util import find_spec
 from typing import cast
 
-from vidrepair.engines.cache import Build
+from vidrepair.engines.cache import Build, read_trusted
 from vidrepair.engines.identity import IdentityEngine
 from vidrepair.engines.key import FLAVOURS, Flavour
-from vidrepair.engines.nvidia import open_on_card, suits_card
+from vidrepair.engines.library import has_card
+from vidrepair.engines.nvidia import open_on_card, open_torch, suits_card
 from vidrepair.engines.plan import Plan, plan_work
 from vidrepair.engines.protocol import Engine, Identity
-from vidrepair.engines.steps import repair
+from vidrepair.engines.steps import Spare, repair
 from vidrepair.errors import EngineError, UsageError
 from vidrepair.frames import Picture
 from vidrepair.models import ModelFiles
@@ -24,6 +25,7 @@ __all__ = [
     "Identity",
     "IdentityEngine",
     "Plan",
+    "Spare",
     "make_engine",
     "plan_work",
     "repair",
@@ -50,19 +52,13 @@ def make_engine(
     """
     if settings.backend == "identity":
         return IdentityEngine(picture)
-    if settings.backend in FLAVOURS:
-        flavour = cast("Flavour", settings.backend)
-        return open_on_card(files, picture, settings, flavour, damage=damage, build=build)
-    if settings.backend == "auto":
-        for flavour in suits_card(picture, settings):
-            try:
-                return open_on_card(files, picture, settings, flavour, damage=damage, build=build)
-            except EngineError as error:
-                if settings.precision == "fp16" or settings.device != "auto":
-                    raise
-                log.warning("%s; the processor is used", error)
+    engine = _on_card(files, picture, settings, damage, build)
+    if engine is not None:
+        return engine
     if settings.precision == "fp16":
-        raise UsageError(f"--precision fp16 is not one of {settings.backend}; use fp32 or auto")
+        raise UsageError(
+            f"--precision fp16 is not one of {settings.backend} on a processor; use fp32 or auto"
+        )
     card = files.card
     plan = plan_work(picture, settings, width=card.widths[0], halo=card.halo)
     if settings.backend == "torch":
@@ -73,10 +69,40 @@ def make_engine(
             picture,
             plan,
             bf16=settings.precision == "bf16",
-            device=settings.device,
+            device="cpu" if settings.device == "auto" else settings.device,
             damage=damage,
         )
     return _on_processor(files, picture, settings, plan, damage)
+
+
+def _on_card(
+    files: ModelFiles,
+    picture: Picture,
+    settings: EngineSettings,
+    damage: bool,
+    build: Build | None,
+) -> Engine | None:
+    """An engine of an NVIDIA card where one is asked for, or `auto` finds one; else None."""
+    flavour = settings.backend
+    if settings.trust_engine is not None and flavour == "auto":
+        flavour = read_trusted(settings.trust_engine).manifest["key"]["flavour"]
+    if flavour in FLAVOURS:
+        known = cast("Flavour", flavour)
+        return open_on_card(files, picture, settings, known, damage=damage, build=build)
+    if settings.backend == "torch":
+        named = settings.device.startswith("cuda")
+        if named or (settings.device == "auto" and has_card()):
+            return open_torch(files, picture, settings, damage=damage)
+    if settings.backend != "auto":
+        return None
+    for known in suits_card(picture, settings):
+        try:
+            return open_on_card(files, picture, settings, known, damage=damage, build=build)
+        except EngineError as error:
+            if settings.precision == "fp16" or settings.device != "auto":
+                raise
+            log.warning("%s; the processor is used", error)
+    return None
 
 
 def _on_processor(

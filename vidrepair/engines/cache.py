@@ -169,6 +169,25 @@ class EngineCache:
             raise _unwritable(self.folder, error) from error
         return Entry(place, manifest)
 
+    def timings(self, key: EngineKey) -> bytes:
+        """What earlier builds for the key's card measured of kernels; empty at first."""
+        try:
+            return self._timings(key).read_bytes()
+        except OSError:
+            return b""
+
+    def keep_timings(self, key: EngineKey, data: bytes) -> None:
+        """For the next build; without them it only takes longer, so errors are passed over."""
+        place = self._timings(key)
+        beside = place.with_name(f"{place.name}.{os.getpid()}{_PART}")
+        with suppress(OSError):
+            beside.write_bytes(data)
+            beside.replace(place)
+
+    def _timings(self, key: EngineKey) -> Path:
+        of = repr((key.flavour, key.library, key.target))
+        return self.folder / f"{hashlib.sha256(of.encode()).hexdigest()[:32]}.timing"
+
     @contextmanager
     def building(self, key: EngineKey) -> Iterator[None]:
         """Held while an engine is built, so that a second process waits and finds it."""
@@ -220,6 +239,22 @@ class EngineCache:
         return self.folder / key.digest[:32]
 
 
+def read_trusted(folder: Path) -> Entry:
+    """An engine from a folder outside the cache, which the user trusts; its files are whole.
+
+    Raises EngineError.
+    """
+    try:
+        entry = _read(folder)
+        _check_files(entry)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise EngineError(
+            f"--trust-engine {folder} is not the folder of a whole engine ({error}); name what "
+            "vidrepair-build engine printed, or a copy of it"
+        ) from error
+    return entry
+
+
 def _read(folder: Path) -> Entry:
     """An entry whose manifest tells all that is asked of it; ValueError, KeyError and the like."""
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
@@ -236,6 +271,11 @@ def _check(entry: Entry, key: EngineKey) -> None:
     """Raise ValueError unless an entry is what was built for the key, byte for byte."""
     if entry.manifest["digest"] != key.digest:
         raise ValueError("its manifest is of another engine")
+    _check_files(entry)
+
+
+def _check_files(entry: Entry) -> None:
+    """Raise ValueError unless each file is what was built, byte for byte."""
     for name, told in entry.manifest["files"].items():
         data = (entry.folder / name).read_bytes()
         if hashlib.sha256(data).hexdigest() != told["sha256"]:

@@ -1,10 +1,12 @@
-"""An NVIDIA card as a queue of work with memory of its own."""
+"""An NVIDIA card as three queues of work: what goes up, what is computed, what comes down."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
 
 from vidrepair.errors import EngineError, UsageError
 
@@ -17,38 +19,54 @@ except ImportError as error:
         "use --backend openvino"
     ) from error
 
+Work = Callable[[int], None]
+"""Is handed the CUDA stream into which its work goes."""
+
 
 class Device(Protocol):
-    """Where engines run."""
+    """Where engines run: a `Place` of its own. Everything is in the order in which it is asked."""
 
     name: str
     memory: torch.device
 
-    def active(self) -> AbstractContextManager[object]:
-        """Libraries that ask for the current card get this one."""
+    def working(self) -> AbstractContextManager[object]:
+        """What torch does inside goes into the queue of computations."""
         ...
 
     def empty(self, *shape: int) -> Tensor:
         """fp32 on the device, contents undefined."""
         ...
 
-    def staging(self, *shape: int) -> Tensor:
-        """fp32 on the host, for copies that nobody waits for."""
+    def upload(self, planes: Sequence[NDArray[Any]]) -> tuple[Tensor, ...]:
+        """Copies on the device; nobody waits for them but the computations asked for later."""
         ...
 
-    def enqueue(self, work: Callable[[int], None]) -> None:
-        """Put work into the queue; it is handed the queue's CUDA stream."""
+    def enqueue(self, work: Work) -> Callable[[], float]:
+        """Put work into the queue of computations; the answer waits for it, and tells seconds."""
+        ...
+
+    def start_fetch(self, tensors: Sequence[Tensor]) -> Callable[[], tuple[NDArray[Any], ...]]:
+        """Copy what is computed by then to the host; the answer waits for these copies alone."""
+        ...
+
+    def fetch(self, tensors: Sequence[Tensor]) -> tuple[NDArray[Any], ...]:
+        """The same, waited for."""
+        ...
+
+    def capture(self, work: Work) -> Work:
+        """The same work, whose kernels are started all at once."""
         ...
 
     def wait(self) -> None:
-        """Until the queue is empty."""
+        """Until nothing is left to do."""
         ...
 
 
 class CudaDevice:
-    """One NVIDIA card and a stream of ours on it: on the default one TensorRT would wait.
+    """One NVIDIA card and streams of ours on it: on the default one TensorRT would wait.
 
-    Raises UsageError for a name that is none of a card, EngineError where no card can be used.
+    Raises UsageError for a name that is none of a card, EngineError where no card can be used,
+    and when one fails later.
     """
 
     def __init__(self, name: str) -> None:
@@ -59,7 +77,7 @@ class CudaDevice:
         if self.memory.type != "cuda":
             raise UsageError(f"--device {name} is no NVIDIA card; use cuda, cuda:1 or auto")
         try:
-            self._stream = torch.cuda.Stream(self.memory)
+            self._up, self._compute, self._down = (torch.cuda.Stream(self.memory) for _ in range(3))
             self.name = torch.cuda.get_device_name(self.memory)
         except (RuntimeError, AssertionError) as error:
             raise EngineError(
@@ -67,21 +85,97 @@ class CudaDevice:
                 "the driver by nvidia-smi, or use --backend openvino"
             ) from error
 
-    def active(self) -> AbstractContextManager[object]:
-        return torch.cuda.device(self.memory)
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        with self._on(self._compute):
+            yield
+
+    @contextmanager
+    def _on(self, stream: torch.cuda.Stream) -> Iterator[None]:
+        try:
+            with torch.cuda.device(self.memory), torch.cuda.stream(stream), torch.inference_mode():
+                yield
+        except RuntimeError as error:  # of CUDA, out of memory among them
+            raise EngineError(
+                f"{self.name} failed ({first_line(error)}); close what else uses the card, or try "
+                "--backend openvino"
+            ) from error
 
     def empty(self, *shape: int) -> Tensor:
-        return torch.empty(shape, device=self.memory)
+        with self.working():
+            return torch.empty(shape, device=self.memory)
 
-    def staging(self, *shape: int) -> Tensor:
-        return torch.empty(shape, pin_memory=True)
+    def upload(self, planes: Sequence[NDArray[Any]]) -> tuple[Tensor, ...]:
+        with self._on(self._up):
+            there = tuple(self._copy_up(plane) for plane in planes)
+        self._compute.wait_stream(self._up)
+        for tensor in there:
+            # Its memory belongs to the stream that goes up, which must not take it back too early.
+            tensor.record_stream(self._compute)
+        return there
 
-    def enqueue(self, work: Callable[[int], None]) -> None:
-        with self.active(), torch.cuda.stream(self._stream):
-            work(self._stream.cuda_stream)
+    def _copy_up(self, plane: NDArray[Any]) -> Tensor:
+        # Torch keeps pinned memory, and knows when a copy from it is through.
+        kind = torch.from_numpy(plane[:0].copy()).dtype
+        staged = torch.empty(plane.shape, dtype=kind, pin_memory=True)
+        staged.numpy()[...] = plane
+        return staged.to(self.memory, non_blocking=True)
+
+    def enqueue(self, work: Work) -> Callable[[], float]:
+        # Blocking: a thread that waits for one leaves the processor to others.
+        started, ended = (torch.cuda.Event(enable_timing=True, blocking=True) for _ in range(2))
+        with self.working():
+            started.record(self._compute)
+            work(self._compute.cuda_stream)
+            ended.record(self._compute)
+
+        def wait() -> float:
+            with self.working():
+                ended.synchronize()
+                return float(started.elapsed_time(ended)) / 1000.0
+
+        return wait
+
+    def start_fetch(self, tensors: Sequence[Tensor]) -> Callable[[], tuple[NDArray[Any], ...]]:
+        arrived = torch.cuda.Event(blocking=True)
+        with self._on(self._down):
+            self._down.wait_stream(self._compute)
+            copies = [torch.empty(t.shape, dtype=t.dtype, pin_memory=True) for t in tensors]
+            for copy, tensor in zip(copies, tensors, strict=True):
+                copy.copy_(tensor, non_blocking=True)
+            arrived.record(self._down)
+        kept = [*tensors]  # until the copies are through
+
+        def wait() -> tuple[NDArray[Any], ...]:
+            with self._on(self._down):
+                arrived.synchronize()
+                kept.clear()
+                return tuple(copy.numpy() for copy in copies)
+
+        return wait
+
+    def fetch(self, tensors: Sequence[Tensor]) -> tuple[NDArray[Any], ...]:
+        return self.start_fetch(tensors)()
+
+    def capture(self, work: Work) -> Work:
+        graph = torch.cuda.CUDAGraph()
+        with self.working():
+            for _ in range(2):  # what libraries do at their first call cannot be captured
+                work(self._compute.cuda_stream)
+            self.wait()
+            # Of this thread alone: others may be at work on another engine.
+            with torch.cuda.graph(graph, stream=self._compute, capture_error_mode="thread_local"):
+                work(self._compute.cuda_stream)
+
+        def replay(_stream: int) -> None:
+            graph.replay()
+
+        return replay
 
     def wait(self) -> None:
-        self._stream.synchronize()
+        with self.working():
+            for stream in (self._up, self._compute, self._down):
+                stream.synchronize()
 
 
 def first_line(error: BaseException) -> str:

@@ -39,6 +39,8 @@ _CHANGE_BOUND = 4.0
 """Deviations of its noise that a sample may be moved. Noise hardly ever goes farther, and where a
 neighbour lies wrong a network's trust would."""
 _DOUBT_GAIN = 0.25
+_SEEN_BOUND = 4.0
+"""Of what the network sees of a neighbour; farther off, only that it is far off can be learned."""
 _BELIEVED = 2.0
 """Times the noise's power by which two pictures differ where each has its noise, and no more."""
 _DOUBT = 4.0
@@ -183,12 +185,13 @@ class Restorer(nn.Module):
         assert self.repair.bias is not None
         nn.init.constant_(self.repair.bias[UNSHUFFLED + 4 :], 0.5)  # the mean of both neighbours
 
-    def forward(self, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, seen: Tensor, offers: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
         """Inputs at half size -> features, raw denoise (12) and raw repair (28).
 
-        The first 36 inputs are the detail of frame t and what the restored t-1 and t+1 change of
-        it. Each sample gets a share of all three, weighted by gates that the network opens where
-        a picture can be trusted: flat places lose their detail, still ones follow their memory.
+        `offers` are three times 12 channels: the detail of frame t, and what the restored t-1 and
+        t+1 change of it. Each sample gets a share of all three, weighted by gates that the network
+        opens where a picture can be trusted: flat places lose their detail, still ones follow their
+        memory.
         """
         # The weights may be in half precision; what is weighed by the gates never is.
         half = self.half_in(self.enter(seen.to(self.enter.weight.dtype)))
@@ -198,7 +201,6 @@ class Restorer(nn.Module):
         quarter = self.quarter_out(quarter)
         half = self.half_out(half + functional.pixel_shuffle(self.up_half(quarter), 2))
         change, *gates = self.denoise(half).float().chunk(4, dim=1)
-        offers = seen[:, : 3 * UNSHUFFLED].chunk(3, dim=1)
         for gate, offer in zip(gates, offers, strict=True):
             change = change + gate * offer
         return half, change, self.repair(half)
@@ -270,15 +272,16 @@ class Generator(nn.Module):
         ]
         pairs = (*neighbours, neighbours[0] - neighbours[1])
         doubts = [_disagreement(pair, sigma[:, :1]) for pair in pairs]
-        before, after = (
-            (_phases(part) * (unit * _trust(doubt)[:, :, None])).flatten(1, 2)
-            for part, doubt in zip(neighbours, doubts[:2], strict=True)
-        )
+        offers, seen = [detail], [detail]
+        for part, doubt in zip(neighbours, doubts[:2], strict=True):
+            change = _phases(part) * unit
+            offers.append((change * _trust(doubt)[:, :, None]).flatten(1, 2))
+            seen.append(change.clamp(-_SEEN_BOUND, _SEEN_BOUND).flatten(1, 2))
         doubt = torch.cat(doubts, dim=1) * _DOUBT_GAIN
         facts = torch.cat((doubt, level, sigma * _MAP_GAIN - 0.5), dim=1)
         features = aligned[:, UNSHUFFLED:-UNSHUFFLED]
         features, change, repair = self.restorer(
-            torch.cat((detail, before, after, features, facts), dim=1)
+            torch.cat((*seen, features, facts), dim=1), tuple(offers)
         )
         # Bounded, so that no span can run away however long it gets. Residuals and the state leave
         # in fp32, whatever the convolutions ran in.

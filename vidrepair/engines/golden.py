@@ -6,6 +6,7 @@ Compilers of engines have been wrong before, on samplers and on half precision a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 import torch
@@ -17,9 +18,11 @@ from vidrepair.engines.generator import load_generator
 from vidrepair.engines.layers import enlarge
 from vidrepair.engines.protocol import Engine
 from vidrepair.errors import EngineError
-from vidrepair.frames import Batch, LaneStep
+from vidrepair.frames import Batch, Frame, LaneStep, Picture, PixelFormat
 from vidrepair.models import ModelFiles
+from vidrepair.planes import to_generator
 
+_FORMAT = PixelFormat("yuv444p16le", "yuv", 16)
 _STEPS = 3
 _NOISE = 0.05
 """Deviation of the noise, as a share of the peak code."""
@@ -67,16 +70,18 @@ def compare(engine: Engine, files: ModelFiles, device: Device) -> Agreement:
     The engine's lanes have to start afresh afterwards. Raises ModelError without a .safetensors.
     """
     identity = engine.identity
-    clean, film = _film(identity.height, identity.width)
+    clean, noisy = _film(identity.height, identity.width)
+    frames = [_frame(picture, number) for number, picture in enumerate(noisy)]
+    film = torch.stack([_seen(frame) for frame in frames])
     noise = np.full((2, 17), _NOISE, dtype=np.float32)
     expected = _expected(files, film, noise, device)
     differences, errors = [], []
     for t in range(_STEPS):
-        frames = film[t : t + 3].numpy()
-        steps = tuple(LaneStep(n, frames, noise, fresh=t == 0) for n in range(identity.lanes))
+        seen = (frames[t], frames[t + 1], frames[t + 2])
+        steps = tuple(LaneStep(n, seen, noise, fresh=t == 0) for n in range(identity.lanes))
         for answer in engine.step(Batch(steps)):
             assert answer.denoise is not None
-            found = torch.from_numpy(answer.denoise)
+            found = torch.from_numpy(answer.place.fetch((answer.denoise,))[0])
             differences.append(255.0 * (found - expected[t]))
             errors.append(film[t + 1] + found - clean[t + 1])
     every = torch.stack(differences)
@@ -101,6 +106,22 @@ def _expected(
             residual, _, _, state, _ = model(given, state, told)
             found.append(residual[0].cpu())
     return torch.stack(found)
+
+
+def _frame(picture: Tensor, number: int) -> Frame:
+    """A picture in the generator's unit, (3, H, W), in 16 bits."""
+    peak = float(_FORMAT.peak)
+    middle = torch.tensor([0.0, 0.5, 0.5])[:, None, None]
+    codes = ((picture + middle) * peak).round().clamp(0.0, peak).numpy().astype(np.uint16)
+    height, width = codes.shape[1:]
+    return Frame(tuple(codes), Picture(width, height, _FORMAT), number, number, Fraction(1, 25))
+
+
+def _seen(frame: Frame) -> Tensor:
+    """What an engine sees of a frame."""
+    out = torch.empty(3, frame.picture.height, frame.picture.width)
+    to_generator(frame.planes, frame.picture, out.numpy())
+    return out
 
 
 def _film(height: int, width: int) -> tuple[Tensor, Tensor]:

@@ -56,16 +56,28 @@ def find_flavours() -> tuple[Flavour, ...]:
 @functools.cache
 def has_card() -> bool:
     """Whether the driver tells of an NVIDIA card; asked without torch, which takes seconds."""
-    try:
-        driver = ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
-    except OSError:
-        return False
-    count = ctypes.c_int(0)
+    driver, count = _driver(), ctypes.c_int(0)
     return (
-        driver.cuInit(0) == 0
+        driver is not None
+        and driver.cuInit(0) == 0
         and driver.cuDeviceGetCount(ctypes.byref(count)) == 0
         and count.value > 0
     )
+
+
+def driver_version() -> str:
+    """The CUDA version up to which the driver runs, such as 13.0; empty without a driver."""
+    driver, told = _driver(), ctypes.c_int(0)
+    if driver is None or driver.cuDriverGetVersion(ctypes.byref(told)) != 0:
+        return ""
+    return f"{told.value // 1000}.{told.value % 1000 // 10}"
+
+
+def _driver() -> ctypes.CDLL | None:
+    try:
+        return ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
+    except OSError:
+        return None
 
 
 def make_key(request: EngineRequest, card: ModelCard, library: Any) -> EngineKey:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from vidrepair.engines.cache import Build, EngineCache, Entry
-from vidrepair.engines.key import EngineRequest, Flavour, Profile
+from vidrepair.engines.cache import Build, EngineCache, Entry, read_trusted
+from vidrepair.engines.key import EngineRequest, Flavour, Precision, Profile, Shape
 from vidrepair.engines.library import (
     current_capability,
+    driver_version,
     find_flavours,
     has_card,
     load_library,
     make_key,
 )
 from vidrepair.engines.plan import plan_card
-from vidrepair.engines.protocol import Engine
+from vidrepair.engines.protocol import Engine, Identity
 from vidrepair.errors import EngineError, UsageError
 from vidrepair.frames import Picture
 from vidrepair.models import ModelCard, ModelFiles
@@ -55,9 +57,34 @@ def open_on_card(
     does, EngineError when none can be had or it computes something else.
     """
     opened = _open(files, picture, settings, flavour, damage=damage, build=build)
-    if _AGREEMENT not in opened.engine.entry.manifest:
+    if settings.trust_engine is not None:
+        _agreement(opened, files)  # each time: what its manifest says was noted somewhere else
+    elif _AGREEMENT not in opened.entry.manifest:
         _compare(opened, files)
-    return cast("Engine", opened.engine)
+    return opened.engine
+
+
+def open_torch(
+    files: ModelFiles, picture: Picture, settings: EngineSettings, *, damage: bool = False
+) -> Engine:
+    """Torch's own kernels on a card, for which nothing is compiled, in fp16 unless asked otherwise.
+
+    Raises as `open_on_card` does.
+    """
+    _require_whole(settings, "torch on a card")
+    from torch import __version__ as version
+
+    from vidrepair.engines.card import Buffers, CardEngine
+    from vidrepair.engines.cuda import TorchProgram
+    from vidrepair.engines.device import CudaDevice
+
+    shape = plan_card(picture)
+    precision = "fp16" if settings.precision == "auto" else settings.precision
+    device = CudaDevice(settings.device)
+    buffers = Buffers.on(device, shape, files.card.state_channels)
+    program = TorchProgram(files, precision, device, buffers)
+    identity = _identity("torch", version, files.card, precision, device.name, shape)
+    return CardEngine(identity, buffers, program, device, damage=damage)
 
 
 def verify_on_card(
@@ -81,9 +108,10 @@ def verify_on_card(
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """An engine and the card that it runs on; their modules import torch, so are not named here."""
+    """An engine, its files, and the card that it runs on, whose module imports torch."""
 
-    engine: Any
+    engine: Engine
+    entry: Entry
     device: Any
 
 
@@ -98,36 +126,91 @@ def _open(
 ) -> _Opened:
     if settings.precision == "bf16":
         raise UsageError(f"--precision bf16 is not one of {flavour}; use fp16, fp32 or auto")
-    if settings.tile not in ("auto", 0):
-        raise UsageError(f"--tile {settings.tile} is not one of {flavour}, which never cuts; use 0")
-    request = EngineRequest(
-        settings.model,
-        flavour,
-        Profile.static(plan_card(picture)),
-        "fp32" if settings.precision == "fp32" else "fp16",
-    )
+    _require_whole(settings, flavour)
+    shape = plan_card(picture)
+    precision: Precision = "fp32" if settings.precision == "fp32" else "fp16"
+    request = EngineRequest(settings.model, flavour, Profile.static(shape), precision)
+    trusted = settings.trust_engine and _trusted(settings.trust_engine, request, files.card)
     library = load_library(flavour)
+    from vidrepair.engines.card import Buffers, CardEngine
     from vidrepair.engines.device import CudaDevice
-    from vidrepair.engines.tensorrt import TensorRtEngine
+    from vidrepair.engines.tensorrt import TensorRtProgram
 
     device = CudaDevice(settings.device)
+    with device.working():  # the key asks for the current card
+        entry = trusted or _find(request, files.card, library) or (build or _refuse)(request)
+    buffers = Buffers.on(device, shape, files.card.state_channels)
+    program = TensorRtProgram(entry, library, device, buffers)
+    identity = replace(
+        _identity(flavour, library.__version__, files.card, request.precision, device.name, shape),
+        engine=entry.digest,
+    )
+    return _Opened(CardEngine(identity, buffers, program, device, damage=damage), entry, device)
 
-    def find_or_build(request: EngineRequest) -> Entry:
-        return _find(request, files.card, library) or (build or _refuse)(request)
 
-    engine = TensorRtEngine(files.card, request, find_or_build, device, library, damage=damage)
-    return _Opened(engine, device)
+def _require_whole(settings: EngineSettings, what: str) -> None:
+    if settings.tile not in ("auto", 0):
+        raise UsageError(f"--tile {settings.tile} is not one of {what}, which never cuts; use 0")
 
 
-def _compare(opened: _Opened, files: ModelFiles) -> Agreement:
-    """Raises EngineError where an engine computes something else; notes how far it was."""
+def _identity(
+    backend: str, version: str, card: ModelCard, precision: str, device: str, shape: Shape
+) -> Identity:
+    return Identity(
+        backend=backend,
+        version=version,
+        weights=card.sha256,
+        precision=precision,
+        device=device,
+        height=shape.height,
+        width=shape.width,
+        lanes=shape.lanes,
+        tile=0,
+    )
+
+
+def _agreement(opened: _Opened, files: ModelFiles) -> Agreement:
+    """Raises EngineError where an engine computes something else."""
     from vidrepair.engines.golden import compare
 
     agreement = compare(opened.engine, files, opened.device)
     agreement.require(opened.engine.identity.precision)
-    noted = {_AGREEMENT: agreement.as_dict(), "card": opened.device.name}
-    EngineCache().note(opened.engine.entry, noted)
     return agreement
+
+
+def _compare(opened: _Opened, files: ModelFiles) -> Agreement:
+    """The same, and notes how far it was."""
+    agreement = _agreement(opened, files)
+    noted = {
+        _AGREEMENT: agreement.as_dict(),
+        "card": opened.device.name,
+        "driver": driver_version(),
+    }
+    EngineCache().note(opened.entry, noted)
+    return agreement
+
+
+def _trusted(folder: Path, request: EngineRequest, card: ModelCard) -> Entry:
+    """An engine from outside the cache, if it does what is requested. Raises EngineError."""
+    entry = read_trusted(folder)
+    told = entry.manifest["key"]
+    wanted = {
+        "weights": card.sha256,
+        "flavour": request.flavour,
+        "precision": request.precision,
+    }
+    for name, value in wanted.items():
+        if told.get(name) != value:
+            raise EngineError(
+                f"--trust-engine {folder} has the {name} {told.get(name)}, and {value} is wanted; "
+                "build one, or leave it out"
+            )
+    shape = request.profile.best
+    if not Profile.from_dict(told["profile"]).holds(shape):
+        raise EngineError(
+            f"--trust-engine {folder} was not built for {shape}; it is {entry.summary}"
+        )
+    return entry
 
 
 def _find(request: EngineRequest, card: ModelCard, library: Any) -> Entry | None:

@@ -10,6 +10,7 @@ import onnxruntime as ort
 
 from vidrepair.engines.plan import Plan
 from vidrepair.engines.protocol import Identity
+from vidrepair.engines.ring import FrameRing
 from vidrepair.engines.tiles import cut_tiles
 from vidrepair.errors import EngineError
 from vidrepair.frames import Batch, FloatArray, LaneStep, Picture, Repaired
@@ -22,6 +23,8 @@ _CHANNELS = {"denoise": 3, "fill": 3, "defect": 1}
 
 class OnnxRuntimeEngine:
     """Both graphs in fp32, one lane after the other, each with all threads."""
+
+    worked = None
 
     def __init__(
         self, files: ModelFiles, picture: Picture, plan: Plan, *, damage: bool = False
@@ -38,6 +41,7 @@ class OnnxRuntimeEngine:
         )
         self._ending = ort.RunOptions()
         channels = files.card.state_channels
+        self._rings = [FrameRing(self._height, self._width) for _ in range(plan.lanes)]
         self._states = [
             np.zeros((1, channels, self._height // 2, self._width // 2), dtype=np.float32)
             for _ in range(plan.lanes)
@@ -65,8 +69,9 @@ class OnnxRuntimeEngine:
         state = self._states[lane.lane]
         if lane.fresh:
             state[...] = 0.0
+        frames = self._rings[lane.lane].take(lane)[None]
         motion, aligned = self._run(
-            self._align, ("motion", "aligned"), {"frames": lane.frames[None], "state": state}
+            self._align, ("motion", "aligned"), {"frames": frames, "state": state}
         )
         size = (self._height, self._width)
         wanted = _OUTPUTS if self._damage else ("denoise", "state")
@@ -75,7 +80,7 @@ class OnnxRuntimeEngine:
         } | {"state": state[0]}
         for tile in self._tiles:
             given = {
-                "frame": np.ascontiguousarray(lane.frames[None, 1][..., *tile.window()]),
+                "frame": np.ascontiguousarray(frames[:, 1][..., *tile.window()]),
                 "aligned": np.ascontiguousarray(aligned[..., *tile.window(2)]),
                 "noise": lane.noise[None],
             }
@@ -83,7 +88,9 @@ class OnnxRuntimeEngine:
             for name, part in zip(wanted, parts, strict=True):
                 scale = 2 if name == "state" else 1
                 out[name][:, *tile.kept(scale)] = part[0][:, *tile.inside(scale)]
-        return self._repaired(out, motion[0])
+        if not self._damage:
+            return Repaired(out["denoise"])
+        return Repaired(out["denoise"], out["fill"], out["defect"], motion[0])
 
     def _run(
         self, session: Any, wanted: tuple[str, ...], given: dict[str, FloatArray]
@@ -97,16 +104,6 @@ class OnnxRuntimeEngine:
             ) from error
         return found
 
-    def _repaired(self, out: dict[str, FloatArray], motion: FloatArray) -> Repaired:
-        # One sum finds a NaN or an infinity anywhere.
-        if not np.isfinite(out["denoise"].sum()):
-            raise EngineError(
-                "the engine's output is not finite; the source or --noise is at fault"
-            )
-        if not self._damage:
-            return Repaired(out["denoise"])
-        return Repaired(out["denoise"], out["fill"], out["defect"], motion)
-
     def cancel(self) -> None:
         """Stop the running graph; a 4096-wide step would last seconds."""
         self._ending.terminate = True
@@ -114,6 +111,7 @@ class OnnxRuntimeEngine:
     def close(self) -> None:
         """Give the memory back."""
         self._states.clear()
+        self._rings.clear()
         for name in ("_align", "_restore"):
             if hasattr(self, name):
                 delattr(self, name)

@@ -18,7 +18,8 @@ import openvino as ov
 from openvino import opset13
 
 from vidrepair.engines.plan import Plan
-from vidrepair.engines.protocol import Identity, require_finite
+from vidrepair.engines.protocol import Identity
+from vidrepair.engines.ring import FrameRing
 from vidrepair.engines.tiles import cut_tiles, window_size
 from vidrepair.errors import EngineError
 from vidrepair.frames import Batch, FloatArray, LaneStep, Picture, Repaired
@@ -39,6 +40,8 @@ def has_bf16() -> bool:
 
 class OpenVinoEngine:
     """Both graphs compiled for one picture size."""
+
+    worked = None
 
     def __init__(
         self, files: ModelFiles, picture: Picture, plan: Plan, *, bf16: bool, damage: bool = False
@@ -111,22 +114,20 @@ class OpenVinoEngine:
         lane = self._lanes[step.lane]
         if step.fresh:
             lane.state[...] = 0.0
-        pair.align.set_tensor("frames", _shared(step.frames[None]))
+        frames = lane.ring.take(step)
+        pair.align.set_tensor("frames", _shared(frames[None]))
         pair.align.set_tensor("state", _shared(lane.state))
         pair.align.set_tensor("aligned", _shared(lane.aligned))
         self._infer(pair.align)
         pair.head.set_tensor("noise", ov.Tensor(step.noise[None]))
         if len(self._tiles) == 1:
-            repaired = self._whole(lane, step, pair)
-        else:
-            repaired = self._tiled(lane, step, pair)
-        require_finite(repaired, self.identity)
-        return repaired
+            return self._whole(lane, frames[1], pair)
+        return self._tiled(lane, frames[1], pair)
 
-    def _whole(self, lane: _Lane, step: LaneStep, pair: _Requests) -> Repaired:
+    def _whole(self, lane: _Lane, frame: FloatArray, pair: _Requests) -> Repaired:
         request = pair.body
         out = self._outputs()
-        self._enter(pair, step.frames[None, 1], lane.aligned)
+        self._enter(pair, frame[None], lane.aligned)
         for name, channels in _STATE.items():
             request.set_tensor(name, _shared(lane.state[:, channels]))
         for name, whole in out.items():
@@ -134,13 +135,13 @@ class OpenVinoEngine:
         self._infer(request)
         return self._repaired(out, pair)
 
-    def _tiled(self, lane: _Lane, step: LaneStep, pair: _Requests) -> Repaired:
+    def _tiled(self, lane: _Lane, frame: FloatArray, pair: _Requests) -> Repaired:
         request = pair.body
         out = self._outputs()
         for tile in self._tiles:
-            frame = np.ascontiguousarray(step.frames[1][:, *tile.window()])
+            part = np.ascontiguousarray(frame[:, *tile.window()])
             memory = np.ascontiguousarray(lane.aligned[0][:, *tile.window(2)])
-            self._enter(pair, frame[None], memory[None])
+            self._enter(pair, part[None], memory[None])
             self._infer(request)
             for name, whole in out.items():
                 part = request.get_tensor(name).data[0]
@@ -201,6 +202,7 @@ class _Lane:
 
     def __init__(self, state_channels: int, height: int, width: int) -> None:
         size = (height // 2, width // 2)
+        self.ring = FrameRing(height, width)
         self.state = np.zeros((1, state_channels, *size), dtype=np.float32)
         self.aligned = np.empty((1, state_channels + UNSHUFFLED, *size), dtype=np.float32)
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
-import numpy as np
-
-from vidrepair.errors import EngineError
 from vidrepair.frames import Batch, Repaired
 
 
@@ -56,8 +53,14 @@ class Engine(Protocol):
     def step(self, batch: Batch) -> list[Repaired]:
         """One step of each lane of the batch, answered in the order of the batch.
 
-        Raises EngineError when the device fails or an output is not finite.
+        What it answers may still be under way, see `Repaired`. Raises EngineError when the device
+        fails.
         """
+        ...
+
+    @property
+    def worked(self) -> float | None:
+        """Seconds that a device of its own has worked; None where its caller's thread works."""
         ...
 
     def cancel(self) -> None:
@@ -67,12 +70,3 @@ class Engine(Protocol):
     def close(self) -> None:
         """Give everything back; a second call does nothing."""
         ...
-
-
-def require_finite(repaired: Repaired, identity: Identity) -> None:
-    """Raise EngineError where a residual has a NaN or an infinity, or there is none."""
-    # One sum finds one anywhere, at a fraction of the cost of isfinite.
-    if repaired.denoise is None or not np.isfinite(repaired.denoise.sum()):
-        raise EngineError(
-            f"the engine's output is not finite in {identity.precision}; run with --precision fp32"
-        )

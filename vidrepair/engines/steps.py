@@ -2,78 +2,153 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-
-import numpy as np
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 from vidrepair.engines.protocol import Engine
-from vidrepair.frames import Answer, Batch, FloatArray, LaneStep, Span
-from vidrepair.planes import padded_size, to_generator
+from vidrepair.errors import EngineError
+from vidrepair.frames import Answer, Batch, LaneStep, Repaired, Span
 
-# Frames converted into one stretch of memory, so that three neighbours are one array; when
-# the end is reached the last two move to the front.
-_RING = 6
+log = logging.getLogger(__name__)
 
 
 class Lane:
-    """One span on its way through the engine."""
+    """A place in the batch, and the span on its way through it."""
 
-    def __init__(self, number: int, span: Span) -> None:
-        height, width = padded_size(span.walk[0].picture)
+    def __init__(self, number: int) -> None:
         self.number = number
-        self.span = span
+        self.span: Span | None = None
         self.step = 0
-        self._noise = span.noise.array()
-        self._ring = np.empty((_RING, 3, height, width), dtype=np.float32)
-        self._at = 0
-        to_generator(span.walk[0], self._ring[0])
-        to_generator(span.walk[1], self._ring[1])
 
-    def restart(self, span: Span) -> None:
-        """Take the next span in the same memory."""
-        self.span, self.step, self._at = span, 0, 0
-        self._noise = span.noise.array()
-        to_generator(span.walk[0], self._ring[0])
-        to_generator(span.walk[1], self._ring[1])
+    def start(self, span: Span | None) -> None:
+        """Take the next span; None leaves the lane empty."""
+        self.span, self.step = span, 0
 
     @property
-    def ended(self) -> bool:
-        return self.step == self.span.steps
+    def waits(self) -> bool:
+        """Whether it has nothing to do."""
+        return self.span is None or self.step == self.span.steps
 
-    def take(self) -> LaneStep:
-        """Convert the next frame of look-ahead and lay out the step."""
-        if self._at + 3 > _RING:
-            self._ring[:2] = self._ring[self._at : self._at + 2]
-            self._at = 0
-        to_generator(self.span.walk[self.step + 2], self._ring[self._at + 2])
-        frames: FloatArray = self._ring[self._at : self._at + 3]
-        self._at += 1
-        return LaneStep(self.number, frames, self._noise, fresh=self.step == 0)
+    def take(self) -> Asked:
+        """Lay out the next step."""
+        assert self.span is not None
+        asked = Asked(self, self.span, self.step)
+        self.step += 1
+        return asked
 
 
-def repair(spans: Iterable[Span], engine: Engine, *, damage: bool = False) -> Iterator[Answer]:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One step of one lane, under way."""
+
+    lane: Lane
+    span: Span
+    step: int
+
+    def seen(self) -> LaneStep:
+        """What the engine sees."""
+        before, here, after = self.span.walk[self.step : self.step + 3]
+        noise = self.span.noise.array()
+        return LaneStep(self.lane.number, (before, here, after), noise, fresh=self.step == 0)
+
+    def answer(self, repaired: Repaired) -> Answer:
+        return Answer(self.span, self.step, repaired)
+
+
+class Spare:
+    """An engine in fp32 for spans that overflow what is narrower; made when it is needed."""
+
+    def __init__(self, make: Callable[[], Engine]) -> None:
+        self._make = make
+        self._engine: Engine | None = None
+        self.warnings: list[str] = []
+        """What it was needed for."""
+
+    def finish(self, span: Span, step: int, why: str) -> Iterator[Answer]:
+        """The span's answers from `step` on, computed from its start; `why` ends in `goes on`.
+
+        Raises EngineError where they are not finite either.
+        """
+        self.warnings.append(f"{why} in fp32")
+        log.warning("%s", self.warnings[-1])
+        if self._engine is None:
+            self._engine = self._make()
+        lane = Lane(0)
+        lane.start(span)
+        while not lane.waits:
+            asked = lane.take()
+            repaired = self._engine.step(Batch((asked.seen(),)))[0]
+            if not repaired.is_finite():
+                raise _not_finite(self._engine)
+            if asked.step >= step:
+                yield asked.answer(repaired)
+
+    def cancel(self) -> None:
+        """As an engine's."""
+        if self._engine is not None:
+            self._engine.cancel()
+
+    def close(self) -> None:
+        """As an engine's."""
+        if self._engine is not None:
+            self._engine.close()
+
+
+def repair(
+    spans: Iterable[Span], engine: Engine, spare: Spare | None = None, *, damage: bool = False
+) -> Iterator[Answer]:
     """Run every span through the engine, `engine.identity.lanes` of them in lockstep.
 
     A lane whose span ends takes the next span at the next step. Answers of one span come in
-    order; those of different spans are interleaved.
+    order; those of different spans are interleaved. Each step is looked at while the next one is
+    under way. A span whose output is not finite goes on in `spare`, from there to its end;
+    without one that is an EngineError.
     """
     waiting = iter(spans)
-    lanes: list[Lane | None] = [None] * engine.identity.lanes
+    lanes = [Lane(number) for number in range(engine.identity.lanes)]
+    given: list[tuple[Asked, Repaired]] = []
     while True:
-        for number, lane in enumerate(lanes):
-            if lane is not None and not lane.ended:
-                continue
-            span = next(waiting, None)
-            if span is None:
-                lanes[number] = None
-            elif lane is None:
-                lanes[number] = Lane(number, span)
-            else:
-                lane.restart(span)
-        active = [lane for lane in lanes if lane is not None]
-        if not active:
+        if any(lane.waits for lane in lanes):
+            # The next span may be long in coming: what is there goes out first.
+            yield from _checked(given, engine, spare)
+            given = []
+        for lane in lanes:
+            if lane.waits:
+                lane.start(next(waiting, None))
+        asked = [lane.take() for lane in lanes if not lane.waits]
+        if not asked:
             return
-        answers = engine.step(Batch(tuple(lane.take() for lane in active), damage))
-        for lane, repaired in zip(active, answers, strict=True):
-            yield Answer(lane.span, lane.step, repaired)
-            lane.step += 1
+        answers = engine.step(Batch(tuple(one.seen() for one in asked), damage))
+        yield from _checked(given, engine, spare)
+        # Of a span that was given up only now, this step is of no use.
+        given = [
+            (one, repaired)
+            for one, repaired in zip(asked, answers, strict=True)
+            if one.lane.span is one.span
+        ]
+
+
+def _checked(
+    given: Iterable[tuple[Asked, Repaired]], engine: Engine, spare: Spare | None
+) -> Iterator[Answer]:
+    """The answers of one step; a span whose answer is not finite leaves its lane."""
+    for asked, repaired in given:
+        if repaired.is_finite():
+            yield asked.answer(repaired)
+            continue
+        if spare is None:
+            raise _not_finite(engine)
+        number = asked.answer(repaired).frame.number
+        precision = engine.identity.precision
+        why = f"the output of frame {number} is not finite in {precision}; its span goes on"
+        if asked.lane.span is asked.span:
+            asked.lane.start(None)
+        yield from spare.finish(asked.span, asked.step, why)
+
+
+def _not_finite(engine: Engine) -> EngineError:
+    return EngineError(
+        f"the engine's output is not finite in {engine.identity.precision}; the source or --noise "
+        "is at fault, or the model's weights are"
+    )

@@ -1,4 +1,4 @@
-"""The reference engine, on any device of torch. Needs the [train] extra."""
+"""The reference engine, on a processor or where else torch works. Needs the [train] extra."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from vidrepair.engines.plan import Plan
 from vidrepair.engines.protocol import Identity
+from vidrepair.engines.ring import FrameRing
 from vidrepair.engines.tiles import Tile, cut_tiles
 from vidrepair.errors import EngineError, UsageError
 from vidrepair.frames import Batch, LaneStep, Picture, Repaired
@@ -26,7 +27,9 @@ except ImportError as error:
 
 
 class TorchEngine:
-    """The generator itself, all lanes in one batch."""
+    """The generator itself, one lane after the other."""
+
+    worked = None
 
     def __init__(
         self,
@@ -35,11 +38,9 @@ class TorchEngine:
         plan: Plan,
         *,
         bf16: bool,
-        device: str = "auto",
+        device: str = "cpu",
         damage: bool = False,
     ) -> None:
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
         self._device = _open_device(device)
         if self._device.type == "cpu":
             torch.set_num_threads(plan.threads)
@@ -49,6 +50,7 @@ class TorchEngine:
         self._model.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
         height, width = padded_size(picture)
         self._tiles = cut_tiles(height, width, plan.tile, files.card.halo)
+        self._rings = [FrameRing(height, width) for _ in range(plan.lanes)]
         self._states: dict[int, Tensor] = {}
         self.identity = Identity(
             backend="torch",
@@ -64,7 +66,7 @@ class TorchEngine:
         )
 
     def step(self, batch: Batch) -> list[Repaired]:
-        """One step of each lane. A lane is never mixed with another: B is 1 on a processor."""
+        """One step of each lane; in a batch a lane's result would depend on the others."""
         try:
             with torch.inference_mode():
                 return [self._step(step) for step in batch.lanes]
@@ -75,7 +77,7 @@ class TorchEngine:
             ) from error
 
     def _step(self, step: LaneStep) -> Repaired:
-        frames = torch.from_numpy(step.frames).to(self._device)[None]
+        frames = torch.from_numpy(self._rings[step.lane].take(step)).to(self._device)[None]
         noise = torch.from_numpy(step.noise).to(self._device)[None]
         state = None if step.fresh else self._states.get(step.lane)
         if state is None:
@@ -83,11 +85,6 @@ class TorchEngine:
         motion, aligned = self._model.align(frames, state)
         denoise, fill, defect, state = self._restore(frames[:, 1], aligned, noise)
         self._states[step.lane] = state
-        if not bool(torch.isfinite(denoise).all()):
-            raise EngineError(
-                f"the engine's output is not finite in {self.identity.precision}; "
-                "run with --precision fp32"
-            )
         if not self._damage:
             return Repaired(_array(denoise))
         return Repaired(_array(denoise), _array(fill), _array(defect), _array(motion))
@@ -113,6 +110,7 @@ class TorchEngine:
     def close(self) -> None:
         """Give the memory back."""
         self._states.clear()
+        self._rings.clear()
 
 
 def _open_device(name: str) -> torch.device:

@@ -10,7 +10,7 @@ from typing import Any
 from vidrepair.errors import ModelError
 from vidrepair.frames import Picture
 
-LAYOUT = 5
+LAYOUT = 6
 """Version of the card and of the graphs' contract; files of another one are refused."""
 
 UNSHUFFLED = 12

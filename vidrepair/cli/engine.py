@@ -1,0 +1,72 @@
+"""The options that every command with an engine has."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vidrepair.cli.types import TILE
+from vidrepair.settings import BACKENDS, PRECISIONS, EngineSettings
+
+_OPTIONS = (
+    click.option(
+        "--model", default="fast", metavar="NAME|FILE", show_default=True, help="Of the generator."
+    ),
+    click.option("--backend", type=click.Choice(BACKENDS), default="auto", show_default=True),
+    click.option(
+        "--device", default="auto", show_default=True, help="cpu, or a card such as cuda:0."
+    ),
+    click.option("--precision", type=click.Choice(PRECISIONS), default="auto", show_default=True),
+    click.option(
+        "--tile",
+        type=TILE,
+        default="auto",
+        metavar="auto|0|N",
+        show_default=True,
+        help="Side of the tiles that large pictures are cut into; 0 never cuts.",
+    ),
+    click.option("--memory", type=int, metavar="MB", help="What the engine may use."),
+    click.option("--threads", type=int, default=0, help="Of the engine; 0 takes all."),
+    click.option(
+        "--trust-engine",
+        type=click.Path(path_type=Path),
+        metavar="FOLDER",
+        help="Take this compiled engine, not one of the cache. Loading it runs code that is in it.",
+    ),
+)
+
+
+def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of an engine, handed to it as one `engine`."""
+
+    @functools.wraps(command)
+    def wrapped(
+        model: str,
+        backend: str,
+        device: str,
+        precision: str,
+        tile: int | None,
+        memory: int | None,
+        threads: int,
+        trust_engine: Path | None,
+        **others: Any,
+    ) -> Any:
+        engine = EngineSettings(
+            model=model,
+            backend=backend,
+            device=device,
+            precision=precision,
+            tile="auto" if tile is None else tile,
+            threads=threads,
+            memory=memory,
+            trust_engine=trust_engine,
+        )
+        return command(engine=engine, **others)
+
+    for option in reversed(_OPTIONS):
+        wrapped = option(wrapped)
+    return wrapped

@@ -1,0 +1,207 @@
+"""The engine of an NVIDIA card: all lanes in one batch, the state on the card.
+
+Decoded planes go up, once each, and become the generator's pictures there; what comes down are
+finished planes (`compose`). Nothing waits inside a step: while one is computed the planes of the
+next go up and those of the last come down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from vidrepair.engines.device import Device, first_line
+from vidrepair.engines.key import Shape
+from vidrepair.engines.protocol import Identity
+from vidrepair.errors import EngineError
+from vidrepair.frames import Batch, LaneStep, Repaired
+from vidrepair.models.card import UNSHUFFLED
+from vidrepair.planes import to_generator
+
+_DAMAGE = ("fill", "defect", "motion")
+
+
+class Program(Protocol):
+    """What runs the generator on the card's tensors."""
+
+    capturable: bool
+    """Its kernels may be started as one CUDA graph."""
+
+    def run(self, odd: int, stream: int) -> None:
+        """Put one step into the stream, from `states[odd]` to the other; `outputs` are written."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Buffers:
+    """The tensors on the card, all fp32; the contract of `engines.generator` says what they are."""
+
+    frames: Tensor
+    frame: Tensor
+    noise: Tensor
+    aligned: Tensor
+    states: tuple[Tensor, Tensor]
+    """Of t-1 and of t; they change places after each step."""
+    outputs: dict[str, Tensor]
+
+    @classmethod
+    def on(cls, device: Device, shape: Shape, memory: int) -> Buffers:
+        """Allocate them, `memory` channels of state, and clear what an idle lane would show.
+
+        Raises EngineError where they do not fit.
+        """
+        lanes, height, width = shape.lanes, shape.height, shape.width
+        half = (height // 2, width // 2)
+        try:
+            buffers = cls(
+                frames=device.empty(lanes, 3, 3, height, width),
+                frame=device.empty(lanes, 3, height, width),
+                noise=device.empty(lanes, 2, 17),
+                aligned=device.empty(lanes, memory + UNSHUFFLED, *half),
+                states=(device.empty(lanes, memory, *half), device.empty(lanes, memory, *half)),
+                outputs={
+                    "denoise": device.empty(lanes, 3, height, width),
+                    "fill": device.empty(lanes, 3, height, width),
+                    "defect": device.empty(lanes, 1, height, width),
+                    "motion": device.empty(lanes, 4, height // 4, width // 4),
+                },
+            )
+        except (RuntimeError, EngineError) as error:
+            raise EngineError(
+                f"{lanes} pictures of {width}x{height} do not fit into the memory of "
+                f"{device.name} ({first_line(error)}); use --backend openvino"
+            ) from error
+
+        def clear(_stream: int) -> None:
+            for tensor in (buffers.frames, buffers.noise, *buffers.states):
+                tensor.zero_()
+
+        # In the queue of the steps: another stream's zeros could come after a step's frames.
+        device.enqueue(clear)()
+        return buffers
+
+
+class CardEngine:
+    """Steps all lanes at once; a lane with nothing to do repeats what it last saw."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        buffers: Buffers,
+        program: Program,
+        device: Device,
+        *,
+        damage: bool = False,
+    ) -> None:
+        self.identity = identity
+        self._on, self._device, self._damage = buffers, device, damage
+        self._program = program
+        self._cancelled = False
+        self._odd = 0
+        self._steps = [self._make_step(odd) for odd in (0, 1)]
+        self._planes: dict[int, tuple[tuple[Tensor, ...], ...]] = {}
+        self._under_way: list[Callable[[], float]] = []
+        self._worked = 0.0
+
+    def _make_step(self, odd: int) -> Callable[[int], None]:
+        def step(stream: int) -> None:
+            self._on.frame.copy_(self._on.frames[:, 1])
+            self._program.run(odd, stream)
+
+        return self._device.capture(step) if self._program.capturable else step
+
+    @property
+    def worked(self) -> float:
+        """Seconds that the card has computed; waits for what is under way."""
+        while self._under_way:
+            self._worked += self._under_way.pop(0)()
+        return self._worked
+
+    def step(self, batch: Batch) -> list[Repaired]:
+        """Put one step of each lane of the batch into the card's queue."""
+        if self._cancelled:
+            raise EngineError("the run was cancelled")
+        for lane in batch.lanes:
+            self._planes[lane.lane] = self._upload(lane)
+        residuals = [self._device.empty(*self._on.frame.shape[1:]) for _ in batch.lanes]
+        sums = [self._device.empty() for _ in batch.lanes]
+
+        odd, planes = self._odd, dict(self._planes)
+
+        def work(stream: int) -> None:
+            for lane in batch.lanes:
+                self._enter(lane, planes[lane.lane], self._on.states[odd][lane.lane])
+            self._steps[odd](stream)
+            for lane, residual, total in zip(batch.lanes, residuals, sums, strict=True):
+                residual.copy_(self._on.outputs["denoise"][lane.lane])
+                total.copy_(residual.sum())
+
+        self._under_way.append(self._device.enqueue(work))
+        if len(self._under_way) > 2:
+            # So far the queue may grow, no further: it holds a residual for each step.
+            self._worked += self._under_way.pop(0)()
+        answers = [self._repaired(*each) for each in zip(batch.lanes, residuals, sums, strict=True)]
+        self._odd = 1 - self._odd
+        return answers
+
+    def _upload(self, lane: LaneStep) -> tuple[tuple[Tensor, ...], ...]:
+        """The planes of t-1, t and t+1 on the card; those of a frame go up once."""
+        if lane.fresh:
+            return tuple(self._device.upload(frame.planes) for frame in lane.frames)
+        return *self._planes[lane.lane][1:], self._device.upload(lane.frames[2].planes)
+
+    def _enter(self, lane: LaneStep, planes: tuple[tuple[Tensor, ...], ...], state: Tensor) -> None:
+        """Bring one lane's frames, noise and state to where the program looks for them."""
+        frames = self._on.frames[lane.lane]
+        if lane.fresh:
+            state.zero_()
+            self._on.noise[lane.lane].copy_(torch.from_numpy(lane.noise))
+            for at in (0, 1):
+                to_generator(planes[at], lane.frames[at].picture, frames[at])
+        else:
+            frames[0].copy_(frames[1])
+            frames[1].copy_(frames[2])
+        to_generator(planes[2], lane.frames[2].picture, frames[2])
+
+    def _repaired(self, lane: LaneStep, residual: Tensor, total: Tensor) -> Repaired:
+        told = self._device.start_fetch((total,))
+        return Repaired(
+            residual,
+            **self._taken(lane.lane),
+            place=self._device,
+            planes=self._planes[lane.lane][1],
+            checksum=lambda: float(told()[0]),
+        )
+
+    def _taken(self, lane: int) -> dict[str, Tensor]:
+        """Fill, defect and motion of a lane, copied, where they are wanted."""
+        if not self._damage:
+            return {}
+        there = {name: self._on.outputs[name][lane] for name in _DAMAGE}
+        here = {name: self._device.empty(*tensor.shape) for name, tensor in there.items()}
+
+        def copy(_stream: int) -> None:
+            for name, tensor in here.items():
+                tensor.copy_(there[name])
+
+        self._device.enqueue(copy)
+        return here
+
+    def cancel(self) -> None:
+        """A step on a card takes milliseconds; the one after it does not start."""
+        self._cancelled = True
+
+    def close(self) -> None:
+        """Give the card's memory back; what is left of an engine cannot step any more."""
+        self._cancelled = True
+        with suppress(EngineError):  # of a step that failed, and was told there
+            self._device.wait()
+        self._planes.clear()
+        for name in ("_steps", "_program", "_on"):
+            if hasattr(self, name):
+                delattr(self, name)

@@ -1,0 +1,41 @@
+"""The generator itself on a card: what runs where nothing has compiled it."""
+
+from __future__ import annotations
+
+import torch
+
+from vidrepair.engines.card import Buffers
+from vidrepair.engines.device import Device
+from vidrepair.engines.generator import load_generator
+from vidrepair.models import ModelFiles
+
+TYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+"""Of the weights of `restore`; `align`, and what is weighed by the gates, is fp32 always."""
+
+
+class TorchProgram:
+    """The `Program` of torch's own kernels, channels last, replayed as one CUDA graph."""
+
+    capturable = True
+
+    def __init__(self, files: ModelFiles, precision: str, device: Device, buffers: Buffers) -> None:
+        # The same bytes on every run, and fp32 that is fp32: motion suffers from TF32.
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
+        self._on = buffers
+        self._model = load_generator(files.load_weights())
+        self._model.restorer.to(TYPES[precision])
+        self._model.to(device.memory, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+
+    def run(self, odd: int, stream: int) -> None:  # noqa: ARG002  # torch knows its stream
+        """As `Program.run`."""
+        on = self._on
+        with torch.inference_mode():
+            motion, aligned = self._model.align(on.frames, on.states[odd])
+            denoise, fill, defect, state = self._model.restore(on.frame, aligned, on.noise)
+            answer = {"denoise": denoise, "fill": fill, "defect": defect, "motion": motion}
+            for name, tensor in answer.items():
+                on.outputs[name].copy_(tensor)
+            on.states[1 - odd].copy_(state)
