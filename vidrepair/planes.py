@@ -149,7 +149,8 @@ def add_residual(plane: Array, residual: Array, bits: int) -> Array:
     This is the one place where samples are rounded. Where the residual is 0 the sample stays
     as it is: float32 holds every code of 16 bits exactly.
     """
-    total = residual + _cast(plane, residual.dtype)
+    total = _cast(plane, residual.dtype)
+    total += residual
     return _cast(total.round().clip(0.0, 2.0**bits - 1.0), plane.dtype)
 
 
