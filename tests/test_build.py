@@ -73,11 +73,15 @@ def test_other_shapes_and_cards_are_other_engines(cache: EngineCache) -> None:
         replace(REQUEST, profile=Profile.dynamic(Shape(2, 64, 96))),
         replace(REQUEST, capabilities=("8.6", "8.9")),
         replace(REQUEST, capabilities=("8.9", "8.6")),
+        replace(REQUEST, profile=Profile.static(Shape(1, 176, 192)), tile=16),
+        replace(REQUEST, profile=Profile.static(Shape(1, 176, 192))),
     ]
     entries = [build_engine(request, cache=cache) for request in requests]
     assert entries[0].folder != entries[1].folder
     assert entries[1].folder == entries[2].folder
     assert entries[1].manifest["key"]["target"] == "SM86,SM89"
+    assert entries[3].folder != entries[4].folder
+    assert entries[3].summary.startswith("fast 1x192x176 in tiles of 16 fp32")
 
 
 @needs_rtx

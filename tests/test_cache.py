@@ -30,6 +30,7 @@ KEY = EngineKey(
     profile=Profile.static(SHAPE),
 )
 OTHERS = {
+    "tile": 256,
     "weights": "6" * 64,
     "graphs": "8" * 64,
     "flavour": "tensorrt",

@@ -47,9 +47,10 @@ from vidrepair.engines.generator import Generator, load_generator
 from vidrepair.engines.golden import compare
 from vidrepair.engines.key import EngineRequest, Profile, Shape
 from vidrepair.engines.library import make_key
-from vidrepair.engines.plan import plan_card
+from vidrepair.engines.plan import Plan, plan_card
 from vidrepair.engines.protocol import Identity
 from vidrepair.engines.tensorrt import TensorRtProgram
+from vidrepair.engines.tiles import window_size
 from vidrepair.errors import EngineError, UsageError
 from vidrepair.frames import Batch, Frame, NoiseProfile
 from vidrepair.models import find_model
@@ -74,11 +75,11 @@ GRAPHS = {
 }
 
 
-def shape_of(name: str, lanes: int) -> tuple[int, ...]:
+def shape_of(name: str, lanes: int, size: tuple[int, int]) -> tuple[int, ...]:
     if name == "noise":
         return (lanes, 2, 17)
     *channels, down, across = SHAPES[name]
-    return (lanes, *channels, SIZE[0] // down, SIZE[1] // across)
+    return (lanes, *channels, size[0] // down, size[1] // across)
 
 
 def tensor_at(address: int, shape: tuple[int, ...]) -> Tensor:
@@ -89,15 +90,15 @@ def tensor_at(address: int, shape: tuple[int, ...]) -> Tensor:
 class Context:
     """Refuses what a real one refuses."""
 
-    def __init__(self, graph: str, lanes: int, model: Generator) -> None:
-        self._graph, self._lanes, self._model = graph, lanes, model
+    def __init__(self, graph: str, lanes: int, size: tuple[int, int], model: Generator) -> None:
+        self._graph, self._lanes, self._size, self._model = graph, lanes, size, model
         self._given: dict[str, tuple[int, ...]] = {}
         self._places: dict[str, int] = {}
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         assert name in GRAPHS[self._graph][0]
         self._given[name] = shape
-        return shape == shape_of(name, self._lanes)
+        return shape == shape_of(name, self._lanes, self._size)
 
     def set_tensor_address(self, name: str, address: int) -> bool:
         assert any(name in names for names in GRAPHS[self._graph])
@@ -108,13 +109,13 @@ class Context:
         return [name for name in GRAPHS[self._graph][0] if name not in self._given]
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
-        return shape_of(name, self._lanes)
+        return shape_of(name, self._lanes, self._size)
 
     def execute_async_v3(self, stream: int) -> bool:
         assert stream == STREAM
         inputs, outputs = GRAPHS[self._graph]
         tensors = {
-            name: tensor_at(self._places[name], shape_of(name, self._lanes))
+            name: tensor_at(self._places[name], shape_of(name, self._lanes, self._size))
             for name in (*inputs, *outputs)
         }
         method = getattr(self._model, self._graph)
@@ -142,8 +143,11 @@ class Library:
     loaded: ClassVar[list[str]] = []
     """The engines that the last one made was given."""
 
-    def __init__(self, lanes: int = 1, fault: str = "") -> None:
+    def __init__(
+        self, lanes: int = 1, fault: str = "", window: tuple[int, int] | None = None
+    ) -> None:
         self._lanes, self._fault = lanes, fault
+        self._sizes = {"align": SIZE, "restore": window or SIZE}
         Library.loaded.clear()
         self._model = load_generator(find_model("fast").load_weights()).eval()
 
@@ -156,7 +160,7 @@ class Library:
             log.log(Library.ILogger.Severity.ERROR, "built by another version")
             return None
         names = [name for group in GRAPHS[graph] for name in group]
-        context = Context(graph, self._lanes, self._model)
+        context = Context(graph, self._lanes, self._sizes[graph], self._model)
         if self._fault == "size":
             context.get_tensor_shape = lambda _: (1, 2, 3)  # type: ignore[method-assign]
         if self._fault == "execute":
@@ -175,6 +179,7 @@ class Queue:
 
     name = "a queue"
     memory = torch.device("cpu")
+    total_memory = 8 << 30
 
     def __init__(self) -> None:
         self._waiting: list[Callable[[int], None]] = []
@@ -236,18 +241,25 @@ def cache(tmp_path: Path) -> EngineCache:
 
 
 def open_engine(
-    cache: EngineCache, *, lanes: int = 1, fault: str = "", damage: bool = False
+    cache: EngineCache, *, lanes: int = 1, tile: int = 0, fault: str = "", damage: bool = False
 ) -> CardEngine:
     card = find_model("fast").card
-    library = Library(lanes, fault)
-    shape = Shape(lanes, *SIZE)
-    key = make_key(EngineRequest("fast", "rtx", Profile.static(shape)), card, library)
+    library = Library(lanes, fault, window_size(*SIZE, tile, card.halo))
+    request = EngineRequest("fast", "rtx", Profile.static(Shape(lanes, *SIZE)), tile=tile)
+    key = make_key(request, card, library)
     entry = cache.find(key) or cache.add(key, {graph: graph.encode() for graph in GRAPHS}, {})
     device = Queue()
-    buffers = Buffers.on(device, shape, card.state_channels)
+    buffers = Buffers.on(device, PICTURE, Plan(lanes, tile, 0), card)
     program = TensorRtProgram(entry, library, device, buffers)
-    identity = Identity("rtx", "1.2.3", card.sha256, "fp32", device.name, *SIZE, lanes, 0)
+    identity = Identity("rtx", "1.2.3", card.sha256, "fp32", device.name, *SIZE, lanes, tile)
     return CardEngine(identity, buffers, program, device, damage=damage)
+
+
+def test_tiles_agree_with_the_whole(cache: EngineCache) -> None:
+    film = moving_film(5, 100.0)
+    whole, tiled = (np.stack(run(open_engine(cache, tile=tile), [film])[0]) for tile in (0, 16))
+    assert np.abs(whole - tiled).max() < CODE
+    assert not np.array_equal(whole, tiled)
 
 
 def test_a_span_agrees_with_torch(cache: EngineCache) -> None:
@@ -266,8 +278,7 @@ def test_torch_on_a_card_agrees_with_torch() -> None:
     expected = residuals(EngineSettings(backend="torch", precision="fp32"), film)[0]
     files, device = find_model("fast"), Queue()
     for precision, most in (("fp32", 1e-5), ("bf16", 1.5 * CODE)):
-        shape = Shape(1, *SIZE)
-        buffers = Buffers.on(device, shape, files.card.state_channels)
+        buffers = Buffers.on(device, PICTURE, Plan(1, 0, 0), files.card)
         program = TorchProgram(files, precision, device, buffers)
         identity = Identity("torch", "1", files.card.sha256, precision, "", *SIZE, 1, 0)
         engine = CardEngine(identity, buffers, program, device)
@@ -361,7 +372,7 @@ def test_an_engine_of_another_shape_is_refused(cache: EngineCache) -> None:
         {graph: graph.encode() for graph in GRAPHS},
         {},
     )
-    buffers = Buffers.on(Queue(), Shape(1, *SIZE), card.state_channels)
+    buffers = Buffers.on(Queue(), PICTURE, Plan(1, 0, 0), card)
     with pytest.raises(EngineError, match=r"not built for frames of shape \(1, 3, 3, 144, 208\)"):
         TensorRtProgram(entry, library, Queue(), buffers)
 
@@ -445,7 +456,7 @@ def test_a_real_engine_without_a_driver_is_told() -> None:
 def foreign(tmp_path: Path) -> Path:
     """The folder of an engine that was built elsewhere, for 8 lanes of the picture."""
     card, library = find_model("fast").card, pytest.importorskip("tensorrt_rtx")
-    request = EngineRequest("fast", "rtx", Profile.static(plan_card(PICTURE)), "fp16")
+    request = EngineRequest("fast", "rtx", Profile.static(Shape(8, *SIZE)), "fp16")
     key = make_key(request, card, library)
     graphs = {graph: graph.encode() for graph in GRAPHS}
     return EngineCache(tmp_path / "elsewhere").add(key, graphs, {}).folder
@@ -503,8 +514,7 @@ def test_auto_falls_back_to_the_processor_with_one_warning(
     for settings in (EngineSettings(precision="fp16"), EngineSettings(device="cuda:0")):
         with pytest.raises(EngineError, match="nvidia-smi"):
             make_engine(find_model("fast"), PICTURE, settings)  # what was asked for is a card
-    for settings in (EngineSettings(precision="bf16"), EngineSettings(tile=64)):
-        make_engine(find_model("fast"), PICTURE, settings).close()
+    make_engine(find_model("fast"), PICTURE, EngineSettings(precision="bf16")).close()
     assert caplog.records == []
     engine = make_engine(find_model("fast"), PICTURE, EngineSettings())
     engine.close()
@@ -519,7 +529,6 @@ def test_auto_falls_back_to_the_processor_with_one_warning(
     ("settings", "message"),
     [
         (replace(CARD, precision="bf16"), "--precision bf16 is not one of rtx"),
-        (replace(CARD, tile=256), "--tile 256 is not one of rtx"),
         (EngineSettings(backend="openvino", precision="fp16"), "--precision fp16 is not one of"),
     ],
 )
@@ -529,14 +538,25 @@ def test_what_an_engine_does_not_have_is_refused(settings: EngineSettings, messa
 
 
 @pytest.mark.parametrize(
-    ("size", "shape"),
+    ("size", "gigabytes", "lanes", "tiled"),
     [
-        ((1920, 1080), Shape(1, 1088, 1920)),
-        ((3840, 2160), Shape(1, 2160, 3840)),
-        ((854, 480), Shape(5, 480, 864)),
-        ((64, 48), Shape(8, 48, 64)),
+        ((1920, 1080), None, 1, False),
+        ((3840, 2160), 12, 1, False),
+        ((3840, 2160), 6, 1, True),
+        ((854, 480), 8, 5, False),
+        ((854, 480), 1, 2, False),
+        ((64, 48), 8, 8, False),
     ],
 )
-def test_small_pictures_share_a_card(size: tuple[int, int], shape: Shape) -> None:
-    width, height = size
-    assert plan_card(replace(PICTURE, width=width, height=height)) == shape
+def test_small_pictures_share_a_card_and_large_ones_are_cut(
+    size: tuple[int, int], gigabytes: int | None, lanes: int, tiled: bool
+) -> None:
+    card = find_model("fast").card
+    picture = replace(PICTURE, width=size[0], height=size[1])
+    memory = gigabytes and gigabytes << 30
+    plan = plan_card(picture, EngineSettings(), width=card.widths[0], halo=card.halo, memory=memory)
+    assert (plan.lanes, plan.tile > 0) == (lanes, tiled)
+    asked = plan_card(
+        picture, EngineSettings(tile=512), width=card.widths[0], halo=card.halo, memory=memory
+    )
+    assert asked.tile == 512

@@ -18,6 +18,7 @@ from typing import Any
 from vidrepair.engines.cache import EngineCache, Entry
 from vidrepair.engines.key import EngineRequest
 from vidrepair.engines.library import compute_capability, load_library, make_key, make_log
+from vidrepair.engines.tiles import window_size
 from vidrepair.errors import EngineError
 from vidrepair.models import ModelFiles, find_model
 from vidrepair.models.card import ModelCard
@@ -121,9 +122,9 @@ class _Compiler:
             if not config.set_compute_capability(compute_capability(self._library, text), at):
                 raise self._failed(f"compute capability {text} was refused")
         profile = self._builder.create_optimization_profile()
-        asked = request.profile
+        asked, tile = request.profile, request.tile if name == "restore" else 0
         least, best, most = (
-            card.input_shapes(shape.lanes, shape.height, shape.width)
+            card.input_shapes(shape.lanes, *window_size(shape.height, shape.width, tile, card.halo))
             for shape in (asked.least, asked.best, asked.most)
         )
         for at in range(network.num_inputs):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,12 +20,14 @@ from vidrepair.engines.key import (
     Flavour,
     Precision,
     Profile,
+    Shape,
 )
 from vidrepair.engines.nvidia import verify_on_card
 from vidrepair.engines.plan import plan_card
 from vidrepair.errors import UsageError, VidrepairError
 from vidrepair.frames import Picture, PixelFormat
 from vidrepair.models import find_model
+from vidrepair.planes import padded_size
 from vidrepair.settings import EngineSettings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -102,6 +103,13 @@ def export(model: str, output: Path, precision: str) -> None:
 @_size
 @_precision("fp16")
 @click.option("--lanes", type=int, help="Spans side by side; as many as run takes if not given.")
+@click.option(
+    "--tile",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Side of the tiles that large pictures are cut into; 0 never cuts.",
+)
 @click.option("--dynamic", is_flag=True, help="Run every size up to twice this one, not it alone.")
 @click.option(
     "--compute-capability",
@@ -116,18 +124,24 @@ def engine(
     size: str,
     precision: Precision,
     lanes: int | None,
+    tile: int,
     dynamic: bool,
     capabilities: str,
 ) -> None:
     """Compile MODEL, a released name or a .safetensors, into the cache; prints its folder."""
-    shape = plan_card(_parse_size(size))
-    if lanes is not None:
-        shape = replace(shape, lanes=lanes)
+    picture = _parse_size(size)
+    settings = EngineSettings(model=model, tile=tile)
+    card = find_model(model).card
+    plan = plan_card(picture, settings, width=card.widths[0], halo=card.halo, memory=None)
+    shape = Shape(plan.lanes if lanes is None else lanes, *padded_size(picture))
+    if tile and dynamic:
+        raise UsageError("--dynamic engines are never cut into tiles; leave out one of the two")
     request = EngineRequest(
         model,
         flavour,
         Profile.dynamic(shape) if dynamic else Profile.static(shape),
         precision,
+        tile,
         tuple(filter(None, capabilities.split(","))),
     )
     entry = build_with_bar(request)

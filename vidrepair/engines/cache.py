@@ -126,7 +126,7 @@ class EngineCache:
         """A dynamic engine, whole, that is the key's but for its shapes, and runs them too."""
         for entry in self.entries():
             profile = Profile.from_dict(entry.manifest["key"]["profile"])
-            if not profile.is_static and profile.holds(key.profile.best):
+            if key.tile == 0 and not profile.is_static and profile.holds(key.profile.best):
                 found = self.find(replace(key, profile=profile))
                 if found is not None:
                     return found

@@ -16,25 +16,70 @@ import torch
 from torch import Tensor
 
 from vidrepair.engines.device import Device, first_line
-from vidrepair.engines.key import Shape
+from vidrepair.engines.plan import Plan
 from vidrepair.engines.protocol import Identity
+from vidrepair.engines.tiles import Tile, cut_tiles, window_size
 from vidrepair.errors import EngineError
-from vidrepair.frames import Batch, LaneStep, Repaired
+from vidrepair.frames import Batch, LaneStep, Picture, Repaired
+from vidrepair.models import ModelCard
 from vidrepair.models.card import UNSHUFFLED
-from vidrepair.planes import to_generator
+from vidrepair.planes import padded_size, to_generator
 
 _DAMAGE = ("fill", "defect", "motion")
 
 
 class Program(Protocol):
-    """What runs the generator on the card's tensors."""
+    """What runs the generator on the card's tensors, `Buffers`."""
 
     capturable: bool
     """Its kernels may be started as one CUDA graph."""
 
-    def run(self, odd: int, stream: int) -> None:
-        """Put one step into the stream, from `states[odd]` to the other; `outputs` are written."""
+    def align(self, odd: int, stream: int) -> None:
+        """Put `align` into the stream: frames and `whole.states[odd]` -> motion, whole.aligned."""
         ...
+
+    def restore(self, odd: int, stream: int) -> None:
+        """Put `restore` of a window into the stream; `window.states[1 - odd]` is written."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """What `restore` reads and writes, fp32, of whole pictures or of a tile's window."""
+
+    frame: Tensor
+    aligned: Tensor
+    states: tuple[Tensor, Tensor]
+    """Of t-1 and of t; they change places after each step."""
+    outputs: dict[str, Tensor]
+    """denoise, fill, defect."""
+
+    @classmethod
+    def on(cls, device: Device, lanes: int, size: tuple[int, int], memory: int) -> Pictures:
+        """Allocate them for pictures of (height, width) and `memory` channels of state."""
+        half = (size[0] // 2, size[1] // 2)
+        return cls(
+            frame=device.empty(lanes, 3, *size),
+            aligned=device.empty(lanes, memory + UNSHUFFLED, *half),
+            states=(device.empty(lanes, memory, *half), device.empty(lanes, memory, *half)),
+            outputs={
+                "denoise": device.empty(lanes, 3, *size),
+                "fill": device.empty(lanes, 3, *size),
+                "defect": device.empty(lanes, 1, *size),
+            },
+        )
+
+    def enter(self, whole: Pictures, tile: Tile) -> None:
+        """Take a tile's window of whole pictures."""
+        self.frame.copy_(whole.frame[..., *tile.window()])
+        self.aligned.copy_(whole.aligned[..., *tile.window(2)])
+
+    def leave(self, whole: Pictures, tile: Tile, odd: int) -> None:
+        """Put what is kept of a tile into whole pictures."""
+        for name, part in self.outputs.items():
+            whole.outputs[name][..., *tile.kept()] = part[..., *tile.inside()]
+        state = whole.states[1 - odd]
+        state[..., *tile.kept(2)] = self.states[1 - odd][..., *tile.inside(2)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,43 +87,41 @@ class Buffers:
     """The tensors on the card, all fp32; the contract of `engines.generator` says what they are."""
 
     frames: Tensor
-    frame: Tensor
     noise: Tensor
-    aligned: Tensor
-    states: tuple[Tensor, Tensor]
-    """Of t-1 and of t; they change places after each step."""
-    outputs: dict[str, Tensor]
+    motion: Tensor
+    whole: Pictures
+    window: Pictures
+    """The same where nothing is cut."""
+    tiles: tuple[Tile, ...]
 
     @classmethod
-    def on(cls, device: Device, shape: Shape, memory: int) -> Buffers:
-        """Allocate them, `memory` channels of state, and clear what an idle lane would show.
+    def on(cls, device: Device, picture: Picture, plan: Plan, card: ModelCard) -> Buffers:
+        """Allocate them, and clear what an idle lane would show.
 
         Raises EngineError where they do not fit.
         """
-        lanes, height, width = shape.lanes, shape.height, shape.width
-        half = (height // 2, width // 2)
+        lanes, (height, width) = plan.lanes, padded_size(picture)
+        part = window_size(height, width, plan.tile, card.halo)
         try:
+            whole = Pictures.on(device, lanes, (height, width), card.state_channels)
+            cut = part != (height, width)
             buffers = cls(
                 frames=device.empty(lanes, 3, 3, height, width),
-                frame=device.empty(lanes, 3, height, width),
                 noise=device.empty(lanes, 2, 17),
-                aligned=device.empty(lanes, memory + UNSHUFFLED, *half),
-                states=(device.empty(lanes, memory, *half), device.empty(lanes, memory, *half)),
-                outputs={
-                    "denoise": device.empty(lanes, 3, height, width),
-                    "fill": device.empty(lanes, 3, height, width),
-                    "defect": device.empty(lanes, 1, height, width),
-                    "motion": device.empty(lanes, 4, height // 4, width // 4),
-                },
+                motion=device.empty(lanes, 4, height // 4, width // 4),
+                whole=whole,
+                window=Pictures.on(device, lanes, part, card.state_channels) if cut else whole,
+                tiles=tuple(cut_tiles(height, width, plan.tile, card.halo)),
             )
         except (RuntimeError, EngineError) as error:
             raise EngineError(
                 f"{lanes} pictures of {width}x{height} do not fit into the memory of "
-                f"{device.name} ({first_line(error)}); use --backend openvino"
+                f"{device.name} ({first_line(error)}); use a smaller --memory, or --backend "
+                "openvino"
             ) from error
 
         def clear(_stream: int) -> None:
-            for tensor in (buffers.frames, buffers.noise, *buffers.states):
+            for tensor in (buffers.frames, buffers.noise, *whole.states):
                 tensor.zero_()
 
         # In the queue of the steps: another stream's zeros could come after a step's frames.
@@ -110,8 +153,16 @@ class CardEngine:
 
     def _make_step(self, odd: int) -> Callable[[int], None]:
         def step(stream: int) -> None:
-            self._on.frame.copy_(self._on.frames[:, 1])
-            self._program.run(odd, stream)
+            on = self._on
+            on.whole.frame.copy_(on.frames[:, 1])
+            self._program.align(odd, stream)
+            if on.window is on.whole:
+                self._program.restore(odd, stream)
+                return
+            for tile in on.tiles:
+                on.window.enter(on.whole, tile)
+                self._program.restore(odd, stream)
+                on.window.leave(on.whole, tile, odd)
 
         return self._device.capture(step) if self._program.capturable else step
 
@@ -128,17 +179,18 @@ class CardEngine:
             raise EngineError("the run was cancelled")
         for lane in batch.lanes:
             self._planes[lane.lane] = self._upload(lane)
-        residuals = [self._device.empty(*self._on.frame.shape[1:]) for _ in batch.lanes]
+        shape = self._on.whole.frame.shape[1:]
+        residuals = [self._device.empty(*shape) for _ in batch.lanes]
         sums = [self._device.empty() for _ in batch.lanes]
 
         odd, planes = self._odd, dict(self._planes)
 
         def work(stream: int) -> None:
             for lane in batch.lanes:
-                self._enter(lane, planes[lane.lane], self._on.states[odd][lane.lane])
+                self._enter(lane, planes[lane.lane], self._on.whole.states[odd][lane.lane])
             self._steps[odd](stream)
             for lane, residual, total in zip(batch.lanes, residuals, sums, strict=True):
-                residual.copy_(self._on.outputs["denoise"][lane.lane])
+                residual.copy_(self._on.whole.outputs["denoise"][lane.lane])
                 total.copy_(residual.sum())
 
         self._under_way.append(self._device.enqueue(work))
@@ -182,7 +234,8 @@ class CardEngine:
         """Fill, defect and motion of a lane, copied, where they are wanted."""
         if not self._damage:
             return {}
-        there = {name: self._on.outputs[name][lane] for name in _DAMAGE}
+        every = {**self._on.whole.outputs, "motion": self._on.motion}
+        there = {name: every[name][lane] for name in _DAMAGE}
         here = {name: self._device.empty(*tensor.shape) for name, tensor in there.items()}
 
         def copy(_stream: int) -> None:

@@ -29,13 +29,19 @@ class TorchProgram:
         self._model.restorer.to(TYPES[precision])
         self._model.to(device.memory, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
 
-    def run(self, odd: int, stream: int) -> None:  # noqa: ARG002  # torch knows its stream
-        """As `Program.run`."""
+    def align(self, odd: int, stream: int) -> None:  # noqa: ARG002  # torch knows its stream
+        """As `Program.align`."""
         on = self._on
         with torch.inference_mode():
-            motion, aligned = self._model.align(on.frames, on.states[odd])
-            denoise, fill, defect, state = self._model.restore(on.frame, aligned, on.noise)
-            answer = {"denoise": denoise, "fill": fill, "defect": defect, "motion": motion}
-            for name, tensor in answer.items():
-                on.outputs[name].copy_(tensor)
-            on.states[1 - odd].copy_(state)
+            motion, aligned = self._model.align(on.frames, on.whole.states[odd])
+            on.motion.copy_(motion)
+            on.whole.aligned.copy_(aligned)
+
+    def restore(self, odd: int, stream: int) -> None:  # noqa: ARG002
+        """As `Program.restore`."""
+        window = self._on.window
+        with torch.inference_mode():
+            *answers, state = self._model.restore(window.frame, window.aligned, self._on.noise)
+            for name, tensor in zip(("denoise", "fill", "defect"), answers, strict=True):
+                window.outputs[name].copy_(tensor)
+            window.states[1 - odd].copy_(state)

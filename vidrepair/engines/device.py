@@ -28,6 +28,8 @@ class Device(Protocol):
 
     name: str
     memory: torch.device
+    total_memory: int
+    """Bytes."""
 
     def working(self) -> AbstractContextManager[object]:
         """What torch does inside goes into the queue of computations."""
@@ -78,12 +80,13 @@ class CudaDevice:
             raise UsageError(f"--device {name} is no NVIDIA card; use cuda, cuda:1 or auto")
         try:
             self._up, self._compute, self._down = (torch.cuda.Stream(self.memory) for _ in range(3))
-            self.name = torch.cuda.get_device_name(self.memory)
+            facts = torch.cuda.get_device_properties(self.memory)
         except (RuntimeError, AssertionError) as error:
             raise EngineError(
                 f"the NVIDIA card of --device {name} cannot be used ({first_line(error)}); check "
                 "the driver by nvidia-smi, or use --backend openvino"
             ) from error
+        self.name, self.total_memory = facts.name, facts.total_memory
 
     @contextmanager
     def working(self) -> Iterator[None]:

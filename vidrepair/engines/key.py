@@ -94,6 +94,8 @@ class EngineRequest:
     profile: Profile
     precision: Precision = "fp32"
     """Of the convolutions of `restore`; `align` is fp32 always."""
+    tile: int = 0
+    """Side of the tiles that `restore` is cut into, for a static profile; 0 never cuts."""
     capabilities: tuple[str, ...] = ()
     """Compute capabilities such as 8.6, for TensorRT-RTX alone; none: portable."""
 
@@ -119,6 +121,7 @@ class EngineKey:
     `portable`."""
     precision: Precision
     profile: Profile
+    tile: int = 0
     vidrepair: str = field(default=__version__)
 
     def as_dict(self) -> dict[str, Any]:
@@ -135,4 +138,6 @@ class EngineKey:
         """One line for people."""
         profile = self.profile
         size = str(profile.best) if profile.is_static else f"{profile.least} to {profile.most}"
+        if self.tile:
+            size += f" in tiles of {self.tile}"
         return f"{self.model} {size} {self.precision}, {self.flavour} {self.library}, {self.target}"

@@ -95,6 +95,7 @@ def make_key(request: EngineRequest, card: ModelCard, library: Any) -> EngineKey
         target=_target(request, library),
         precision=request.precision,
         profile=request.profile,
+        tile=request.tile,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,11 +17,12 @@ from vidrepair.engines.library import (
     load_library,
     make_key,
 )
-from vidrepair.engines.plan import plan_card
+from vidrepair.engines.plan import Plan, plan_card
 from vidrepair.engines.protocol import Engine, Identity
 from vidrepair.errors import EngineError, UsageError
 from vidrepair.frames import Picture
 from vidrepair.models import ModelCard, ModelFiles
+from vidrepair.planes import padded_size
 from vidrepair.settings import EngineSettings
 
 if TYPE_CHECKING:
@@ -32,10 +34,10 @@ _AGREEMENT = "agreement"
 
 def suits_card(picture: Picture, settings: EngineSettings) -> tuple[Flavour, ...]:
     """The libraries with which `auto` may try a card for what is asked, the best one first."""
-    if settings.device == "cpu" or settings.precision == "bf16" or settings.tile not in ("auto", 0):
+    if settings.device == "cpu" or settings.precision == "bf16":
         return ()
     try:
-        plan_card(picture)
+        Shape(1, *padded_size(picture))
     except UsageError:
         return ()
     return find_flavours()
@@ -71,19 +73,18 @@ def open_torch(
 
     Raises as `open_on_card` does.
     """
-    _require_whole(settings, "torch on a card")
     from torch import __version__ as version
 
     from vidrepair.engines.card import Buffers, CardEngine
     from vidrepair.engines.cuda import TorchProgram
     from vidrepair.engines.device import CudaDevice
 
-    shape = plan_card(picture)
     precision = "fp16" if settings.precision == "auto" else settings.precision
     device = CudaDevice(settings.device)
-    buffers = Buffers.on(device, shape, files.card.state_channels)
+    plan = _plan(files.card, picture, settings, device.total_memory)
+    buffers = Buffers.on(device, picture, plan, files.card)
     program = TorchProgram(files, precision, device, buffers)
-    identity = _identity("torch", version, files.card, precision, device.name, shape)
+    identity = _identity("torch", version, files.card, precision, device.name, picture, plan)
     return CardEngine(identity, buffers, program, device, damage=damage)
 
 
@@ -126,46 +127,57 @@ def _open(
 ) -> _Opened:
     if settings.precision == "bf16":
         raise UsageError(f"--precision bf16 is not one of {flavour}; use fp16, fp32 or auto")
-    _require_whole(settings, flavour)
-    shape = plan_card(picture)
-    precision: Precision = "fp32" if settings.precision == "fp32" else "fp16"
-    request = EngineRequest(settings.model, flavour, Profile.static(shape), precision)
-    trusted = settings.trust_engine and _trusted(settings.trust_engine, request, files.card)
+    if settings.trust_engine is not None:
+        _require(settings.trust_engine, {"flavour": flavour})
     library = load_library(flavour)
     from vidrepair.engines.card import Buffers, CardEngine
     from vidrepair.engines.device import CudaDevice
     from vidrepair.engines.tensorrt import TensorRtProgram
 
     device = CudaDevice(settings.device)
+    card = files.card
+    plan = _plan(card, picture, settings, device.total_memory)
+    precision: Precision = "fp32" if settings.precision == "fp32" else "fp16"
+    profile = Profile.static(Shape(plan.lanes, *padded_size(picture)))
+    request = EngineRequest(settings.model, flavour, profile, precision, plan.tile)
     with device.working():  # the key asks for the current card
-        entry = trusted or _find(request, files.card, library) or (build or _refuse)(request)
-    buffers = Buffers.on(device, shape, files.card.state_channels)
+        if settings.trust_engine is not None:
+            entry = _trusted(settings.trust_engine, request, card)
+        else:
+            entry = _find(request, card, library) or (build or _refuse)(request)
+    buffers = Buffers.on(device, picture, plan, card)
     program = TensorRtProgram(entry, library, device, buffers)
     identity = replace(
-        _identity(flavour, library.__version__, files.card, request.precision, device.name, shape),
+        _identity(flavour, library.__version__, card, precision, device.name, picture, plan),
         engine=entry.digest,
     )
     return _Opened(CardEngine(identity, buffers, program, device, damage=damage), entry, device)
 
 
-def _require_whole(settings: EngineSettings, what: str) -> None:
-    if settings.tile not in ("auto", 0):
-        raise UsageError(f"--tile {settings.tile} is not one of {what}, which never cuts; use 0")
+def _plan(card: ModelCard, picture: Picture, settings: EngineSettings, memory: int) -> Plan:
+    return plan_card(picture, settings, width=card.widths[0], halo=card.halo, memory=memory)
 
 
 def _identity(
-    backend: str, version: str, card: ModelCard, precision: str, device: str, shape: Shape
+    backend: str,
+    version: str,
+    card: ModelCard,
+    precision: str,
+    device: str,
+    picture: Picture,
+    plan: Plan,
 ) -> Identity:
+    height, width = padded_size(picture)
     return Identity(
         backend=backend,
         version=version,
         weights=card.sha256,
         precision=precision,
         device=device,
-        height=shape.height,
-        width=shape.width,
-        lanes=shape.lanes,
-        tile=0,
+        height=height,
+        width=width,
+        lanes=plan.lanes,
+        tile=plan.tile,
     )
 
 
@@ -192,24 +204,27 @@ def _compare(opened: _Opened, files: ModelFiles) -> Agreement:
 
 def _trusted(folder: Path, request: EngineRequest, card: ModelCard) -> Entry:
     """An engine from outside the cache, if it does what is requested. Raises EngineError."""
-    entry = read_trusted(folder)
-    told = entry.manifest["key"]
-    wanted = {
-        "weights": card.sha256,
-        "flavour": request.flavour,
-        "precision": request.precision,
-    }
-    for name, value in wanted.items():
-        if told.get(name) != value:
-            raise EngineError(
-                f"--trust-engine {folder} has the {name} {told.get(name)}, and {value} is wanted; "
-                "build one, or leave it out"
-            )
+    entry = _require(
+        folder, {"weights": card.sha256, "precision": request.precision, "tile": request.tile}
+    )
     shape = request.profile.best
-    if not Profile.from_dict(told["profile"]).holds(shape):
+    if not Profile.from_dict(entry.manifest["key"]["profile"]).holds(shape):
         raise EngineError(
             f"--trust-engine {folder} was not built for {shape}; it is {entry.summary}"
         )
+    return entry
+
+
+def _require(folder: Path, wanted: Mapping[str, str | int]) -> Entry:
+    """The engine in a folder, whose key has what is wanted."""
+    entry = read_trusted(folder)
+    for name, value in wanted.items():
+        told = entry.manifest["key"].get(name)
+        if told != value:
+            raise EngineError(
+                f"--trust-engine {folder} has the {name} {told}, and {value} is wanted; "
+                "build one, or leave it out"
+            )
     return entry
 
 
@@ -235,4 +250,5 @@ def _refuse(request: EngineRequest) -> Entry:
         f"there is no engine for {shape.lanes} lanes of {shape.width}x{shape.height} yet; "
         f"vidrepair-build engine {request.model} --flavour {request.flavour} --precision "
         f"{request.precision} --lanes {shape.lanes} --size {shape.width}x{shape.height}"
+        + (f" --tile {request.tile}" if request.tile else "")
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vidrepair.engines.key import Shape
@@ -22,6 +22,8 @@ _LARGE = 1920 * 1088
 _MOST_LANES = 8
 """On a card, which a few small pictures fill."""
 _MEMORY_SHARE = 0.4
+_CARD_SHARE = 0.8
+"""Of a card's memory: libraries, and whoever else draws on it, have the rest."""
 _SMALLEST_TILE = 128
 
 
@@ -61,30 +63,50 @@ def plan_work(picture: Picture, settings: EngineSettings, *, width: int, halo: i
     height, columns = padded_size(picture)
     memory = settings.memory << 20 if settings.memory else int(total_memory() * _MEMORY_SHARE)
     lanes = min(2, threads) if height * columns <= _LARGE else 1
+    return _fit(picture, settings, Plan(lanes, 0, threads), memory, width=width, halo=halo)
+
+
+def plan_card(
+    picture: Picture, settings: EngineSettings, *, width: int, halo: int, memory: int | None
+) -> Plan:
+    """The batch for an NVIDIA card: as many lanes as make one picture of 1920x1088, 1 to 8.
+
+    Fewer, and then tiles, where `memory`, the card's bytes, or what the settings allow of it does
+    not hold them; None for a card that is not at hand. Raises UsageError for a picture that no
+    engine takes.
+    """
+    height, columns = padded_size(picture)
+    lanes = min(max(_LARGE // max(columns * height, 1), 1), _MOST_LANES)
+    Shape(lanes, height, columns)  # refuses what no engine takes
+    if settings.memory:
+        memory = settings.memory << 20
+    elif memory is not None:
+        memory = int(memory * _CARD_SHARE)
+    if memory is None:
+        return Plan(lanes, 0 if settings.tile == "auto" else settings.tile, 0)
+    return _fit(picture, settings, Plan(lanes, 0, 0), memory, width=width, halo=halo)
+
+
+def _fit(
+    picture: Picture, settings: EngineSettings, plan: Plan, memory: int, *, width: int, halo: int
+) -> Plan:
+    """The plan with as many of its lanes, and as large a tile, as `memory` bytes hold."""
+    height, columns = padded_size(picture)
     scale = width / 32
+    lanes = plan.lanes
     while True:
         left = memory / lanes - height * columns * _PICTURE_BYTES * scale
         if settings.tile != "auto":
-            return Plan(lanes, settings.tile, threads)
+            return replace(plan, tile=settings.tile)
         if height * columns * _WINDOW_BYTES * scale <= left:
-            return Plan(lanes, 0, threads)
+            return replace(plan, lanes=lanes)
         side = int(max(left / (_WINDOW_BYTES * scale), 0.0) ** 0.5) - 2 * halo
         side -= side % 16
         if side >= _SMALLEST_TILE:
-            return Plan(lanes, side, threads)
+            return replace(plan, lanes=lanes, tile=side)
         if lanes == 1:
             raise UsageError(
                 f"{memory >> 20} MB do not hold a picture of {picture.width}x{picture.height}; "
                 "raise --memory"
             )
-        lanes = 1
-
-
-def plan_card(picture: Picture) -> Shape:
-    """The batch for an NVIDIA card: as many lanes as make one picture of 1920x1088, 1 to 8.
-
-    Raises UsageError for a picture that no engine takes.
-    """
-    height, width = padded_size(picture)
-    lanes = min(max(_LARGE // max(width * height, 1), 1), _MOST_LANES)
-    return Shape(lanes, height, width)
+        lanes //= 2

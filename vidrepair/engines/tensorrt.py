@@ -28,29 +28,33 @@ class TensorRtProgram:
         with device.working():
             self._align = _Graph("align", entry, library, log)
             self._restore = _Graph("restore", entry, library, log)
+        whole, window = buffers.whole, buffers.window
         self._align.bind(
             {
                 "frames": buffers.frames,
-                "state": buffers.states[0],
-                "motion": buffers.outputs["motion"],
-                "aligned": buffers.aligned,
+                "state": whole.states[0],
+                "motion": buffers.motion,
+                "aligned": whole.aligned,
             }
         )
         self._restore.bind(
             {
-                "frame": buffers.frame,
-                "aligned": buffers.aligned,
+                "frame": window.frame,
+                "aligned": window.aligned,
                 "noise": buffers.noise,
-                "state": buffers.states[1],
-                **{name: buffers.outputs[name] for name in ("denoise", "fill", "defect")},
+                "state": window.states[1],
+                **window.outputs,
             }
         )
 
-    def run(self, odd: int, stream: int) -> None:
-        """As `Program.run`."""
-        self._align.place("state", self._on.states[odd])
-        self._restore.place("state", self._on.states[1 - odd])
+    def align(self, odd: int, stream: int) -> None:
+        """As `Program.align`."""
+        self._align.place("state", self._on.whole.states[odd])
         self._align.run(stream)
+
+    def restore(self, odd: int, stream: int) -> None:
+        """As `Program.restore`."""
+        self._restore.place("state", self._on.window.states[1 - odd])
         self._restore.run(stream)
 
 
