@@ -39,7 +39,9 @@ def test_the_stages_and_the_whole_are_told_as_json() -> None:
 def test_a_film_of_ones_own_is_measured_as_far_as_asked(tmp_path: Path) -> None:
     film = tmp_path / "film.mkv"
     clips.write_clip(film, frames=14, size=(80, 48))
-    report = run_bench(BenchSettings(EngineSettings(backend="torch"), film, frames=12))
+    report = run_bench(
+        BenchSettings(EngineSettings(backend="torch", device="cpu"), film, frames=12)
+    )
     assert (report.width, report.height, report.frames) == (80, 48, 12)
     assert report.floor is None
     assert "12 frames of 80x48, torch" in report.summary()

@@ -6,7 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_engines import CODE, PICTURE, as_frames, fetched, make_step, moving_film, residuals, run
+from test_engines import (
+    CODE,
+    EXACT,
+    PICTURE,
+    as_frames,
+    fetched,
+    make_step,
+    moving_film,
+    residuals,
+    run,
+)
 
 from trt_build.build import build_engine
 from vidrepair.batch import Grid, Profiler, cut_spans
@@ -18,7 +28,6 @@ from vidrepair.models import find_model
 from vidrepair.settings import EngineSettings
 
 pytestmark = pytest.mark.gpu
-EXACT = EngineSettings(backend="torch", device="cpu", precision="fp32")
 LIBRARIES = {"torch": "torch", "tensorrt": "tensorrt", "rtx": "tensorrt_rtx"}
 
 

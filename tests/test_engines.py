@@ -20,11 +20,12 @@ STEPS = 16
 WHOLE_SPAN = 72
 """Steps of a span with its warm-up."""
 CODE = 1.0 / 255.0
+EXACT = EngineSettings(backend="torch", device="cpu", precision="fp32")
 ENGINES = {
     "openvino-fp32": EngineSettings(backend="openvino", precision="fp32"),
     "openvino-auto": EngineSettings(backend="openvino"),
     "onnxruntime-fp32": EngineSettings(backend="onnxruntime"),
-    "torch-bf16": EngineSettings(backend="torch", precision="bf16"),
+    "torch-bf16": EngineSettings(backend="torch", device="cpu", precision="bf16"),
 }
 
 
@@ -57,7 +58,7 @@ def make_step(lane: int, film: list[Frame], t: int, noise: FloatArray) -> LaneSt
 def fetched(repaired: Repaired) -> FloatArray:
     """The residual."""
     assert repaired.denoise is not None
-    found: FloatArray = repaired.place.fetch((repaired.denoise,))[0]
+    found: FloatArray = repaired.place.start_fetch((repaired.denoise,))()[0]
     return found
 
 
@@ -84,7 +85,7 @@ def residuals(settings: EngineSettings, *films: FloatArray) -> list[FloatArray]:
 @pytest.fixture(scope="module")
 def reference() -> FloatArray:
     film = moving_film(0, steps=WHOLE_SPAN)
-    return residuals(EngineSettings(backend="torch", precision="fp32"), film)[0]
+    return residuals(EXACT, film)[0]
 
 
 @pytest.mark.parametrize("name", ENGINES)

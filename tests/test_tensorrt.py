@@ -23,6 +23,7 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 from test_engines import (
     CODE,
+    EXACT,
     PICTURE,
     SIZE,
     as_frames,
@@ -40,11 +41,11 @@ from vidrepair.batch import Grid, Profiler, cut_spans
 from vidrepair.compose import compose
 from vidrepair.engines import make_engine, repair
 from vidrepair.engines.cache import FOLDER_VARIABLE, EngineCache, read_trusted
-from vidrepair.engines.card import Buffers, CardEngine
 from vidrepair.engines.cuda import TorchProgram
 from vidrepair.engines.device import CudaDevice
 from vidrepair.engines.generator import Generator, load_generator
 from vidrepair.engines.golden import compare
+from vidrepair.engines.gpu import Buffers, GpuEngine
 from vidrepair.engines.key import EngineRequest, Profile, Shape
 from vidrepair.engines.library import make_key
 from vidrepair.engines.plan import Plan, plan_card
@@ -223,9 +224,6 @@ class Queue:
 
         return wait
 
-    def fetch(self, tensors: Sequence[Tensor]) -> tuple[NDArray[Any], ...]:
-        return self.start_fetch(tensors)()
-
     def capture(self, work: Callable[[int], None]) -> Callable[[int], None]:
         return work
 
@@ -242,7 +240,7 @@ def cache(tmp_path: Path) -> EngineCache:
 
 def open_engine(
     cache: EngineCache, *, lanes: int = 1, tile: int = 0, fault: str = "", damage: bool = False
-) -> CardEngine:
+) -> GpuEngine:
     card = find_model("fast").card
     library = Library(lanes, fault, window_size(*SIZE, tile, card.halo))
     request = EngineRequest("fast", "rtx", Profile.static(Shape(lanes, *SIZE)), tile=tile)
@@ -252,7 +250,7 @@ def open_engine(
     buffers = Buffers.on(device, PICTURE, Plan(lanes, tile, 0), card)
     program = TensorRtProgram(entry, library, device, buffers)
     identity = Identity("rtx", "1.2.3", card.sha256, "fp32", device.name, *SIZE, lanes, tile)
-    return CardEngine(identity, buffers, program, device, damage=damage)
+    return GpuEngine(identity, buffers, program, device, damage=damage)
 
 
 def test_tiles_agree_with_the_whole(cache: EngineCache) -> None:
@@ -264,24 +262,24 @@ def test_tiles_agree_with_the_whole(cache: EngineCache) -> None:
 
 def test_a_span_agrees_with_torch(cache: EngineCache) -> None:
     film = moving_film(0)
-    expected = residuals(EngineSettings(backend="torch", precision="fp32"), film)[0]
+    expected = residuals(EXACT, film)[0]
     engine = open_engine(cache)
     found = np.stack(run(engine, [film])[0])
     assert np.abs(found - expected).max() < 1e-5
-    assert engine._device.uploaded == 3 * len(film)  # each plane of each frame goes up once
+    assert engine._device.uploaded == 3 * len(film) + 1  # each plane goes up once, and the noise
     assert engine.worked == 0.25 * len(expected)
     engine.close()
 
 
 def test_torch_on_a_card_agrees_with_torch() -> None:
     film = moving_film(0)
-    expected = residuals(EngineSettings(backend="torch", precision="fp32"), film)[0]
+    expected = residuals(EXACT, film)[0]
     files, device = find_model("fast"), Queue()
     for precision, most in (("fp32", 1e-5), ("bf16", 1.5 * CODE)):
         buffers = Buffers.on(device, PICTURE, Plan(1, 0, 0), files.card)
         program = TorchProgram(files, precision, device, buffers)
         identity = Identity("torch", "1", files.card.sha256, precision, "", *SIZE, 1, 0)
-        engine = CardEngine(identity, buffers, program, device)
+        engine = GpuEngine(identity, buffers, program, device)
         assert np.abs(np.stack(run(engine, [film])[0]) - expected).max() < most
         engine.close()
 
@@ -304,11 +302,9 @@ def test_a_film_from_a_card_is_that_of_the_processor(cache: EngineCache) -> None
     profile = NoiseProfile(*np.full((2, 17), 25 * CODE, dtype=np.float32))
     profiler = Profiler(lambda _core: None, lambda _own, _before: profile)
     spans = list(cut_spans(frames, Grid(warm_up=3, core=5), profiler))
-    host = make_engine(
-        find_model("fast"), PICTURE, EngineSettings(backend="torch", device="cpu", precision="fp32")
-    )
+    host = make_engine(find_model("fast"), PICTURE, EXACT)
     expected = list(compose(repair(spans, host), (1.0, 0.5)))
-    found = list(compose(repair(spans, open_engine(cache, lanes=2)), (1.0, 0.5)))
+    found = list(compose(repair(spans, open_engine(cache, lanes=2)), (1.0, 0.5), ahead=4))
     assert len(found) == len(expected) == len(frames)
     for one, other, source in zip(found, expected, frames, strict=True):
         for plane, wanted, decoded in zip(one.planes, other.planes, source.planes, strict=True):
@@ -322,9 +318,7 @@ def test_a_film_from_a_card_is_that_of_the_processor(cache: EngineCache) -> None
 def test_lanes_come_and_go_and_do_not_touch_each_other(cache: EngineCache) -> None:
     """Lane 1 starts later than lane 0, takes a second film, and lane 0 ends."""
     films = [moving_film(seed, steps=6) for seed in (1, 2, 3)]
-    reference = [
-        residuals(EngineSettings(backend="torch", precision="fp32"), film)[0] for film in films
-    ]
+    reference = [residuals(EXACT, film)[0] for film in films]
     frames = [as_frames(film) for film in films]
     noise = np.full((2, 17), 25 * CODE, dtype=np.float32)
     engine = open_engine(cache, lanes=2)
@@ -341,7 +335,7 @@ def test_fill_defect_and_motion_come_down_where_they_are_wanted(cache: EngineCac
     plain = open_engine(cache).step(Batch((FIRST,)))[0]
     assert plain.fill is plain.defect is plain.motion is None
     whole = open_engine(cache, damage=True).step(Batch((FIRST,), damage=True))[0]
-    fill, defect, motion = whole.place.fetch((whole.fill, whole.defect, whole.motion))
+    fill, defect, motion = whole.place.start_fetch((whole.fill, whole.defect, whole.motion))()
     assert fill.shape == (3, *SIZE)
     assert defect.shape == (1, *SIZE)
     assert motion.shape == (4, SIZE[0] // 4, SIZE[1] // 4)
@@ -413,13 +407,13 @@ def test_no_card_is_told() -> None:
 def test_an_engine_is_compared_with_the_generator(cache: EngineCache) -> None:
     files = find_model("fast")
     engine = open_engine(cache, lanes=2)
-    agreement = compare(engine, files, Queue())
+    agreement = compare(engine, files)
     assert agreement.largest < 0.01
     assert abs(agreement.loss) < 1e-3
     agreement.require("fp32")
     with torch.no_grad():
         engine._program._align._context._model.restorer.denoise.bias[:12] += 0.1
-    off = compare(engine, files, Queue())
+    off = compare(engine, files)
     assert off.rms > 10 * agreement.rms
     with pytest.raises(EngineError, match=r"differs from the generator by .* --backend openvino"):
         off.require("fp16")
@@ -545,6 +539,7 @@ def test_what_an_engine_does_not_have_is_refused(settings: EngineSettings, messa
         ((3840, 2160), 6, 1, True),
         ((854, 480), 8, 5, False),
         ((854, 480), 1, 2, False),
+        ((854, 480), 2, 4, False),
         ((64, 48), 8, 8, False),
     ],
 )

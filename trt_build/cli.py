@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from trt_build.build import build_engine
-from vidrepair.engines.cache import DEFAULT_LIMIT, EngineCache, Entry
+from trt_build.progress import build_with_bar
+from vidrepair.engines.cache import DEFAULT_LIMIT, EngineCache
 from vidrepair.engines.key import (
     FLAVOURS,
     PRECISIONS,
@@ -163,26 +161,6 @@ def verify(model: str, flavour: Flavour, size: str, precision: Precision, device
     settings = EngineSettings(model=model, device=device, precision=precision)
     agreement = verify_on_card(find_model(model), picture, settings, flavour, build=build_with_bar)
     click.echo(agreement.summary())
-
-
-def build_with_bar(request: EngineRequest) -> Entry:
-    """The engine from the cache, or built under a bar on the terminal."""
-    bar = Progress(
-        TextColumn("compiling {task.description}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    )
-    with bar:
-        task = bar.add_task("", total=None)
-        return build_engine(
-            request,
-            progress=lambda what, done, total: bar.update(
-                task, description=what, completed=done, total=total
-            ),
-        )
 
 
 def _parse_size(text: str) -> Picture:

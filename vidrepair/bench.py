@@ -121,7 +121,7 @@ def run_bench(settings: BenchSettings, build: Build | None = None) -> BenchRepor
         _prepare(source, settings, build)
         whole = _run(source, Path(folder) / "whole.mkv", settings, settings.engine)
         peak = _peak_memory()
-        nothing = replace(settings.engine, backend="identity")
+        nothing = replace(settings.engine, backend="identity", trust_engine=None)
         without = _run(source, Path(folder) / "without.mkv", settings, nothing)
         (picture, frames), decoding = _clocked(lambda: _decode(source, settings.frames))
     card = find_model(settings.engine.model).card

@@ -8,22 +8,49 @@ decoded sample comes out as it went in.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from vidrepair.frames import Answer, Frame, Repaired, Span
+from vidrepair.frames import Answer, Fetch, Frame, Repaired, Span
 from vidrepair.planes import add_residual, residual_planes
 
 
-def compose(answers: Iterable[Answer], denoise: tuple[float, float]) -> Iterator[Frame]:
+def compose(
+    answers: Iterable[Answer], denoise: tuple[float, float], *, ahead: int = 0
+) -> Iterator[Frame]:
     """Yield every frame of the film, repeats too, in order, with its new planes.
 
     `denoise` is the share of the residual added, 0..1, of luma and of chroma; for R'G'B' both
     act on the Y'CbCr of the generator. Holds finished frames until their turn, and the
-    residuals of the frames that fade between two spans.
+    residuals of the frames that fade between two spans. So many finished frames as `ahead` may be
+    on their way home before the first of them is waited for.
     """
+    coming: deque[_Coming] = deque()
+    for one in _in_order(answers, denoise):
+        coming.append(one)
+        if len(coming) > ahead:
+            yield coming.popleft().wait()
+    while coming:
+        yield coming.popleft().wait()
+
+
+@dataclass(slots=True)
+class _Coming:
+    """A frame whose planes may still be on their way home; its repeats share them."""
+
+    frame: Frame
+    fetch: Fetch | None
+    """None: the frame stays as it is."""
+
+    def wait(self) -> Frame:
+        return self.frame if self.fetch is None else replace(self.frame, planes=self.fetch())
+
+
+def _in_order(answers: Iterable[Answer], denoise: tuple[float, float]) -> Iterator[_Coming]:
+    """Every frame, begun to be brought home."""
     fading: dict[int, _Half] = {}
-    finished: dict[int, Frame] = {}
+    finished: dict[int, _Coming] = {}
     following: int | None = None
     for answer in answers:
         following = answer.span.core[0].number if following is None else following
@@ -31,10 +58,9 @@ def compose(answers: Iterable[Answer], denoise: tuple[float, float]) -> Iterator
             whole = _settle(answer, fading)
         if whole is None:
             continue
-        frame = _finish(answer.frame, whole, denoise)
-        finished[frame.number] = frame
-        for repeat in whole.repeats:
-            finished[repeat.number] = replace(repeat, planes=frame.planes)
+        fetch = _finish(answer.frame, whole, denoise)
+        for frame in (answer.frame, *whole.repeats):
+            finished[frame.number] = _Coming(frame, fetch)
         while following in finished:
             yield finished.pop(following)
             following += 1
@@ -81,8 +107,8 @@ def _joined(half: _Half, other: _Half) -> _Half:
         return _Half(Repaired(None), repeats)
     if here.place is there.place:
         return _Half(replace(here, denoise=here.denoise + there.denoise), repeats)
-    ours, theirs = here.place.fetch((here.denoise,)), there.place.fetch((there.denoise,))
-    return _Half(Repaired(ours[0] + theirs[0]), repeats)
+    ours, theirs = (one.place.start_fetch((one.denoise,))()[0] for one in (here, there))
+    return _Half(Repaired(ours + theirs), repeats)
 
 
 def _share(span: Span, step: int) -> float:
@@ -93,14 +119,14 @@ def _share(span: Span, step: int) -> float:
     return max(0.0, 1.0 - (span.warm - step) / (span.fades_in + 1))
 
 
-def _finish(frame: Frame, whole: _Half, denoise: tuple[float, float]) -> Frame:
-    """Add the residual at its strength, where it lives, and bring the planes home."""
+def _finish(frame: Frame, whole: _Half, denoise: tuple[float, float]) -> Fetch | None:
+    """Add the residual at its strength, where it lives; the planes, begun to be brought home."""
     repaired = whole.repaired
     if repaired.denoise is None or not any(denoise):
-        return frame
+        return None
     bits = frame.picture.format.bits
     with repaired.place.working():
         changes = residual_planes(repaired.denoise, frame.picture, denoise)
         given = frame.planes if repaired.planes is None else repaired.planes
         planes = [add_residual(*pair, bits) for pair in zip(given, changes, strict=True)]
-    return replace(frame, planes=repaired.place.fetch(planes))
+    return repaired.place.start_fetch(planes)

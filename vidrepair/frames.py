@@ -164,19 +164,25 @@ class Place(Protocol):
         """Arithmetic on its arrays is done in here."""
         ...
 
-    def fetch(self, arrays: Sequence[Array]) -> tuple[NDArray[Any], ...]:
-        """Arrays of numpy of the same values, once these are computed."""
+    def start_fetch(self, arrays: Sequence[Array]) -> Fetch:
+        """Begin to bring home what is computed by then."""
         ...
+
+
+Fetch = Callable[[], tuple[NDArray[Any], ...]]
+"""Waits for arrays that were asked for, and for them alone: arrays of numpy."""
 
 
 class Host:
     """The place of arrays of numpy."""
 
     def working(self) -> AbstractContextManager[object]:
+        """Nothing is special here."""
         return nullcontext()
 
-    def fetch(self, arrays: Sequence[Array]) -> tuple[NDArray[Any], ...]:
-        return tuple(arrays)
+    def start_fetch(self, arrays: Sequence[Array]) -> Fetch:
+        """They are at home."""
+        return lambda: tuple(arrays)
 
 
 HOST = Host()

@@ -57,6 +57,8 @@ class _Run:
     noise: list[tuple[float, float]] = field(default_factory=list)
     seconds: float = 0.0
     """That the engine's stage took, its waits included."""
+    worked: float = 0.0
+    """That the engine's device had worked before."""
     finished: bool = False
     """The target is whole: what the other stages meet now is of no interest."""
 
@@ -71,7 +73,7 @@ class _Run:
         if not self.seconds:
             return 0.0
         if self.engine.worked is not None:
-            return min(self.engine.worked / self.seconds, 1.0)
+            return min((self.engine.worked - self.worked) / self.seconds, 1.0)
         waited = self.spans.waited_empty + self.answers.waited_full
         return max(1.0 - waited / self.seconds, 0.0)
 
@@ -102,12 +104,14 @@ def run_job(job: Job, observer: Observer | None = None, build: Build | None = No
         settings = _engine_settings(job)
         engine = make_engine(files, clip.picture, settings, build=build)
         owned.callback(engine.close)
-        exact = replace(settings, precision="fp32", backend=engine.identity.backend)
-        spare = Spare(lambda: make_engine(files, clip.picture, exact, build=build))
+        spare = Spare(lambda: make_engine(files, clip.picture, _exact(settings, engine)))
         owned.callback(spare.close)
         target = owned.enter_context(open_target(clip, plan, job.output, copies))
         grid = Grid(files.card.warm_up, files.card.core_length(clip.picture))
-        spans, answers = Channel[Span](1), Channel[Answer](2 * engine.identity.lanes)
+        lanes = engine.identity.lanes
+        # The lanes of a card start, and so end, together; a processor's are behind the decoder.
+        spans = Channel[Span](1 if engine.worked is None else lanes)
+        answers = Channel[Answer](2 * lanes)
         run = _Run(job, source, target, engine, spare, grid, spans, answers)
         _drive(run, observer)
         report = _report(run, time.monotonic() - started)
@@ -131,7 +135,14 @@ def _engine_settings(job: Job) -> EngineSettings:
     """Nothing is computed where nothing is asked for."""
     if any(job.repair.denoise):
         return job.engine
-    return replace(job.engine, backend="identity")
+    return replace(job.engine, backend="identity", trust_engine=None)
+
+
+def _exact(settings: EngineSettings, engine: Engine) -> EngineSettings:
+    """For what overflowed: the same backend in fp32, but the processor's where a card is full."""
+    if engine.worked is None:
+        return replace(settings, precision="fp32", backend=engine.identity.backend)
+    return EngineSettings(model=settings.model, device="cpu", precision="fp32")
 
 
 def _drive(run: _Run, observer: Observer | None) -> None:
@@ -216,7 +227,7 @@ def _profiler(run: _Run) -> Profiler:
 
 
 def _infer(run: _Run) -> None:
-    started = time.monotonic()
+    started, run.worked = time.monotonic(), run.engine.worked or 0.0
     try:
         narrow = run.engine.identity.precision != "fp32"
         for answer in repair(run.spans, run.engine, run.spare if narrow else None):
@@ -230,7 +241,8 @@ def _encode(run: _Run, observer: Observer | None) -> None:
     clock = Speedometer(_total(run), time.monotonic)
     told = 0.0
     shares = tuple(share / 100.0 for share in run.job.repair.denoise)
-    for frame in compose(_noted(run), (shares[0], shares[1])):
+    ahead = 0 if run.engine.worked is None else 2 * run.engine.identity.lanes
+    for frame in compose(_noted(run), (shares[0], shares[1]), ahead=ahead):
         run.target.write(frame)
         run.frames += 1
         run.shots = frame.shot + 1

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from trt_build.cli import build_with_bar
+from trt_build.progress import build_with_bar
 from vidrepair.bench import BenchSettings, run_bench
 from vidrepair.cli.engine import engine_options
 from vidrepair.cli.types import SIZE

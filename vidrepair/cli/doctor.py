@@ -6,6 +6,7 @@ import os
 import platform
 from fractions import Fraction
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 
 import click
 import numpy as np
@@ -62,7 +63,7 @@ def _try(model: str, backend: str) -> bool:
         engine = make_engine(find_model(model), picture, settings, build=build_engine)
     except VidrepairError as error:
         click.echo(f"  model {model} on {backend}: {error}")
-        return backend == "torch"
+        return backend == "torch" and find_spec("torch") is None
     rng = np.random.default_rng(0)
     planes = tuple(rng.integers(0, 256, size, np.uint8) for size in ((64, 64), (32, 32), (32, 32)))
     frame = Frame(planes, picture, 0, 0, Fraction(1, 25))

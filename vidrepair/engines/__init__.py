@@ -9,8 +9,7 @@ from typing import cast
 from vidrepair.engines.cache import Build, read_trusted
 from vidrepair.engines.identity import IdentityEngine
 from vidrepair.engines.key import FLAVOURS, Flavour
-from vidrepair.engines.library import has_card
-from vidrepair.engines.nvidia import open_on_card, open_torch, suits_card
+from vidrepair.engines.nvidia import open_on_card, open_torch, suits_card, suits_torch
 from vidrepair.engines.plan import Plan, plan_work
 from vidrepair.engines.protocol import Engine, Identity
 from vidrepair.engines.steps import Spare, repair
@@ -89,19 +88,20 @@ def _on_card(
     if flavour in FLAVOURS:
         known = cast("Flavour", flavour)
         return open_on_card(files, picture, settings, known, damage=damage, build=build)
-    if settings.backend == "torch":
-        named = settings.device.startswith("cuda")
-        if named or (settings.device == "auto" and has_card()):
-            return open_torch(files, picture, settings, damage=damage)
+    if settings.backend == "torch" and suits_torch(settings):
+        return open_torch(files, picture, settings, damage=damage)
     if settings.backend != "auto":
         return None
+    failures = []
     for known in suits_card(picture, settings):
         try:
             return open_on_card(files, picture, settings, known, damage=damage, build=build)
         except EngineError as error:
             if settings.precision == "fp16" or settings.device != "auto":
                 raise
-            log.warning("%s; the processor is used", error)
+            failures.append(str(error))
+    if failures:
+        log.warning("%s; the processor is used", "; ".join(failures))
     return None
 
 

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from platformdirs import user_cache_path
 
 from vidrepair.engines.key import EngineKey, EngineRequest, Profile
 from vidrepair.errors import EngineError
@@ -35,6 +34,7 @@ MANIFEST = "manifest.json"
 _FORMAT = 1
 _SUFFIX = ".engine"
 _PART = ".part"
+_TIMINGS = ".timings"
 _ABANDONED = 86400.0
 """Seconds after which nobody writes to a part any more."""
 
@@ -97,9 +97,7 @@ class EngineCache:
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        named = os.environ.get(FOLDER_VARIABLE)
-        default = Path(named) if named else user_cache_path("vidrepair", appauthor=False)
-        self.folder = folder or default / "engines"
+        self.folder = folder or _user_folder() / "engines"
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             _check_private(self.folder)
@@ -186,7 +184,7 @@ class EngineCache:
 
     def _timings(self, key: EngineKey) -> Path:
         of = repr((key.flavour, key.library, key.target))
-        return self.folder / f"{hashlib.sha256(of.encode()).hexdigest()[:32]}.timing"
+        return self.folder / f"{hashlib.sha256(of.encode()).hexdigest()[:32]}{_TIMINGS}"
 
     @contextmanager
     def building(self, key: EngineKey) -> Iterator[None]:
@@ -217,8 +215,12 @@ class EngineCache:
     def prune(self, limit: int = DEFAULT_LIMIT) -> list[Entry]:
         """Remove what was used longest ago until the rest has `limit` bytes; returns it.
 
-        What is damaged, or was left by a killed build, goes with it a day later.
+        What is damaged, or was left by a killed build, goes with it a day later; at 0 what was
+        measured of kernels goes, too.
         """
+        if limit == 0:
+            for timings in self.folder.glob(f"*{_TIMINGS}"):
+                timings.unlink(missing_ok=True)
         there = [path for path in self.folder.iterdir() if path.is_dir()]
         kept, removed = 0, []
         entries = self.entries()
@@ -237,6 +239,15 @@ class EngineCache:
     def _place(self, key: EngineKey) -> Path:
         # Half the digest: Windows counts the letters of a path.
         return self.folder / key.digest[:32]
+
+
+def _user_folder() -> Path:
+    named = os.environ.get(FOLDER_VARIABLE)
+    if named:
+        return Path(named)
+    from platformdirs import user_cache_path  # machines that only train lack it
+
+    return user_cache_path("vidrepair", appauthor=False)
 
 
 def read_trusted(folder: Path) -> Entry:

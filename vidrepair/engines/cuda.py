@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from vidrepair.engines.card import Buffers
 from vidrepair.engines.device import Device
 from vidrepair.engines.generator import load_generator
+from vidrepair.engines.gpu import Buffers
 from vidrepair.models import ModelFiles
 
 TYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -19,29 +19,25 @@ class TorchProgram:
     capturable = True
 
     def __init__(self, files: ModelFiles, precision: str, device: Device, buffers: Buffers) -> None:
-        # The same bytes on every run, and fp32 that is fp32: motion suffers from TF32.
-        torch.backends.cudnn.deterministic = True
-        torch.backends.cudnn.benchmark = False
-        torch.backends.cudnn.allow_tf32 = False
-        torch.backends.cuda.matmul.allow_tf32 = False
         self._on = buffers
-        self._model = load_generator(files.load_weights())
-        self._model.restorer.to(TYPES[precision])
-        self._model.to(device.memory, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+        model = load_generator(files.load_weights())
+        model.restorer.to(TYPES[precision])
+        with device.working():
+            self._model = model.to(device.memory, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
 
-    def align(self, odd: int, stream: int) -> None:  # noqa: ARG002  # torch knows its stream
+    def align(self, stream: int) -> None:  # noqa: ARG002  # torch knows its stream
         """As `Program.align`."""
         on = self._on
         with torch.inference_mode():
-            motion, aligned = self._model.align(on.frames, on.whole.states[odd])
+            motion, aligned = self._model.align(on.frames, on.whole.state)
             on.motion.copy_(motion)
             on.whole.aligned.copy_(aligned)
 
-    def restore(self, odd: int, stream: int) -> None:  # noqa: ARG002
+    def restore(self, stream: int) -> None:  # noqa: ARG002
         """As `Program.restore`."""
         window = self._on.window
         with torch.inference_mode():
             *answers, state = self._model.restore(window.frame, window.aligned, self._on.noise)
             for name, tensor in zip(("denoise", "fill", "defect"), answers, strict=True):
                 window.outputs[name].copy_(tensor)
-            window.states[1 - odd].copy_(state)
+            window.state.copy_(state)

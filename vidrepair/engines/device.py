@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
@@ -9,6 +10,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from vidrepair.errors import EngineError, UsageError
+from vidrepair.frames import Fetch
 
 try:
     import torch
@@ -18,6 +20,8 @@ except ImportError as error:
         "engines on a card need torch, which is not installed; pip install 'vidrepair[rtx]', or "
         "use --backend openvino"
     ) from error
+
+log = logging.getLogger(__name__)
 
 Work = Callable[[int], None]
 """Is handed the CUDA stream into which its work goes."""
@@ -47,12 +51,8 @@ class Device(Protocol):
         """Put work into the queue of computations; the answer waits for it, and tells seconds."""
         ...
 
-    def start_fetch(self, tensors: Sequence[Tensor]) -> Callable[[], tuple[NDArray[Any], ...]]:
-        """Copy what is computed by then to the host; the answer waits for these copies alone."""
-        ...
-
-    def fetch(self, tensors: Sequence[Tensor]) -> tuple[NDArray[Any], ...]:
-        """The same, waited for."""
+    def start_fetch(self, arrays: Sequence[Tensor]) -> Fetch:
+        """Copy what is computed by then to the host."""
         ...
 
     def capture(self, work: Work) -> Work:
@@ -87,6 +87,12 @@ class CudaDevice:
                 "the driver by nvidia-smi, or use --backend openvino"
             ) from error
         self.name, self.total_memory = facts.name, facts.total_memory
+        self._graphs = torch.cuda.graph_pool_handle()
+        # The same bytes on every run, and fp32 that is fp32: motion suffers from TF32.
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
 
     @contextmanager
     def working(self) -> Iterator[None]:
@@ -111,10 +117,10 @@ class CudaDevice:
     def upload(self, planes: Sequence[NDArray[Any]]) -> tuple[Tensor, ...]:
         with self._on(self._up):
             there = tuple(self._copy_up(plane) for plane in planes)
-        self._compute.wait_stream(self._up)
-        for tensor in there:
-            # Its memory belongs to the stream that goes up, which must not take it back too early.
-            tensor.record_stream(self._compute)
+            self._compute.wait_stream(self._up)
+            for tensor in there:
+                # Memory of the stream that goes up, which must not take it back too early.
+                tensor.record_stream(self._compute)
         return there
 
     def _copy_up(self, plane: NDArray[Any]) -> Tensor:
@@ -139,15 +145,15 @@ class CudaDevice:
 
         return wait
 
-    def start_fetch(self, tensors: Sequence[Tensor]) -> Callable[[], tuple[NDArray[Any], ...]]:
+    def start_fetch(self, arrays: Sequence[Tensor]) -> Fetch:
         arrived = torch.cuda.Event(blocking=True)
         with self._on(self._down):
             self._down.wait_stream(self._compute)
-            copies = [torch.empty(t.shape, dtype=t.dtype, pin_memory=True) for t in tensors]
-            for copy, tensor in zip(copies, tensors, strict=True):
+            copies = [torch.empty(t.shape, dtype=t.dtype, pin_memory=True) for t in arrays]
+            for copy, tensor in zip(copies, arrays, strict=True):
                 copy.copy_(tensor, non_blocking=True)
             arrived.record(self._down)
-        kept = [*tensors]  # until the copies are through
+        kept = [*arrays]  # until the copies are through
 
         def wait() -> tuple[NDArray[Any], ...]:
             with self._on(self._down):
@@ -157,18 +163,24 @@ class CudaDevice:
 
         return wait
 
-    def fetch(self, tensors: Sequence[Tensor]) -> tuple[NDArray[Any], ...]:
-        return self.start_fetch(tensors)()
-
     def capture(self, work: Work) -> Work:
-        graph = torch.cuda.CUDAGraph()
         with self.working():
             for _ in range(2):  # what libraries do at their first call cannot be captured
                 work(self._compute.cuda_stream)
-            self.wait()
+        self.wait()
+        graph = torch.cuda.CUDAGraph()
+        try:
             # Of this thread alone: others may be at work on another engine.
-            with torch.cuda.graph(graph, stream=self._compute, capture_error_mode="thread_local"):
+            with (
+                self.working(),
+                torch.cuda.graph(
+                    graph, self._graphs, self._compute, capture_error_mode="thread_local"
+                ),
+            ):
                 work(self._compute.cuda_stream)
+        except EngineError as error:
+            log.warning("no CUDA graph: %s; kernels start one by one", error)
+            return work
 
         def replay(_stream: int) -> None:
             graph.replay()

@@ -120,7 +120,7 @@ def _moved(picture: Tensor, motion: Tensor) -> Tensor:
     the distance, which blurs odd displacements. And bicubic: a bilinear sampling at each step would
     leave little of fine detail in the memory.
     """
-    return functional.pixel_unshuffle(warp(picture, enlarge(motion, 4), mode="bicubic"), 2)
+    return functional.pixel_unshuffle(warp(picture, motion, 4, mode="bicubic"), 2)
 
 
 def _disagreement(difference: Tensor, noise: Tensor) -> Tensor:
@@ -240,7 +240,7 @@ class Generator(nn.Module):
             # Only the warping loss trains the motion. The restoring loss would shift all memory by
             # half a pixel: interpolation is a low-pass, and that removes noise for nothing.
             fixed = back.detach()
-            memory = warp(state[:, UNSHUFFLED:].float(), enlarge(fixed, 2) / 2.0)
+            memory = warp(state[:, UNSHUFFLED:].float(), fixed / 2.0, 2)
             pictures = (_moved(restored, fixed), memory, _moved(after, ahead.detach()))
             return torch.cat((back, ahead), dim=1), torch.cat(pictures, dim=1)
 
@@ -265,7 +265,8 @@ class Generator(nn.Module):
         scale = torch.cat((sigma, sigma[:, 1:]), dim=1)[:, :, None]
         unit = (scale.square() + _CONTRAST**2).rsqrt()
         picture = functional.pixel_unshuffle(frame, 2)
-        level = mean - mean.new_tensor([0.5, 0.0, 0.0])[:, None, None]
+        # Made where it is used: what comes from the host cannot be captured in a CUDA graph.
+        level = mean - torch.cat((mean.new_full((1, 1, 1), 0.5), mean.new_zeros(2, 1, 1)))
         detail = ((_phases(picture) - mean[:, :, None]) * unit).flatten(1, 2)
         neighbours = [
             part - picture for part in (aligned[:, :UNSHUFFLED], aligned[:, -UNSHUFFLED:])

@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vidrepair.engines.device import Device
 from vidrepair.engines.generator import load_generator
 from vidrepair.engines.layers import enlarge
 from vidrepair.engines.protocol import Engine
@@ -64,7 +63,7 @@ class Agreement:
             )
 
 
-def compare(engine: Engine, files: ModelFiles, device: Device) -> Agreement:
+def compare(engine: Engine, files: ModelFiles) -> Agreement:
     """Run some steps of a made film through all lanes and through the generator.
 
     The engine's lanes have to start afresh afterwards. Raises ModelError without a .safetensors.
@@ -74,14 +73,14 @@ def compare(engine: Engine, files: ModelFiles, device: Device) -> Agreement:
     frames = [_frame(picture, number) for number, picture in enumerate(noisy)]
     film = torch.stack([_seen(frame) for frame in frames])
     noise = np.full((2, 17), _NOISE, dtype=np.float32)
-    expected = _expected(files, film, noise, device)
+    expected = _expected(files, film, noise)
     differences, errors = [], []
     for t in range(_STEPS):
         seen = (frames[t], frames[t + 1], frames[t + 2])
         steps = tuple(LaneStep(n, seen, noise, fresh=t == 0) for n in range(identity.lanes))
         for answer in engine.step(Batch(steps)):
             assert answer.denoise is not None
-            found = torch.from_numpy(answer.place.fetch((answer.denoise,))[0])
+            found = torch.from_numpy(answer.place.start_fetch((answer.denoise,))()[0])
             differences.append(255.0 * (found - expected[t]))
             errors.append(film[t + 1] + found - clean[t + 1])
     every = torch.stack(differences)
@@ -92,19 +91,19 @@ def compare(engine: Engine, files: ModelFiles, device: Device) -> Agreement:
     )
 
 
-def _expected(
-    files: ModelFiles, film: Tensor, noise: NDArray[np.float32], device: Device
-) -> Tensor:
-    """(_STEPS, 3, H, W): what the generator answers, in fp32."""
-    model = load_generator(files.load_weights()).to(device.memory)
-    told = torch.from_numpy(noise)[None].to(device.memory)
+def _expected(files: ModelFiles, film: Tensor, noise: NDArray[np.float32]) -> Tensor:
+    """(_STEPS, 3, H, W): what the generator answers, in fp32, on the processor.
+
+    Beside an engine a card may have no room for it, and where it is wrong, both could be.
+    """
+    model = load_generator(files.load_weights())
+    told = torch.from_numpy(noise)[None]
     found = []
     with torch.inference_mode():
-        state = model.initial_state(film[:1].to(device.memory))
+        state = model.initial_state(film[:1])
         for t in range(_STEPS):
-            given = film[t : t + 3][None].to(device.memory)
-            residual, _, _, state, _ = model(given, state, told)
-            found.append(residual[0].cpu())
+            residual, _, _, state, _ = model(film[t : t + 3][None], state, told)
+            found.append(residual[0])
     return torch.stack(found)
 
 

@@ -58,7 +58,7 @@ class MotionNet(nn.Module):
             grid = max(scale, _GRID)
             motion = enlarge(motion, known // grid)
             pool, known = grid // scale, grid
-            moved = warp(second, enlarge(motion, pool) / scale)
+            moved = warp(second, motion / scale, pool)
             step, seen = _lucas_kanade(first, moved, pool, smoothings)
             answer = net(torch.cat((seen, motion / grid), dim=1))
             motion = motion + scale * (answer[:, 2:] * step + answer[:, :2])

@@ -43,6 +43,17 @@ def suits_card(picture: Picture, settings: EngineSettings) -> tuple[Flavour, ...
     return find_flavours()
 
 
+def suits_torch(settings: EngineSettings) -> bool:
+    """Whether torch is to use a card: one is named, or there is one that this torch can use."""
+    if settings.device != "auto":
+        return settings.device.startswith("cuda")
+    try:
+        import torch
+    except ImportError:
+        return False
+    return torch.cuda.is_available()
+
+
 def open_on_card(
     files: ModelFiles,
     picture: Picture,
@@ -59,10 +70,14 @@ def open_on_card(
     does, EngineError when none can be had or it computes something else.
     """
     opened = _open(files, picture, settings, flavour, damage=damage, build=build)
-    if settings.trust_engine is not None:
-        _agreement(opened, files)  # each time: what its manifest says was noted somewhere else
-    elif _AGREEMENT not in opened.entry.manifest:
-        _compare(opened, files)
+    try:
+        if settings.trust_engine is not None:
+            _agreement(opened, files)  # each time: what its manifest says was noted elsewhere
+        elif not opened.was_compared():
+            _compare(opened, files)
+    except EngineError:
+        opened.engine.close()
+        raise
     return opened.engine
 
 
@@ -73,19 +88,22 @@ def open_torch(
 
     Raises as `open_on_card` does.
     """
-    from torch import __version__ as version
+    from vidrepair.engines.device import CudaDevice  # first: it says what is missing
 
-    from vidrepair.engines.card import Buffers, CardEngine
+    import torch  # isort: skip
+
     from vidrepair.engines.cuda import TorchProgram
-    from vidrepair.engines.device import CudaDevice
+    from vidrepair.engines.gpu import Buffers, GpuEngine
 
     precision = "fp16" if settings.precision == "auto" else settings.precision
     device = CudaDevice(settings.device)
     plan = _plan(files.card, picture, settings, device.total_memory)
     buffers = Buffers.on(device, picture, plan, files.card)
     program = TorchProgram(files, precision, device, buffers)
-    identity = _identity("torch", version, files.card, precision, device.name, picture, plan)
-    return CardEngine(identity, buffers, program, device, damage=damage)
+    identity = _identity(
+        "torch", torch.__version__, files.card, precision, device.name, picture, plan
+    )
+    return GpuEngine(identity, buffers, program, device, damage=damage)
 
 
 def verify_on_card(
@@ -115,6 +133,12 @@ class _Opened:
     entry: Entry
     device: Any
 
+    def was_compared(self) -> bool:
+        """Whether it agreed with the generator, on this card, by this driver."""
+        told = self.entry.manifest
+        here = {"card": self.device.name, "driver": driver_version()}
+        return _AGREEMENT in told and all(told.get(name) == fact for name, fact in here.items())
+
 
 def _open(
     files: ModelFiles,
@@ -130,8 +154,8 @@ def _open(
     if settings.trust_engine is not None:
         _require(settings.trust_engine, {"flavour": flavour})
     library = load_library(flavour)
-    from vidrepair.engines.card import Buffers, CardEngine
-    from vidrepair.engines.device import CudaDevice
+    from vidrepair.engines.device import CudaDevice  # isort: skip  # first: it says what is missing
+    from vidrepair.engines.gpu import Buffers, GpuEngine
     from vidrepair.engines.tensorrt import TensorRtProgram
 
     device = CudaDevice(settings.device)
@@ -151,7 +175,7 @@ def _open(
         _identity(flavour, library.__version__, card, precision, device.name, picture, plan),
         engine=entry.digest,
     )
-    return _Opened(CardEngine(identity, buffers, program, device, damage=damage), entry, device)
+    return _Opened(GpuEngine(identity, buffers, program, device, damage=damage), entry, device)
 
 
 def _plan(card: ModelCard, picture: Picture, settings: EngineSettings, memory: int) -> Plan:
@@ -185,7 +209,7 @@ def _agreement(opened: _Opened, files: ModelFiles) -> Agreement:
     """Raises EngineError where an engine computes something else."""
     from vidrepair.engines.golden import compare
 
-    agreement = compare(opened.engine, files, opened.device)
+    agreement = compare(opened.engine, files)
     agreement.require(opened.engine.identity.precision)
     return agreement
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vidrepair.engines.key import Shape
-from vidrepair.errors import UsageError
+from vidrepair.engines.tiles import window_size
+from vidrepair.errors import EngineError, UsageError
 from vidrepair.frames import Picture
 from vidrepair.planes import padded_size
 from vidrepair.settings import EngineSettings
@@ -73,7 +74,7 @@ def plan_card(
 
     Fewer, and then tiles, where `memory`, the card's bytes, or what the settings allow of it does
     not hold them; None for a card that is not at hand. Raises UsageError for a picture that no
-    engine takes.
+    engine takes, EngineError for one that the card does not hold.
     """
     height, columns = padded_size(picture)
     lanes = min(max(_LARGE // max(columns * height, 1), 1), _MOST_LANES)
@@ -84,7 +85,15 @@ def plan_card(
         memory = int(memory * _CARD_SHARE)
     if memory is None:
         return Plan(lanes, 0 if settings.tile == "auto" else settings.tile, 0)
-    return _fit(picture, settings, Plan(lanes, 0, 0), memory, width=width, halo=halo)
+    try:
+        return _fit(picture, settings, Plan(lanes, 0, 0), memory, width=width, halo=halo)
+    except UsageError as error:
+        if settings.memory:
+            raise
+        raise EngineError(
+            f"the card's memory does not hold a picture of {picture.width}x{picture.height}; use "
+            "--backend openvino"
+        ) from error
 
 
 def _fit(
@@ -93,20 +102,22 @@ def _fit(
     """The plan with as many of its lanes, and as large a tile, as `memory` bytes hold."""
     height, columns = padded_size(picture)
     scale = width / 32
+    whole = height * columns * _PICTURE_BYTES * scale
     lanes = plan.lanes
-    while True:
-        left = memory / lanes - height * columns * _PICTURE_BYTES * scale
-        if settings.tile != "auto":
-            return replace(plan, tile=settings.tile)
-        if height * columns * _WINDOW_BYTES * scale <= left:
-            return replace(plan, lanes=lanes)
-        side = int(max(left / (_WINDOW_BYTES * scale), 0.0) ** 0.5) - 2 * halo
-        side -= side % 16
-        if side >= _SMALLEST_TILE:
-            return replace(plan, lanes=lanes, tile=side)
-        if lanes == 1:
-            raise UsageError(
-                f"{memory >> 20} MB do not hold a picture of {picture.width}x{picture.height}; "
-                "raise --memory"
-            )
-        lanes //= 2
+    if settings.tile != "auto":
+        rows, across = window_size(height, columns, settings.tile, halo)
+        needed = whole + rows * across * _WINDOW_BYTES * scale
+        return replace(plan, lanes=max(min(lanes, int(memory / needed)), 1), tile=settings.tile)
+    while lanes > 1 and whole + height * columns * _WINDOW_BYTES * scale > memory / lanes:
+        lanes -= 1  # before tiles, which restore their halos twice
+    left = memory / lanes - whole
+    if height * columns * _WINDOW_BYTES * scale <= left:
+        return replace(plan, lanes=lanes)
+    side = int(max(left / (_WINDOW_BYTES * scale), 0.0) ** 0.5) - 2 * halo
+    side -= side % 16
+    if side < _SMALLEST_TILE:
+        raise UsageError(
+            f"{memory >> 20} MB do not hold a picture of {picture.width}x{picture.height}; "
+            "raise --memory"
+        )
+    return replace(plan, lanes=lanes, tile=side)

@@ -7,8 +7,8 @@ from typing import Any
 from torch import Tensor
 
 from vidrepair.engines.cache import Entry
-from vidrepair.engines.card import Buffers
 from vidrepair.engines.device import Device
+from vidrepair.engines.gpu import Buffers
 from vidrepair.engines.library import make_log
 from vidrepair.errors import EngineError
 
@@ -23,7 +23,6 @@ class TensorRtProgram:
     def __init__(self, entry: Entry, library: Any, device: Device, buffers: Buffers) -> None:
         # TensorRT-RTX may not be captured while it still compiles kernels for the card.
         self.capturable = library.__name__ == "tensorrt"
-        self._on = buffers
         log = make_log(library)
         with device.working():
             self._align = _Graph("align", entry, library, log)
@@ -32,7 +31,7 @@ class TensorRtProgram:
         self._align.bind(
             {
                 "frames": buffers.frames,
-                "state": whole.states[0],
+                "state": whole.state,
                 "motion": buffers.motion,
                 "aligned": whole.aligned,
             }
@@ -42,19 +41,17 @@ class TensorRtProgram:
                 "frame": window.frame,
                 "aligned": window.aligned,
                 "noise": buffers.noise,
-                "state": window.states[1],
+                "state": window.state,
                 **window.outputs,
             }
         )
 
-    def align(self, odd: int, stream: int) -> None:
+    def align(self, stream: int) -> None:
         """As `Program.align`."""
-        self._align.place("state", self._on.whole.states[odd])
         self._align.run(stream)
 
-    def restore(self, odd: int, stream: int) -> None:
+    def restore(self, stream: int) -> None:
         """As `Program.restore`."""
-        self._restore.place("state", self._on.window.states[1 - odd])
         self._restore.run(stream)
 
 
@@ -91,12 +88,8 @@ class _Graph:
             # An output of another size would be written beyond its place.
             if tuple(context.get_tensor_shape(name)) != tuple(tensor.shape):
                 raise self._failed(f"has another shape of {name}; build it again")
-            self.place(name, tensor)
-
-    def place(self, name: str, tensor: Tensor) -> None:
-        """Move an input or output to another tensor of the same shape."""
-        if not self._context.set_tensor_address(name, tensor.data_ptr()):
-            raise self._failed(f"refused the place of {name}")
+            if not context.set_tensor_address(name, tensor.data_ptr()):
+                raise self._failed(f"refused the place of {name}")
 
     def run(self, stream: int) -> None:
         """Put one execution into a stream."""

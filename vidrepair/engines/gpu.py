@@ -12,7 +12,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
 from vidrepair.engines.device import Device, first_line
@@ -26,6 +25,8 @@ from vidrepair.models.card import UNSHUFFLED
 from vidrepair.planes import padded_size, to_generator
 
 _DAMAGE = ("fill", "defect", "motion")
+_AHEAD = 2
+"""Steps that may be under way: one that is computed, one whose planes go up."""
 
 
 class Program(Protocol):
@@ -34,12 +35,12 @@ class Program(Protocol):
     capturable: bool
     """Its kernels may be started as one CUDA graph."""
 
-    def align(self, odd: int, stream: int) -> None:
-        """Put `align` into the stream: frames and `whole.states[odd]` -> motion, whole.aligned."""
+    def align(self, stream: int) -> None:
+        """Put `align` into the stream: frames and `whole.state` -> motion, `whole.aligned`."""
         ...
 
-    def restore(self, odd: int, stream: int) -> None:
-        """Put `restore` of a window into the stream; `window.states[1 - odd]` is written."""
+    def restore(self, stream: int) -> None:
+        """Put `restore` of a window into the stream: its frame and `aligned` -> its outputs."""
         ...
 
 
@@ -49,8 +50,8 @@ class Pictures:
 
     frame: Tensor
     aligned: Tensor
-    states: tuple[Tensor, Tensor]
-    """Of t-1 and of t; they change places after each step."""
+    state: Tensor
+    """Of t-1, then of t: `align` has read it when `restore` writes it."""
     outputs: dict[str, Tensor]
     """denoise, fill, defect."""
 
@@ -61,7 +62,7 @@ class Pictures:
         return cls(
             frame=device.empty(lanes, 3, *size),
             aligned=device.empty(lanes, memory + UNSHUFFLED, *half),
-            states=(device.empty(lanes, memory, *half), device.empty(lanes, memory, *half)),
+            state=device.empty(lanes, memory, *half),
             outputs={
                 "denoise": device.empty(lanes, 3, *size),
                 "fill": device.empty(lanes, 3, *size),
@@ -74,12 +75,11 @@ class Pictures:
         self.frame.copy_(whole.frame[..., *tile.window()])
         self.aligned.copy_(whole.aligned[..., *tile.window(2)])
 
-    def leave(self, whole: Pictures, tile: Tile, odd: int) -> None:
+    def leave(self, whole: Pictures, tile: Tile) -> None:
         """Put what is kept of a tile into whole pictures."""
         for name, part in self.outputs.items():
             whole.outputs[name][..., *tile.kept()] = part[..., *tile.inside()]
-        state = whole.states[1 - odd]
-        state[..., *tile.kept(2)] = self.states[1 - odd][..., *tile.inside(2)]
+        whole.state[..., *tile.kept(2)] = self.state[..., *tile.inside(2)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ class Buffers:
             ) from error
 
         def clear(_stream: int) -> None:
-            for tensor in (buffers.frames, buffers.noise, *whole.states):
+            for tensor in (buffers.frames, buffers.noise, whole.state):
                 tensor.zero_()
 
         # In the queue of the steps: another stream's zeros could come after a step's frames.
@@ -129,7 +129,7 @@ class Buffers:
         return buffers
 
 
-class CardEngine:
+class GpuEngine:
     """Steps all lanes at once; a lane with nothing to do repeats what it last saw."""
 
     def __init__(
@@ -145,26 +145,24 @@ class CardEngine:
         self._on, self._device, self._damage = buffers, device, damage
         self._program = program
         self._cancelled = False
-        self._odd = 0
-        self._steps = [self._make_step(odd) for odd in (0, 1)]
+        self._run = device.capture(self._compute) if program.capturable else self._compute
         self._planes: dict[int, tuple[tuple[Tensor, ...], ...]] = {}
+        self._noise: dict[int, Tensor] = {}
         self._under_way: list[Callable[[], float]] = []
         self._worked = 0.0
 
-    def _make_step(self, odd: int) -> Callable[[int], None]:
-        def step(stream: int) -> None:
-            on = self._on
-            on.whole.frame.copy_(on.frames[:, 1])
-            self._program.align(odd, stream)
-            if on.window is on.whole:
-                self._program.restore(odd, stream)
-                return
-            for tile in on.tiles:
-                on.window.enter(on.whole, tile)
-                self._program.restore(odd, stream)
-                on.window.leave(on.whole, tile, odd)
-
-        return self._device.capture(step) if self._program.capturable else step
+    def _compute(self, stream: int) -> None:
+        """The network on what the buffers hold."""
+        on = self._on
+        on.whole.frame.copy_(on.frames[:, 1])
+        self._program.align(stream)
+        if on.window is on.whole:
+            self._program.restore(stream)
+            return
+        for tile in on.tiles:
+            on.window.enter(on.whole, tile)
+            self._program.restore(stream)
+            on.window.leave(on.whole, tile)
 
     @property
     def worked(self) -> float:
@@ -177,42 +175,45 @@ class CardEngine:
         """Put one step of each lane of the batch into the card's queue."""
         if self._cancelled:
             raise EngineError("the run was cancelled")
+        while len(self._under_way) >= _AHEAD:
+            self._worked += self._under_way.pop(0)()
         for lane in batch.lanes:
-            self._planes[lane.lane] = self._upload(lane)
+            self._upload(lane)
         shape = self._on.whole.frame.shape[1:]
         residuals = [self._device.empty(*shape) for _ in batch.lanes]
         sums = [self._device.empty() for _ in batch.lanes]
 
-        odd, planes = self._odd, dict(self._planes)
+        planes, noise = dict(self._planes), dict(self._noise)
 
         def work(stream: int) -> None:
             for lane in batch.lanes:
-                self._enter(lane, planes[lane.lane], self._on.whole.states[odd][lane.lane])
-            self._steps[odd](stream)
+                self._enter(lane, planes[lane.lane], noise[lane.lane])
+            self._run(stream)
             for lane, residual, total in zip(batch.lanes, residuals, sums, strict=True):
                 residual.copy_(self._on.whole.outputs["denoise"][lane.lane])
                 total.copy_(residual.sum())
 
         self._under_way.append(self._device.enqueue(work))
-        if len(self._under_way) > 2:
-            # So far the queue may grow, no further: it holds a residual for each step.
-            self._worked += self._under_way.pop(0)()
-        answers = [self._repaired(*each) for each in zip(batch.lanes, residuals, sums, strict=True)]
-        self._odd = 1 - self._odd
-        return answers
+        return [self._repaired(*each) for each in zip(batch.lanes, residuals, sums, strict=True)]
 
-    def _upload(self, lane: LaneStep) -> tuple[tuple[Tensor, ...], ...]:
-        """The planes of t-1, t and t+1 on the card; those of a frame go up once."""
+    def _upload(self, lane: LaneStep) -> None:
+        """Bring planes of t-1, t and t+1, and the noise, to the card, as far as they are new."""
+        at = lane.lane
         if lane.fresh:
-            return tuple(self._device.upload(frame.planes) for frame in lane.frames)
-        return *self._planes[lane.lane][1:], self._device.upload(lane.frames[2].planes)
+            self._planes[at] = tuple(self._device.upload(frame.planes) for frame in lane.frames)
+            self._noise[at] = self._device.upload((lane.noise,))[0]
+        else:
+            self._planes[at] = (
+                *self._planes[at][1:],
+                self._device.upload(lane.frames[2].planes),
+            )
 
-    def _enter(self, lane: LaneStep, planes: tuple[tuple[Tensor, ...], ...], state: Tensor) -> None:
+    def _enter(self, lane: LaneStep, planes: tuple[tuple[Tensor, ...], ...], noise: Tensor) -> None:
         """Bring one lane's frames, noise and state to where the program looks for them."""
         frames = self._on.frames[lane.lane]
         if lane.fresh:
-            state.zero_()
-            self._on.noise[lane.lane].copy_(torch.from_numpy(lane.noise))
+            self._on.whole.state[lane.lane].zero_()
+            self._on.noise[lane.lane].copy_(noise)
             for at in (0, 1):
                 to_generator(planes[at], lane.frames[at].picture, frames[at])
         else:
@@ -255,6 +256,6 @@ class CardEngine:
         with suppress(EngineError):  # of a step that failed, and was told there
             self._device.wait()
         self._planes.clear()
-        for name in ("_steps", "_program", "_on"):
-            if hasattr(self, name):
-                delattr(self, name)
+        self._noise.clear()
+        # What holds the card's memory; a step would now be a bug, and is refused.
+        self._on = self._program = self._run = None  # type: ignore[assignment]
