@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vidrepair.bench import BenchSettings, run_bench
 from vidrepair.cli import main
-from vidrepair.engines.floor import measure_floor
+from vidrepair.engines.floor import measure_card_floor, measure_floor
 from vidrepair.engines.generator import FAST, Generator
 from vidrepair.errors import UsageError
 from vidrepair.frames import Picture, PixelFormat
@@ -60,6 +60,16 @@ def test_the_floor_counts_what_torch_counts() -> None:
     # Frames, state and aligned; frame, aligned; motion; denoise, fill, defect, state.
     planes = (9 + 11 + 14) + (3 + 14) + 0.25 + (3 + 3 + 1 + 11)
     assert floor.megabytes == pytest.approx(height * width * planes * 4e-6, rel=1e-2)
+
+
+def test_a_card_is_measured_as_a_processor_is() -> None:
+    picture = Picture(96, 48, PixelFormat("yuv420p", "yuv", 8, (2, 2)))
+    files = find_model("fast")
+    here = measure_floor(files, picture, bf16=False, threads=1)
+    there = measure_card_floor(files, picture, half=False, device="cpu", side=256)
+    assert (there.gflop, there.megabytes) == (here.gflop, here.megabytes)
+    assert 0.5 < there.gflops < 1e5
+    assert 0.05 < there.gigabytes_per_second < 1e4
 
 
 @pytest.mark.parametrize(

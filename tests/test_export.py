@@ -127,7 +127,7 @@ def test_graphs_are_portable_and_tell_nothing_of_the_machine(release: ModelFiles
         halves = [t for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT16]
         floats = [t for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT]
         assert len(halves) >= 24
-        assert all(np.prod(t.dims) < 100 for t in floats)
+        assert all(np.prod(t.dims) < 600 for t in floats)  # kernels that enlarge
     named = [d.dim_param or d.dim_value for d in _dims(release.align, "state")]
     assert named == ["B", 44, "H/2", "W/2"]
 

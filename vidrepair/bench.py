@@ -75,7 +75,7 @@ class BenchReport:
     busy: float
     """Share of the whole run, start-up left out, in which the engine waited for no other stage."""
     floor: dict[str, float] | None
-    """What a step takes at least on this processor; None for other devices."""
+    """What a step takes at least on this processor or card; None for other engines."""
     peak_memory_mb: float | None
     """Resident, of the whole run; None where the system does not tell."""
 
@@ -127,7 +127,7 @@ def run_bench(settings: BenchSettings, build: Build | None = None) -> BenchRepor
     card = find_model(settings.engine.model).card
     grid = Grid(card.warm_up, card.core_length(picture))
     spans, planning = _clocked(lambda: _plan(frames, grid))
-    identity, inferring = _infer(picture, spans, settings.engine)
+    identity, on_card, inferring = _infer(picture, spans, settings.engine)
     count = len(frames)
     stages = {
         "decode": decoding,
@@ -147,7 +147,7 @@ def run_bench(settings: BenchSettings, build: Build | None = None) -> BenchRepor
         end_to_end={"fps": round(whole.fps, 3), "seconds": round(whole.seconds, 3)},
         stages={name: round(1000.0 * seconds / count, 3) for name, seconds in stages.items()},
         busy=round(whole.busy, 3),
-        floor=_floor(picture, identity, settings.engine),
+        floor=_floor(picture, identity, settings.engine, on_card=on_card),
         peak_memory_mb=peak,
     )
 
@@ -202,25 +202,33 @@ def _plan(frames: Sequence[Frame], grid: Grid) -> list[Span]:
 
 def _infer(
     picture: Picture, spans: Sequence[Span], settings: EngineSettings
-) -> tuple[Identity, float]:
-    """Run the spans through the engine, warm-up and all, and drop what comes out."""
+) -> tuple[Identity, bool, float]:
+    """Run the spans through the engine, warm-up and all, and drop what comes out.
+
+    Its identity, whether it is a card's, and the seconds.
+    """
     engine = make_engine(find_model(settings.model), picture, settings)
     try:
         for _ in run_engine(spans[: engine.identity.lanes], engine):
             break  # what is allocated at the first step is not speed
         _, seconds = _clocked(lambda: sum(1 for _ in run_engine(spans, engine)))
+        on_card = engine.worked is not None
     finally:
         engine.close()
-    return engine.identity, seconds
+    return engine.identity, on_card, seconds
 
 
 def _floor(
-    picture: Picture, identity: Identity, settings: EngineSettings
+    picture: Picture, identity: Identity, settings: EngineSettings, *, on_card: bool
 ) -> dict[str, float] | None:
-    if identity.backend != "openvino":
+    if not on_card and identity.backend != "openvino":
         return None
-    from vidrepair.engines.floor import measure_floor
+    from vidrepair.engines.floor import measure_card_floor, measure_floor
 
+    if on_card:
+        device = "cuda:0" if settings.device in ("auto", "cuda") else settings.device
+        half, files = identity.precision != "fp32", find_model(settings.model)
+        return measure_card_floor(files, picture, half=half, device=device).as_dict()
     bf16 = identity.precision == "bf16"
     files = find_model(settings.model)
     return measure_floor(files, picture, bf16=bf16, threads=settings.threads).as_dict()

@@ -1,4 +1,4 @@
-"""The least time that a frame can take on a processor: by its arithmetic, and by its memory."""
+"""The least time that a frame can take somewhere: by its arithmetic, and by its memory."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ from vidrepair.planes import padded_size
 
 _SIDE = 2048
 """Of the matrices that tell the processor's peak."""
+_CARD_SIDE = 8192
+"""Of those that tell a card's."""
+_REPEATS = 8
+"""On a card, of each try: starting one takes time, too."""
 _COPIED = 1 << 28
 """Bytes; more than any cache holds."""
 _TRIES = 5
@@ -62,6 +66,47 @@ class Floor:
 def measure_floor(files: ModelFiles, picture: Picture, *, bf16: bool, threads: int) -> Floor:
     """Count the generator's work on a picture, and try what the processor can."""
     core = ov.Core()
+    flop, moved = _count_work(core, files, picture)
+    return Floor(
+        gflop=flop / 1e9,
+        megabytes=moved / 1e6,
+        gflops=2.0 * _SIDE**3 / 1e9 / _best(_product(core, bf16=bf16, threads=threads)),
+        gigabytes_per_second=2.0 * _COPIED / 1e9 / _best(_copy(threads or os.cpu_count() or 1)),
+    )
+
+
+def measure_card_floor(
+    files: ModelFiles, picture: Picture, *, half: bool, device: str, side: int = _CARD_SIDE
+) -> Floor:
+    """The same for a device of torch, such as cuda:0; matrices have `side` rows and columns."""
+    import torch
+
+    where = torch.device(device)
+
+    def repeated(work: Callable[[], object]) -> Callable[[], object]:
+        def run() -> None:
+            for _ in range(_REPEATS):
+                work()
+            if where.type == "cuda":
+                torch.cuda.synchronize(where)
+
+        return run
+
+    matrix = torch.ones(side, side, dtype=torch.float16 if half else torch.float32, device=where)
+    source = torch.ones(_COPIED, dtype=torch.uint8, device=where)
+    target = torch.empty_like(source)
+    flop, moved = _count_work(ov.Core(), files, picture)
+    product, copy = repeated(lambda: matrix @ matrix), repeated(lambda: target.copy_(source))
+    return Floor(
+        gflop=flop / 1e9,
+        megabytes=moved / 1e6,
+        gflops=_REPEATS * 2.0 * side**3 / 1e9 / _best(product),
+        gigabytes_per_second=_REPEATS * 2.0 * _COPIED / 1e9 / _best(copy),
+    )
+
+
+def _count_work(core: Any, files: ModelFiles, picture: Picture) -> tuple[float, float]:
+    """Operations of one step's convolutions, and bytes of both graphs' inputs and outputs."""
     height, width = padded_size(picture)
     shapes = files.card.input_shapes(1, height, width)
     flop = moved = 0.0
@@ -71,12 +116,7 @@ def measure_floor(files: ModelFiles, picture: Picture, *, bf16: bool, threads: i
         model.reshape({name: list(shapes[name]) for name in names})
         flop += sum(_flop(node) for node in model.get_ops())
         moved += sum(4.0 * np.prod(list(port.shape)) for port in (*model.inputs, *model.outputs))
-    return Floor(
-        gflop=flop / 1e9,
-        megabytes=moved / 1e6,
-        gflops=2.0 * _SIDE**3 / 1e9 / _best(_product(core, bf16=bf16, threads=threads)),
-        gigabytes_per_second=2.0 * _COPIED / 1e9 / _best(_copy(threads or os.cpu_count() or 1)),
-    )
+    return flop, moved
 
 
 def _flop(node: Any) -> float:

@@ -144,6 +144,25 @@ def _trust(disagreement: Tensor) -> Tensor:
     return (math.log(_BELIEVED) - disagreement).clamp(max=0.0).exp()
 
 
+def _weigh(
+    neighbours: list[Tensor], unit: Tensor, noise: Tensor
+) -> tuple[list[Tensor], list[Tensor], Tensor]:
+    """What the pictures before and after change of a frame, two times (B, 12, h, w).
+
+    `unit` brings it to deviations of about one, `noise` is the luma's. Returns what they offer,
+    each weighted by the trust in it; what the network sees of them, bounded; and how far each two
+    of the three pictures disagree (B, 3, h, w).
+    """
+    pairs = (*neighbours, neighbours[0] - neighbours[1])
+    doubts = [_disagreement(pair, noise) for pair in pairs]
+    offers, seen = [], []
+    for part, doubt in zip(neighbours, doubts[:2], strict=True):
+        change = _phases(part) * unit
+        offers.append((change * _trust(doubt)[:, :, None]).flatten(1, 2))
+        seen.append(change.clamp(-_SEEN_BOUND, _SEEN_BOUND).flatten(1, 2))
+    return offers, seen, torch.cat(doubts, dim=1) * _DOUBT_GAIN
+
+
 class ResidualBlock(nn.Module):
     """x + conv(leaky_relu(conv(x))), the identity at the start of training."""
 
@@ -271,18 +290,11 @@ class Generator(nn.Module):
         neighbours = [
             part - picture for part in (aligned[:, :UNSHUFFLED], aligned[:, -UNSHUFFLED:])
         ]
-        pairs = (*neighbours, neighbours[0] - neighbours[1])
-        doubts = [_disagreement(pair, sigma[:, :1]) for pair in pairs]
-        offers, seen = [detail], [detail]
-        for part, doubt in zip(neighbours, doubts[:2], strict=True):
-            change = _phases(part) * unit
-            offers.append((change * _trust(doubt)[:, :, None]).flatten(1, 2))
-            seen.append(change.clamp(-_SEEN_BOUND, _SEEN_BOUND).flatten(1, 2))
-        doubt = torch.cat(doubts, dim=1) * _DOUBT_GAIN
+        offers, seen, doubt = _weigh(neighbours, unit, sigma[:, :1])
         facts = torch.cat((doubt, level, sigma * _MAP_GAIN - 0.5), dim=1)
         features = aligned[:, UNSHUFFLED:-UNSHUFFLED]
         features, change, repair = self.restorer(
-            torch.cat((*seen, features, facts), dim=1), tuple(offers)
+            torch.cat((detail, *seen, features, facts), dim=1), (detail, *offers)
         )
         # Bounded, so that no span can run away however long it gets. Residuals and the state leave
         # in fp32, whatever the convolutions ran in.

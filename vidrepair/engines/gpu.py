@@ -1,6 +1,6 @@
 """The engine of an NVIDIA card: all lanes in one batch, the state on the card.
 
-Decoded planes go up, once each, and become the generator's pictures there; what comes down are
+Decoded planes go up, once in a span, and become the generator's pictures there; what comes down are
 finished planes (`compose`). Nothing waits inside a step: while one is computed the planes of the
 next go up and those of the last come down.
 """
