@@ -33,6 +33,8 @@ from vidrepair.shots import number_shots
 from vidrepair.streams import plan_copies
 
 Observer = Callable[[Progress], None]
+_OF_NO_ACCOUNT = 0.1
+"""Share of the engine's time below which its waits name no other stage."""
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +57,10 @@ class _Run:
     shots: int = 0
     repeats: int = 0
     noise: list[tuple[float, float]] = field(default_factory=list)
+    began: float = 0.0
+    """When the engine's stage did; 0 before."""
     seconds: float = 0.0
-    """That the engine's stage took, its waits included."""
+    """That it took, its waits included; 0 while it goes on."""
     worked: float = 0.0
     """That the engine's device had worked before."""
     finished: bool = False
@@ -66,7 +70,10 @@ class _Run:
         """The stage that the engine waits for, or the engine."""
         waits = {"decode": self.spans.waited_empty, "encode": self.answers.waited_full}
         stage = max(waits, key=lambda name: waits[name])
-        return stage if waits[stage] > self.spans.waited_full else "engine"
+        lasted = self.seconds or time.monotonic() - self.began
+        # A short film ends before the decoder ever has to wait.
+        counts = max(self.spans.waited_full, _OF_NO_ACCOUNT * lasted)
+        return stage if waits[stage] > counts else "engine"
 
     def busy(self) -> float:
         """The share of its time in which the engine waited for nobody."""
@@ -227,14 +234,14 @@ def _profiler(run: _Run) -> Profiler:
 
 
 def _infer(run: _Run) -> None:
-    started, run.worked = time.monotonic(), run.engine.worked or 0.0
+    run.began, run.worked = time.monotonic(), run.engine.worked or 0.0
     try:
         narrow = run.engine.identity.precision != "fp32"
         for answer in repair(run.spans, run.engine, run.spare if narrow else None):
             run.answers.put(answer)
         run.answers.close()
     finally:
-        run.seconds = time.monotonic() - started
+        run.seconds = time.monotonic() - run.began
 
 
 def _encode(run: _Run, observer: Observer | None) -> None:
