@@ -67,7 +67,8 @@ def test_a_card_is_measured_as_a_processor_is() -> None:
     files = find_model("fast")
     here = measure_floor(files, picture, bf16=False, threads=1)
     there = measure_card_floor(files, picture, half=False, device="cpu", side=256)
-    assert (there.gflop, there.megabytes) == (here.gflop, here.megabytes)
+    assert there.gflop == pytest.approx(here.gflop, rel=1e-3)
+    assert there.megabytes == pytest.approx(here.megabytes, rel=1e-3)
     assert 0.5 < there.gflops < 1e5
     assert 0.05 < there.gigabytes_per_second < 1e4
 

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import openvino as ov
-from openvino import opset13
 
 from vidrepair.frames import Picture
 from vidrepair.models import ModelFiles
@@ -25,6 +23,7 @@ _REPEATS = 8
 """On a card, of each try: starting one takes time, too."""
 _COPIED = 1 << 28
 """Bytes; more than any cache holds."""
+_SMALL = (128, 128)
 _TRIES = 5
 
 
@@ -65,6 +64,8 @@ class Floor:
 
 def measure_floor(files: ModelFiles, picture: Picture, *, bf16: bool, threads: int) -> Floor:
     """Count the generator's work on a picture, and try what the processor can."""
+    import openvino as ov
+
     core = ov.Core()
     flop, moved = _count_work(core, files, picture)
     return Floor(
@@ -95,7 +96,7 @@ def measure_card_floor(
     matrix = torch.ones(side, side, dtype=torch.float16 if half else torch.float32, device=where)
     source = torch.ones(_COPIED, dtype=torch.uint8, device=where)
     target = torch.empty_like(source)
-    flop, moved = _count_work(ov.Core(), files, picture)
+    flop, moved = _count_small(files, picture)
     product, copy = repeated(lambda: matrix @ matrix), repeated(lambda: target.copy_(source))
     return Floor(
         gflop=flop / 1e9,
@@ -119,6 +120,28 @@ def _count_work(core: Any, files: ModelFiles, picture: Picture) -> tuple[float, 
     return flop, moved
 
 
+def _count_small(files: ModelFiles, picture: Picture) -> tuple[float, float]:
+    """The same by torch, where there is no OpenVINO: of a small picture, for both grow with it."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from vidrepair.engines.generator import load_generator
+
+    given = {
+        name: torch.zeros(shape) for name, shape in files.card.input_shapes(1, *_SMALL).items()
+    }
+    model = load_generator(files.load_weights())
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        outputs = [
+            *model.align(given["frames"], given["state"]),
+            *model.restore(given["frame"], given["aligned"], given["noise"]),
+        ]
+    height, width = padded_size(picture)
+    times = height * width / (_SMALL[0] * _SMALL[1])
+    moved = sum(4.0 * tensor.numel() for tensor in (*given.values(), *outputs))
+    return times * counter.get_total_flops(), times * moved
+
+
 def _flop(node: Any) -> float:
     """Of a convolution; what else there is is counted as memory."""
     if node.get_type_name() != "Convolution":
@@ -129,6 +152,9 @@ def _flop(node: Any) -> float:
 
 def _product(core: Any, *, bf16: bool, threads: int) -> Callable[[], object]:
     """A product of two matrices, the second one a constant as weights are."""
+    import openvino as ov
+    from openvino import opset13
+
     rng = np.random.default_rng(0)
     matrices = rng.standard_normal((2, _SIDE, _SIDE), dtype=np.float32)
     given = opset13.parameter([_SIDE, _SIDE], np.float32)
