@@ -16,8 +16,8 @@ from vidrepair.settings import EngineSettings
 # Measured with the `fast` network in fp32 (docs/performance.md): bytes per pixel of the whole
 # picture (three frames, motion and what finds it at full size, warped memory, outputs, the
 # state), and per pixel of a window (the U-Net's intermediate results).
-_PICTURE_BYTES = 340
-_WINDOW_BYTES = 500
+_PICTURE_BYTES = 320
+_WINDOW_BYTES = 680
 
 _LARGE = 1920 * 1088
 _MOST_LANES = 8
