@@ -68,15 +68,16 @@ class _Run:
 
     def limit(self) -> str:
         """The stage that the engine waits for, or the engine."""
-        waits = {"decode": self.spans.waited_empty, "encode": self.answers.waited_full}
+        waits = {"encode": self.answers.waited_full}
+        # A decoder that itself waits longer for the engine holds up nobody.
+        if self.spans.waited_empty > self.spans.waited_full:
+            waits["decode"] = self.spans.waited_empty
         stage = max(waits, key=lambda name: waits[name])
         lasted = self.seconds or time.monotonic() - self.began
-        # A short film ends before the decoder ever has to wait.
-        counts = max(self.spans.waited_full, _OF_NO_ACCOUNT * lasted)
-        return stage if waits[stage] > counts else "engine"
+        return stage if waits[stage] > _OF_NO_ACCOUNT * lasted else "engine"
 
     def busy(self) -> float:
-        """The share of its time in which the engine waited for nobody."""
+        """The share of its time in which the engine waited for nobody; of a card, computed."""
         if not self.seconds:
             return 0.0
         if self.engine.worked is not None:

@@ -40,7 +40,8 @@ _CHANGE_BOUND = 4.0
 neighbour lies wrong a network's trust would."""
 _DOUBT_GAIN = 0.25
 _SEEN_BOUND = 4.0
-"""Of what the network sees of a neighbour; farther off, only that it is far off can be learned."""
+"""Units that the network sees a neighbour differ by, at most; farther off, only that it is far off
+can be learned."""
 _BELIEVED = 2.0
 """Times the noise's power by which two pictures differ where each has its noise, and no more."""
 _DOUBT = 4.0

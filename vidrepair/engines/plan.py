@@ -57,8 +57,9 @@ def plan_work(picture: Picture, settings: EngineSettings, *, width: int, halo: i
     """Lay out the work on a processor. `width` is the network's at half size, `halo`
     its reach.
 
-    One lane for each thread up to two while the picture is at most 1920x1088, else one; tiles
-    as large as the memory allows. Raises UsageError when not even the smallest tile fits.
+    One lane for each thread up to two while the picture is at most 1920x1088, else one; where the
+    memory does not hold them fewer lanes, and then tiles as large as it allows. A tile that is
+    asked for is taken. Raises UsageError when not even the smallest tile fits.
     """
     threads = settings.threads or os.cpu_count() or 1
     height, columns = padded_size(picture)

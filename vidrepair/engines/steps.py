@@ -108,16 +108,16 @@ def repair(
     waiting = iter(spans)
     lanes = [Lane(number) for number in range(engine.identity.lanes)]
     given: list[tuple[Asked, Repaired]] = []
+    exhausted = False
     while True:
-        if any(lane.waits for lane in lanes):
+        if not exhausted and any(lane.waits for lane in lanes):
             # The next span may be long in coming: what is there goes out first.
             yield from _checked(given, engine, spare)
             given = []
-        for lane in lanes:
-            if lane.waits:
-                lane.start(next(waiting, None))
+            exhausted = not _start(lanes, waiting)
         asked = [lane.take() for lane in lanes if not lane.waits]
         if not asked:
+            yield from _checked(given, engine, spare)
             return
         answers = engine.step(Batch(tuple(one.seen() for one in asked), damage))
         yield from _checked(given, engine, spare)
@@ -127,6 +127,17 @@ def repair(
             for one, repaired in zip(asked, answers, strict=True)
             if one.lane.span is one.span
         ]
+
+
+def _start(lanes: Iterable[Lane], waiting: Iterator[Span]) -> bool:
+    """Give each lane that waits a span; False once there are no more."""
+    for lane in lanes:
+        if lane.waits:
+            span = next(waiting, None)
+            lane.start(span)
+            if span is None:
+                return False
+    return True
 
 
 def _checked(
