@@ -64,7 +64,9 @@ class EngineSettings:
                 f"--precision {self.precision} is unknown; use {', '.join(PRECISIONS)}"
             )
         if self.tile != "auto" and (self.tile < 0 or self.tile % 16):
-            raise UsageError(f"--tile {self.tile} is not a multiple of 16; use auto, 0 or 256, 512")
+            raise UsageError(
+                f"--tile {self.tile} is not a multiple of 16; use one, such as 256, 0 or auto"
+            )
         if self.trust_engine is not None and self.backend not in ("auto", "tensorrt", "rtx"):
             raise UsageError(f"--trust-engine is not one of --backend {self.backend}; leave it out")
         if self.threads < 0:

@@ -56,7 +56,8 @@ def make_engine(
         return engine
     if settings.precision == "fp16":
         raise UsageError(
-            f"--precision fp16 is not one of {settings.backend} on a processor; use fp32 or auto"
+            f"--precision fp16 is a card's, and --backend {settings.backend} runs on the processor "
+            "here; use fp32, bf16 or auto"
         )
     card = files.card
     plan = plan_work(picture, settings, width=card.widths[0], halo=card.halo)

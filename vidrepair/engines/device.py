@@ -83,8 +83,9 @@ class CudaDevice:
             facts = torch.cuda.get_device_properties(self.memory)
         except (RuntimeError, AssertionError) as error:
             raise EngineError(
-                f"the NVIDIA card of --device {name} cannot be used ({first_line(error)}); check "
-                "the driver by nvidia-smi, or use --backend openvino"
+                f"the NVIDIA card of --device {name} cannot be used ({first_line(error)}); if "
+                "there is one, check the driver by nvidia-smi and that torch is built for CUDA, "
+                "else use --backend openvino"
             ) from error
         self.name, self.total_memory = facts.name, facts.total_memory
         self._graphs = torch.cuda.graph_pool_handle()
