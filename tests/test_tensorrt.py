@@ -523,7 +523,10 @@ def test_auto_falls_back_to_the_processor_with_one_warning(
     ("settings", "message"),
     [
         (replace(CARD, precision="bf16"), "--precision bf16 is not one of rtx"),
-        (EngineSettings(backend="openvino", precision="fp16"), "--precision fp16 is not one of"),
+        (
+            EngineSettings(backend="openvino", precision="fp16"),
+            "--precision fp16 is a card's, and --backend openvino",
+        ),
     ],
 )
 def test_what_an_engine_does_not_have_is_refused(settings: EngineSettings, message: str) -> None:
