@@ -11,6 +11,7 @@ from test_engines import (
     EXACT,
     PICTURE,
     as_frames,
+    cut_film,
     fetched,
     make_step,
     moving_film,
@@ -19,11 +20,10 @@ from test_engines import (
 )
 
 from trt_build.build import build_engine
-from vidrepair.batch import Grid, Profiler, cut_spans
 from vidrepair.compose import compose
 from vidrepair.engines import Engine, make_engine, repair
 from vidrepair.engines.cache import FOLDER_VARIABLE, EngineCache
-from vidrepair.frames import Batch, FloatArray, NoiseProfile
+from vidrepair.frames import Batch, FloatArray
 from vidrepair.models import find_model
 from vidrepair.settings import EngineSettings
 
@@ -78,12 +78,10 @@ def test_a_second_run_gives_equal_bytes_and_lanes_do_not_touch(backend: str) -> 
 def test_a_film_from_a_card_is_that_of_the_processor(backend: str) -> None:
     """Whole planes, over a border of spans: within a code value in fp32."""
     frames = as_frames(moving_film(3, steps=14))
-    profile = NoiseProfile(*np.full((2, 17), 25 * CODE, dtype=np.float32))
-    profiler = Profiler(lambda _core: None, lambda _own, _before: profile)
+    spans = cut_film(frames)
     picture = frames[0].picture
     films = []
     for settings in (EXACT, EngineSettings(backend=backend, device="cuda", precision="fp32")):
-        spans = cut_spans(frames, Grid(warm_up=3, core=5), profiler)
         engine = make_engine(find_model("fast"), picture, settings, build=build_engine)
         films.append(list(compose(repair(spans, engine), (1.0, 1.0))))
         engine.close()

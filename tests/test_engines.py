@@ -8,9 +8,20 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from vidrepair.batch import Grid, Profiler, cut_spans
 from vidrepair.engines import Engine, make_engine, plan_work
 from vidrepair.errors import EngineError, UsageError
-from vidrepair.frames import Batch, FloatArray, Frame, LaneStep, Picture, PixelFormat, Repaired
+from vidrepair.frames import (
+    Batch,
+    FloatArray,
+    Frame,
+    LaneStep,
+    NoiseProfile,
+    Picture,
+    PixelFormat,
+    Repaired,
+    Span,
+)
 from vidrepair.models import find_model
 from vidrepair.settings import EngineSettings
 
@@ -48,6 +59,13 @@ def as_frames(film: FloatArray) -> list[Frame]:
     codes = np.rint((film + middle) * 65535.0).clip(0, 65535).astype(np.uint16)
     picture = Picture(film.shape[3], film.shape[2], form)
     return [Frame(tuple(planes), picture, n, n, Fraction(1, 25)) for n, planes in enumerate(codes)]
+
+
+def cut_film(frames: list[Frame]) -> list[Span]:
+    """Short spans of a film whose noise is known, so that some borders lie within."""
+    profile = NoiseProfile(*np.full((2, 17), 25 * CODE, dtype=np.float32))
+    profiler = Profiler(lambda _core: None, lambda _own, _before: profile)
+    return list(cut_spans(frames, Grid(warm_up=3, core=5), profiler))
 
 
 def make_step(lane: int, film: list[Frame], t: int, noise: FloatArray) -> LaneStep:

@@ -27,6 +27,7 @@ from test_engines import (
     PICTURE,
     SIZE,
     as_frames,
+    cut_film,
     fetched,
     make_step,
     moving_film,
@@ -37,7 +38,6 @@ from torch import Tensor
 
 from trt_build.build import build_engine
 from trt_build.cli import main
-from vidrepair.batch import Grid, Profiler, cut_spans
 from vidrepair.compose import compose
 from vidrepair.engines import make_engine, repair
 from vidrepair.engines.cache import FOLDER_VARIABLE, EngineCache, read_trusted
@@ -53,7 +53,7 @@ from vidrepair.engines.protocol import Identity
 from vidrepair.engines.tensorrt import TensorRtProgram
 from vidrepair.engines.tiles import window_size
 from vidrepair.errors import EngineError, UsageError
-from vidrepair.frames import Batch, Frame, NoiseProfile
+from vidrepair.frames import Batch, Frame
 from vidrepair.models import find_model
 from vidrepair.settings import EngineSettings
 
@@ -299,9 +299,7 @@ def test_a_film_from_a_card_is_that_of_the_processor(cache: EngineCache) -> None
         )
         for number in range(20)
     ]
-    profile = NoiseProfile(*np.full((2, 17), 25 * CODE, dtype=np.float32))
-    profiler = Profiler(lambda _core: None, lambda _own, _before: profile)
-    spans = list(cut_spans(frames, Grid(warm_up=3, core=5), profiler))
+    spans = cut_film(frames)
     host = make_engine(find_model("fast"), PICTURE, EXACT)
     expected = list(compose(repair(spans, host), (1.0, 0.5)))
     found = list(compose(repair(spans, open_engine(cache, lanes=2)), (1.0, 0.5), ahead=4))

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -121,8 +121,7 @@ def run_bench(settings: BenchSettings, build: Build | None = None) -> BenchRepor
         _prepare(source, settings, build)
         whole = _run(source, Path(folder) / "whole.mkv", settings, settings.engine)
         peak = _peak_memory()
-        nothing = replace(settings.engine, backend="identity", trust_engine=None)
-        without = _run(source, Path(folder) / "without.mkv", settings, nothing)
+        without = _run(source, Path(folder) / "without.mkv", settings, settings.engine.idle())
         (picture, frames), decoding = _clocked(lambda: _decode(source, settings.frames))
     card = find_model(settings.engine.model).card
     grid = Grid(card.warm_up, card.core_length(picture))

@@ -143,7 +143,7 @@ def _engine_settings(job: Job) -> EngineSettings:
     """Nothing is computed where nothing is asked for."""
     if any(job.repair.denoise):
         return job.engine
-    return replace(job.engine, backend="identity", trust_engine=None)
+    return job.engine.idle()
 
 
 def _exact(settings: EngineSettings, engine: Engine) -> EngineSettings:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -73,6 +73,10 @@ class EngineSettings:
             raise UsageError(f"--threads {self.threads} is negative; use 0 for all")
         if self.memory is not None and self.memory < 256:
             raise UsageError(f"--memory {self.memory} is too little; use at least 256 (megabytes)")
+
+    def idle(self) -> EngineSettings:
+        """The same for a run that changes nothing."""
+        return replace(self, backend="identity", trust_engine=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
 from vidrepair.errors import EngineError, UsageError
-from vidrepair.frames import Fetch
+from vidrepair.frames import Fetch, Place
 
 try:
     import torch
@@ -27,17 +27,13 @@ Work = Callable[[int], None]
 """Is handed the CUDA stream into which its work goes."""
 
 
-class Device(Protocol):
-    """Where engines run: a `Place` of its own. Everything is in the order in which it is asked."""
+class Device(Place, Protocol):
+    """Where engines run. Everything is done in the order in which it is asked for."""
 
     name: str
     memory: torch.device
     total_memory: int
     """Bytes."""
-
-    def working(self) -> AbstractContextManager[object]:
-        """What torch does inside goes into the queue of computations."""
-        ...
 
     def empty(self, *shape: int) -> Tensor:
         """fp32 on the device, contents undefined."""
@@ -49,10 +45,6 @@ class Device(Protocol):
 
     def enqueue(self, work: Work) -> Callable[[], float]:
         """Put work into the queue of computations; the answer waits for it, and tells seconds."""
-        ...
-
-    def start_fetch(self, arrays: Sequence[Tensor]) -> Fetch:
-        """Copy what is computed by then to the host."""
         ...
 
     def capture(self, work: Work) -> Work:

@@ -167,16 +167,19 @@ class GpuEngine:
     @property
     def worked(self) -> float:
         """Seconds that the card has computed; waits for what is under way."""
-        while self._under_way:
-            self._worked += self._under_way.pop(0)()
+        self._wait_until(0)
         return self._worked
+
+    def _wait_until(self, most: int) -> None:
+        """At most so many steps are left under way."""
+        while len(self._under_way) > most:
+            self._worked += self._under_way.pop(0)()
 
     def step(self, batch: Batch) -> list[Repaired]:
         """Put one step of each lane of the batch into the card's queue."""
         if self._cancelled:
             raise EngineError("the run was cancelled")
-        while len(self._under_way) >= _AHEAD:
-            self._worked += self._under_way.pop(0)()
+        self._wait_until(_AHEAD - 1)
         for lane in batch.lanes:
             self._upload(lane)
         shape = self._on.whole.frame.shape[1:]

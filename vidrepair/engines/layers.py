@@ -19,17 +19,13 @@ def warp(source: Tensor, motion: Tensor, factor: int = 1, mode: str = "bilinear"
     """
     height, width = (factor * side for side in motion.shape[-2:])
     pixel = torch.stack((motion.new_full((), 2.0 / width), motion.new_full((), 2.0 / height)))
-    grid = _fine_grid if factor > 1 else _grid
+    grid = _fine_grid(motion, pixel, factor) if factor > 1 else _grid(motion, pixel)
     return functional.grid_sample(
-        source,
-        grid(motion, pixel, factor),
-        mode=mode,
-        padding_mode="border",
-        align_corners=False,
+        source, grid, mode=mode, padding_mode="border", align_corners=False
     )
 
 
-def _grid(motion: Tensor, pixel: Tensor, _factor: int) -> Tensor:
+def _grid(motion: Tensor, pixel: Tensor) -> Tensor:
     """Where `warp` looks, (B, H, W, 2) in -1..1."""
     height, width = motion.shape[-2:]
     x, y = _ramp(width, motion), _ramp(height, motion)

@@ -53,6 +53,7 @@ class Asked:
         return LaneStep(self.lane.number, (before, here, after), noise, fresh=self.step == 0)
 
     def answer(self, repaired: Repaired) -> Answer:
+        """What came out of it."""
         return Answer(self.span, self.step, repaired)
 
 
@@ -65,12 +66,15 @@ class Spare:
         self.warnings: list[str] = []
         """What it was needed for."""
 
-    def finish(self, span: Span, step: int, why: str) -> Iterator[Answer]:
-        """The span's answers from `step` on, computed from its start; `why` ends in `goes on`.
+    def finish(self, span: Span, step: int, precision: str) -> Iterator[Answer]:
+        """The span's answers from `step` on, which overflows `precision`, computed from its start.
 
         Raises EngineError where they are not finite either.
         """
-        self.warnings.append(f"{why} in fp32")
+        number = span.walk[step + 1].number
+        self.warnings.append(
+            f"the output of frame {number} is not finite in {precision}; its span goes on in fp32"
+        )
         log.warning("%s", self.warnings[-1])
         if self._engine is None:
             self._engine = self._make()
@@ -150,12 +154,9 @@ def _checked(
             continue
         if spare is None:
             raise _not_finite(engine)
-        number = asked.answer(repaired).frame.number
-        precision = engine.identity.precision
-        why = f"the output of frame {number} is not finite in {precision}; its span goes on"
         if asked.lane.span is asked.span:
             asked.lane.start(None)
-        yield from spare.finish(asked.span, asked.step, why)
+        yield from spare.finish(asked.span, asked.step, engine.identity.precision)
 
 
 def _not_finite(engine: Engine) -> EngineError:
