@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from vidrepair.batch import Grid, Profiler, cut_spans
+from vidrepair.batch import Grid, Profiler, Profilers, cut_spans
 from vidrepair.frames import Frame, NoiseProfile, Picture, PixelFormat, Span
 
 PICTURE = Picture(1, 1, PixelFormat("gray", "gray", 8))
@@ -42,7 +42,7 @@ def profiler() -> Profiler:
 
 
 def spans(frames: list[Frame], grid: Grid = GRID) -> list[Span]:
-    return list(cut_spans(frames, grid, profiler()))
+    return list(cut_spans(frames, grid, Profilers(profiler())))
 
 
 def walk(span: Span) -> list[int]:

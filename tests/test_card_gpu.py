@@ -20,7 +20,7 @@ from test_engines import (
 )
 
 from trt_build.build import build_engine
-from vidrepair.compose import compose
+from vidrepair.compose import Strengths, compose
 from vidrepair.engines import Engine, make_engine, repair
 from vidrepair.engines.cache import FOLDER_VARIABLE, EngineCache
 from vidrepair.frames import Batch, FloatArray
@@ -83,7 +83,7 @@ def test_a_film_from_a_card_is_that_of_the_processor(backend: str) -> None:
     films = []
     for settings in (EXACT, EngineSettings(backend=backend, device="cuda", precision="fp32")):
         engine = make_engine(find_model("fast"), picture, settings, build=build_engine)
-        films.append(list(compose(repair(spans, engine), (1.0, 1.0))))
+        films.append(list(compose(repair(spans, engine), Strengths())))
         engine.close()
     for one, other, source in zip(*films, frames, strict=True):
         for plane, wanted, decoded in zip(one.planes, other.planes, source.planes, strict=True):

@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from vidrepair.batch import Grid, Profiler, cut_spans
+from vidrepair.batch import Grid, Profiler, Profilers, cut_spans
 from vidrepair.engines import Engine, make_engine, plan_work
 from vidrepair.errors import EngineError, UsageError
 from vidrepair.frames import (
@@ -65,7 +65,7 @@ def cut_film(frames: list[Frame]) -> list[Span]:
     """Short spans of a film whose noise is known, so that some borders lie within."""
     profile = NoiseProfile(*np.full((2, 17), 25 * CODE, dtype=np.float32))
     profiler = Profiler(lambda _core: None, lambda _own, _before: profile)
-    return list(cut_spans(frames, Grid(warm_up=3, core=5), profiler))
+    return list(cut_spans(frames, Grid(warm_up=3, core=5), Profilers(profiler)))
 
 
 def make_step(lane: int, film: list[Frame], t: int, noise: FloatArray) -> LaneStep:

@@ -38,7 +38,7 @@ from torch import Tensor
 
 from trt_build.build import build_engine
 from trt_build.cli import main
-from vidrepair.compose import compose
+from vidrepair.compose import Strengths, compose
 from vidrepair.engines import make_engine, repair
 from vidrepair.engines.cache import FOLDER_VARIABLE, EngineCache, read_trusted
 from vidrepair.engines.cuda import TorchProgram
@@ -301,8 +301,9 @@ def test_a_film_from_a_card_is_that_of_the_processor(cache: EngineCache) -> None
     ]
     spans = cut_film(frames)
     host = make_engine(find_model("fast"), PICTURE, EXACT)
-    expected = list(compose(repair(spans, host), (1.0, 0.5)))
-    found = list(compose(repair(spans, open_engine(cache, lanes=2)), (1.0, 0.5), ahead=4))
+    expected = list(compose(repair(spans, host), Strengths((1.0, 0.5))))
+    answers = repair(spans, open_engine(cache, lanes=2))
+    found = list(compose(answers, Strengths((1.0, 0.5)), ahead=4))
     assert len(found) == len(expected) == len(frames)
     for one, other, source in zip(found, expected, frames, strict=True):
         for plane, wanted, decoded in zip(one.planes, other.planes, source.planes, strict=True):

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Generic, TypeVar
 
-from vidrepair.frames import Frame, NoiseProfile, Span
+from vidrepair.frames import Frame, GrainSpectrum, NoiseProfile, Span
 
 Measurement = TypeVar("Measurement")
+Profile = TypeVar("Profile")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,19 +27,19 @@ class Grid:
     """T."""
 
 
-class Profiler:
-    """How a span's noise profile comes about: known beforehand, or measured and combined."""
+class Profiler(Generic[Profile]):
+    """How what is known of a span comes about: known beforehand, or measured and combined."""
 
     def __init__(
         self,
         measure: Callable[[Sequence[Frame]], Measurement],
-        combine: Callable[[Measurement, Measurement | None], NoiseProfile],
+        combine: Callable[[Measurement, Measurement | None], Profile],
     ) -> None:
         self._measure = measure
         self._combine = combine
         self._before: Measurement | None = None
 
-    def profile(self, core: Sequence[Frame], *, opens_shot: bool) -> NoiseProfile:
+    def profile(self, core: Sequence[Frame], *, opens_shot: bool) -> Profile:
         """The profile of a span from its own frames and the span before, of the same shot.
 
         Never chained: what is remembered is the raw measurement, so that any span can be
@@ -70,7 +71,16 @@ class _Open:
         return frame.shot == self.shot and self.shown() < most
 
 
-def cut_spans(frames: Iterable[Frame], grid: Grid, profiler: Profiler) -> Iterator[Span]:
+@dataclass(frozen=True, slots=True)
+class Profilers:
+    """What is measured of every span."""
+
+    noise: Profiler[NoiseProfile]
+    spectrum: Profiler[GrainSpectrum] | None = None
+    """Only where grain is made."""
+
+
+def cut_spans(frames: Iterable[Frame], grid: Grid, profilers: Profilers) -> Iterator[Span]:
     """Group frames, stamped with shots and repeats, into spans, in order.
 
     Holds one span and W + 1 frames. A span ends after T unique frames, or 4 T in all, so that
@@ -84,20 +94,20 @@ def cut_spans(frames: Iterable[Frame], grid: Grid, profiler: Profiler) -> Iterat
         if span is None:
             span = _Open(0, frame.shot)
         elif frame.shot != span.shot:
-            yield _close(span, None, grid, profiler)
+            yield _close(span, None, grid, profilers)
             span = _Open(span.number + 1, frame.shot)
         elif len(span.core) == grid.core or span.shown() >= 4 * grid.core:
-            closed = _close(span, frame, grid, profiler)
+            closed = _close(span, frame, grid, profilers)
             yield closed
             history = [*span.history, *span.core][-(grid.warm_up + 1) :]
             span = _Open(span.number + 1, frame.shot, history=history, fades_in=closed.fades_out)
         span.core.append(frame)
         span.repeats.append([])
     if span is not None:
-        yield _close(span, None, grid, profiler)
+        yield _close(span, None, grid, profilers)
 
 
-def _close(span: _Open, ahead: Frame | None, grid: Grid, profiler: Profiler) -> Span:
+def _close(span: _Open, ahead: Frame | None, grid: Grid, profilers: Profilers) -> Span:
     """Lay out the walk. `ahead` is the first frame of the next span of the same shot."""
     core, history = span.core, span.history
     if history:
@@ -109,13 +119,17 @@ def _close(span: _Open, ahead: Frame | None, grid: Grid, profiler: Profiler) -> 
         steps = [*reversed(core[1 : warm + 1]), *core]
         before = core[min(warm + 1, len(core) - 1)]
     after = ahead or steps[max(len(steps) - 2, 0)]
+    spectrum = None
+    if profilers.spectrum is not None:
+        spectrum = profilers.spectrum.profile(core, opens_shot=not history)
     return Span(
         number=span.number,
         shot=span.shot,
         walk=(before, *steps, after),
         warm=warm,
         repeats=tuple(tuple(group) for group in span.repeats),
-        noise=profiler.profile(core, opens_shot=not history),
+        noise=profilers.noise.profile(core, opens_shot=not history),
+        spectrum=spectrum,
         fades_in=span.fades_in,
         fades_out=min(grid.warm_up, len(core)) if ahead is not None else 0,
     )

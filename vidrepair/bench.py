@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from vidrepair.batch import Grid, Profiler, cut_spans
+from vidrepair.batch import Grid, Profiler, Profilers, cut_spans
 from vidrepair.decode import open_source
 from vidrepair.engines import Build, make_engine
 from vidrepair.engines import repair as run_engine
@@ -194,9 +194,8 @@ def _decode(source: Path, count: int) -> tuple[Picture, list[Frame]]:
 
 def _plan(frames: Sequence[Frame], grid: Grid) -> list[Span]:
     """Repeats, shots, spans and their noise."""
-    return list(
-        cut_spans(number_shots(mark_repeats(frames)), grid, Profiler(measure_span, combine))
-    )
+    profilers = Profilers(Profiler(measure_span, combine))
+    return list(cut_spans(number_shots(mark_repeats(frames)), grid, profilers))
 
 
 def _infer(

@@ -12,22 +12,48 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from vidrepair.frames import Answer, Fetch, Frame, Repaired, Span
-from vidrepair.planes import add_residual, residual_planes
+import numpy as np
+
+from vidrepair.frames import (
+    HOST,
+    Answer,
+    Fetch,
+    FloatArray,
+    Frame,
+    GrainProfile,
+    Picture,
+    Repaired,
+    Span,
+)
+from vidrepair.grain import make_grain
+from vidrepair.planes import add_residual, matte_planes, padded_size, residual_planes, to_generator
 
 
-def compose(
-    answers: Iterable[Answer], denoise: tuple[float, float], *, ahead: int = 0
-) -> Iterator[Frame]:
+@dataclass(frozen=True, slots=True)
+class Strengths:
+    """How much of what can be done is done."""
+
+    denoise: tuple[float, float] = (1.0, 1.0)
+    """Share of the residual added, 0..1, of luma and of chroma; for R'G'B' both act on the Y'CbCr
+    of the generator."""
+    grain: float = 0.0
+    """Share of the measured grain that is added, 0..1."""
+
+    def over_fill(self) -> tuple[float, float]:
+        """Share of the grain that a fill gets, which has none: as much as there is around it."""
+        luma, chroma = (min(1.0, 1.0 - share + self.grain) for share in self.denoise)
+        return luma, chroma
+
+
+def compose(answers: Iterable[Answer], strengths: Strengths, *, ahead: int = 0) -> Iterator[Frame]:
     """Yield every frame of the film, repeats too, in order, with its new planes.
 
-    `denoise` is the share of the residual added, 0..1, of luma and of chroma; for R'G'B' both
-    act on the Y'CbCr of the generator. Holds finished frames until their turn, and the
+    Holds finished frames until their turn, and the
     residuals of the frames that fade between two spans. So many finished frames as `ahead` may be
     on their way home before the first of them is waited for.
     """
     coming: deque[_Coming] = deque()
-    for one in _in_order(answers, denoise):
+    for one in _in_order(answers, strengths):
         coming.append(one)
         if len(coming) > ahead:
             yield coming.popleft().wait()
@@ -47,7 +73,7 @@ class _Coming:
         return self.frame if self.fetch is None else replace(self.frame, planes=self.fetch())
 
 
-def _in_order(answers: Iterable[Answer], denoise: tuple[float, float]) -> Iterator[_Coming]:
+def _in_order(answers: Iterable[Answer], strengths: Strengths) -> Iterator[_Coming]:
     """Every frame, begun to be brought home."""
     fading: dict[int, _Half] = {}
     finished: dict[int, _Coming] = {}
@@ -58,7 +84,7 @@ def _in_order(answers: Iterable[Answer], denoise: tuple[float, float]) -> Iterat
             whole = _settle(answer, fading)
         if whole is None:
             continue
-        fetch = _finish(answer.frame, whole, denoise)
+        fetch = _finish(answer.frame, whole, strengths)
         for frame in (answer.frame, *whole.repeats):
             finished[frame.number] = _Coming(frame, fetch)
         while following in finished:
@@ -72,6 +98,10 @@ class _Half:
 
     repaired: Repaired
     repeats: tuple[Frame, ...] = ()
+    grain: GrainProfile | None = None
+    """Of the span that owns the frame, where it is known."""
+    owned: bool = False
+    """By the span that answered: the frame is of its core."""
 
 
 def _settle(answer: Answer, fading: dict[int, _Half]) -> _Half | None:
@@ -83,13 +113,14 @@ def _settle(answer: Answer, fading: dict[int, _Half]) -> _Half | None:
     span, repaired = answer.span, answer.repaired
     core = answer.step - span.warm
     repeats = span.repeats[core] if core >= 0 else ()
+    grain = span.grain if core >= 0 else None
     share = _share(span, answer.step)
     if share == 0.0:
         return None
     if share == 1.0 or repaired.denoise is None:
-        half = _Half(repaired, repeats)
+        half = _Half(repaired, repeats, grain, core >= 0)
     else:
-        half = _Half(replace(repaired, denoise=share * repaired.denoise), repeats)
+        half = _Half(replace(repaired, denoise=share * repaired.denoise), repeats, grain, core >= 0)
     if share == 1.0:
         return half
     other = fading.pop(answer.frame.number, None)
@@ -101,14 +132,16 @@ def _settle(answer: Answer, fading: dict[int, _Half]) -> _Half | None:
 
 def _joined(half: _Half, other: _Half) -> _Half:
     """The sum of both halves; on the host, where they come from two places."""
-    repeats = half.repeats or other.repeats
-    here, there = half.repaired, other.repaired
+    # The span that owns the frame has looked for its damage; the one that warms up on it has not.
+    owner, guest = (half, other) if half.owned else (other, half)
+    here, there = owner.repaired, guest.repaired
     if here.denoise is None or there.denoise is None:
-        return _Half(Repaired(None), repeats)
+        return replace(owner, repaired=Repaired(None))
     if here.place is there.place:
-        return _Half(replace(here, denoise=here.denoise + there.denoise), repeats)
+        return replace(owner, repaired=replace(here, denoise=here.denoise + there.denoise))
     ours, theirs = (one.place.start_fetch((one.denoise,))()[0] for one in (here, there))
-    return _Half(Repaired(ours + theirs), repeats)
+    both = replace(here, denoise=ours + theirs, place=HOST, planes=None)
+    return replace(owner, repaired=both)
 
 
 def _share(span: Span, step: int) -> float:
@@ -119,14 +152,70 @@ def _share(span: Span, step: int) -> float:
     return max(0.0, 1.0 - (span.warm - step) / (span.fades_in + 1))
 
 
-def _finish(frame: Frame, whole: _Half, denoise: tuple[float, float]) -> Fetch | None:
-    """Add the residual at its strength, where it lives; the planes, begun to be brought home."""
+def _finish(frame: Frame, whole: _Half, strengths: Strengths) -> Fetch | None:
+    """Add what is asked for, where it lives; the planes, begun to be brought home."""
     repaired = whole.repaired
-    if repaired.denoise is None or not any(denoise):
+    if repaired.denoise is None:
+        return None
+    if strengths.grain > 0.0 or repaired.matte is not None:
+        return _finish_at_home(frame, whole, strengths)
+    if not any(strengths.denoise):
         return None
     bits = frame.picture.format.bits
     with repaired.place.working():
-        changes = residual_planes(repaired.denoise, frame.picture, denoise)
+        changes = residual_planes(repaired.denoise, frame.picture, strengths.denoise)
         given = frame.planes if repaired.planes is None else repaired.planes
         planes = [add_residual(*pair, bits) for pair in zip(given, changes, strict=True)]
     return repaired.place.start_fetch(planes)
+
+
+def _finish_at_home(frame: Frame, whole: _Half, strengths: Strengths) -> Fetch:
+    """The same on the host, with grain, and the fill under the matte."""
+    repaired, picture = whole.repaired, frame.picture
+    (denoise,) = repaired.place.start_fetch((repaired.denoise,))()
+    shown = np.empty((3, *padded_size(picture)), dtype=np.float32)
+    to_generator(frame.planes, picture, shown)
+    changes = residual_planes(denoise, picture, strengths.denoise)
+    luma = shown[0] + denoise[0]
+    if strengths.grain > 0.0 and whole.grain is not None:
+        grain = make_grain(whole.grain, luma, picture, frame.number)
+        added = residual_planes(grain, picture, (strengths.grain, strengths.grain))
+        changes = tuple(change + more for change, more in zip(changes, added, strict=True))
+    if repaired.matte is not None:
+        assert repaired.fill is not None
+        fill = repaired.fill - shown
+        if any(strengths.over_fill()) and whole.grain is not None:
+            _add_grain(fill, repaired.matte, luma, frame, whole.grain, strengths.over_fill())
+        changes = _under_matte(changes, fill, repaired.matte, picture)
+    bits = picture.format.bits
+    planes = [add_residual(*pair, bits) for pair in zip(frame.planes, changes, strict=True)]
+    return HOST.start_fetch(planes)
+
+
+def _add_grain(
+    fill: FloatArray,
+    matte: FloatArray,
+    luma: FloatArray,
+    frame: Frame,
+    profile: GrainProfile,
+    shares: tuple[float, float],
+) -> None:
+    """Put grain over the fill (3, H, W), as far as the matte (H, W) goes."""
+    rows, columns = (np.flatnonzero(matte.any(axis=axis)) for axis in (1, 0))
+    window = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+    grain = make_grain(profile, luma, frame.picture, frame.number, window)
+    scale = np.array([shares[0], shares[1], shares[1]], dtype=np.float32)
+    fill[:, *window] += grain * scale[:, None, None]
+
+
+def _under_matte(
+    changes: tuple[FloatArray, ...], fill: FloatArray, matte: FloatArray, picture: Picture
+) -> tuple[FloatArray, ...]:
+    """What is added to each plane where a matte lays the fill, less the frame, over it."""
+    weights = matte_planes(matte, picture)
+    return tuple(
+        (1.0 - weight) * change + weight * instead
+        for weight, change, instead in zip(
+            weights, changes, residual_planes(fill, picture), strict=True
+        )
+    )

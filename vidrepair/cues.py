@@ -9,18 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vidrepair.frames import FloatArray, Frame
 from vidrepair.planes import rgb_to_ycbcr
+from vidrepair.regions import Area, Mask
 
 BLOCK = 8
 """Side of a block in luma samples; codecs skip blocks on this grid."""
 TINY = 1e-12
 """A variance above zero and below any that 16 bits can show."""
-
-Mask = NDArray[np.bool_]
-Area = tuple[slice, slice]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,7 +80,7 @@ def compare(one: Frame, two: Frame, area: Area) -> list[Cue]:
     """The cues of luma and, unless the picture is gray, of chroma."""
     first, second = _channels(one, area), _channels(two, area)
     luma = first[0][0]
-    shift = (0, 0) if one is two else _shift(luma, second[0][0])
+    shift = (0, 0) if one is two else picture_shift(luma, second[0][0])
     across, down = one.picture.format.sampling
     cues: list[Cue] = []
     level = np.empty(0, dtype=np.float32)
@@ -115,7 +112,7 @@ def compare(one: Frame, two: Frame, area: Area) -> list[Cue]:
     return cues
 
 
-def _shift(one: FloatArray, two: FloatArray) -> tuple[int, int]:
+def picture_shift(one: FloatArray, two: FloatArray) -> tuple[int, int]:
     """How far the picture as a whole has moved, in luma samples down and across.
 
     Phase correlation of 4x4 means, up to a quarter of the picture, then the least mean

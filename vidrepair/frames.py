@@ -103,6 +103,27 @@ class NoiseProfile:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class GrainSpectrum:
+    """How the grain of a shot is spread over the frequencies, whatever its strength."""
+
+    luma: FloatArray
+    """(9, 9) density of power at 0, 1/16 .. 1/2 cycles per sample, frequencies down by frequencies
+    across; white is 1 everywhere, and only ratios count."""
+    chroma: FloatArray
+    """The same of Cb and Cr, in samples of their own planes."""
+    follows: FloatArray
+    """(2,) correlation -1..1 of Cb and of Cr with the mean luma of their sites."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GrainProfile:
+    """All that is known of a shot's grain: enough to make it again."""
+
+    noise: NoiseProfile
+    spectrum: GrainSpectrum
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Span:
     """A stretch of one shot that is computed on its own, from a zero state.
 
@@ -123,6 +144,13 @@ class Span:
     """How many of the last warm-up steps show frames of the span before that fade to them."""
     fades_out: int
     """How many of the last core frames fade to the next span's warm-up."""
+    spectrum: GrainSpectrum | None = None
+    """Of its grain; None where nobody makes grain anew."""
+
+    @property
+    def grain(self) -> GrainProfile | None:
+        """All that is known of its grain."""
+        return None if self.spectrum is None else GrainProfile(self.noise, self.spectrum)
 
     @property
     def steps(self) -> int:
@@ -155,6 +183,20 @@ class Batch:
     lanes: tuple[LaneStep, ...]
     damage: bool = False
     """Fill, defect and motion are wanted too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Defect:
+    """One place of one frame that was repaired."""
+
+    kind: str
+    """dust, scratch or dropout."""
+    frame: int
+    """Counted from 0 in output order."""
+    box: tuple[int, int, int, int]
+    """Top, left, bottom, right of it; the last two are one beyond."""
+    confidence: float
+    """0..1."""
 
 
 class Place(Protocol):
@@ -203,6 +245,10 @@ class Repaired:
     """(1, H, W) probability of damage."""
     motion: Array | None = None
     """(4, H/4, W/4) displacement to t-1 and t+1 in full-size pixels."""
+    matte: Array | None = None
+    """(H, W) the weight of the fill, 0..1; set by `defects`, None changes nothing."""
+    defects: tuple[Defect, ...] = ()
+    """What the matte covers; set by `defects`."""
     place: Place = HOST
     planes: tuple[Array, ...] | None = None
     """The frame's decoded planes at that place; None: the frame's own are there."""

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vidrepair.cues import Cue, Mask, compare, without_bars
+from vidrepair.cues import Cue, compare, without_bars
 from vidrepair.frames import FloatArray, Frame, NoiseProfile
 from vidrepair.planes import rgb_to_ycbcr
+from vidrepair.regions import Mask
 
 KNOTS = 17
 LEVELS = np.linspace(0.0, 1.0, KNOTS)

@@ -17,19 +17,23 @@ from threading import Thread
 
 import numpy as np
 
-from vidrepair.batch import Grid, Profiler, cut_spans
+from vidrepair.batch import Grid, Profiler, Profilers, cut_spans
 from vidrepair.channel import BrokenOff, Channel
-from vidrepair.compose import compose
+from vidrepair.compose import Strengths, compose
 from vidrepair.decode import Source, open_source
+from vidrepair.defects import find_defects
 from vidrepair.encode import Target, open_target, plan_output
 from vidrepair.engines import Build, Engine, Spare, make_engine, repair
-from vidrepair.frames import Answer, Frame, Span
+from vidrepair.flicker import deflicker
+from vidrepair.frames import Answer, Frame, NoiseProfile, Span
 from vidrepair.models import find_model
 from vidrepair.noise import combine, known_profile, measure_span
 from vidrepair.repeats import mark_repeats
 from vidrepair.report import Progress, Report, Speedometer
 from vidrepair.settings import EngineSettings, Job
 from vidrepair.shots import number_shots
+from vidrepair.spectrum import combine as combine_spectra
+from vidrepair.spectrum import measure_spectrum
 from vidrepair.streams import plan_copies
 
 Observer = Callable[[Progress], None]
@@ -57,6 +61,10 @@ class _Run:
     shots: int = 0
     repeats: int = 0
     noise: list[tuple[float, float]] = field(default_factory=list)
+    touched: int = 0
+    """Samples of luma under a matte."""
+    defects: dict[str, int] = field(default_factory=dict)
+    """Repaired places, by kind."""
     began: float = 0.0
     """When the engine's stage did; 0 before."""
     seconds: float = 0.0
@@ -110,9 +118,11 @@ def run_job(job: Job, observer: Observer | None = None, build: Build | None = No
         _tell(warnings)
         files = find_model(job.engine.model)
         settings = _engine_settings(job)
-        engine = make_engine(files, clip.picture, settings, build=build)
+        damage = bool(job.repair.damage.kinds)
+        engine = make_engine(files, clip.picture, settings, damage=damage, build=build)
         owned.callback(engine.close)
-        spare = Spare(lambda: make_engine(files, clip.picture, _exact(settings, engine)))
+        exact = _exact(settings, engine)
+        spare = Spare(lambda: make_engine(files, clip.picture, exact, damage=damage))
         owned.callback(spare.close)
         target = owned.enter_context(open_target(clip, plan, job.output, copies))
         grid = Grid(files.card.warm_up, files.card.core_length(clip.picture))
@@ -135,15 +145,13 @@ def _tell(warnings: Sequence[str]) -> None:
 
 def _open(job: Job) -> Source:
     """The source; its decoder tells of its quantiser where the noise is to be measured."""
-    measured = job.repair.noise is None and any(job.repair.denoise)
+    measured = job.repair.noise is None and job.repair.asks
     return open_source(job.source, tell_quantiser=measured)
 
 
 def _engine_settings(job: Job) -> EngineSettings:
     """Nothing is computed where nothing is asked for."""
-    if any(job.repair.denoise):
-        return job.engine
-    return job.engine.idle()
+    return job.engine if job.repair.asks else job.engine.idle()
 
 
 def _exact(settings: EngineSettings, engine: Engine) -> EngineSettings:
@@ -211,7 +219,8 @@ def _guard(
 
 def _decode(run: _Run) -> None:
     frames = number_shots(mark_repeats(_counted(run)))
-    for span in cut_spans(frames, run.grid, _profiler(run)):
+    frames = deflicker(frames, run.job.repair.deflicker / 100.0)
+    for span in cut_spans(frames, run.grid, _profilers(run)):
         run.spans.put(span)
     run.spans.close()
 
@@ -225,7 +234,12 @@ def _counted(run: _Run) -> Iterator[Frame]:
             run.target.copy(item)
 
 
-def _profiler(run: _Run) -> Profiler:
+def _profilers(run: _Run) -> Profilers:
+    spectrum = Profiler(measure_spectrum, combine_spectra) if run.job.repair.makes_grain else None
+    return Profilers(_noise_profiler(run), spectrum)
+
+
+def _noise_profiler(run: _Run) -> Profiler[NoiseProfile]:
     known = run.job.repair.noise
     rgb = run.source.clip.picture.format.family == "rgb"
     if known is not None:
@@ -238,7 +252,9 @@ def _infer(run: _Run) -> None:
     run.began, run.worked = time.monotonic(), run.engine.worked or 0.0
     try:
         narrow = run.engine.identity.precision != "fp32"
-        for answer in repair(run.spans, run.engine, run.spare if narrow else None):
+        damage = bool(run.job.repair.damage.kinds)
+        spare = run.spare if narrow else None
+        for answer in repair(run.spans, run.engine, spare, damage=damage):
             run.answers.put(answer)
         run.answers.close()
     finally:
@@ -248,9 +264,13 @@ def _infer(run: _Run) -> None:
 def _encode(run: _Run, observer: Observer | None) -> None:
     clock = Speedometer(_total(run), time.monotonic)
     told = 0.0
-    shares = tuple(share / 100.0 for share in run.job.repair.denoise)
+    luma, chroma = (share / 100.0 for share in run.job.repair.denoise)
+    strengths = Strengths((luma, chroma), run.job.repair.grain / 100.0)
     ahead = 0 if run.engine.worked is None else 2 * run.engine.identity.lanes
-    for frame in compose(_noted(run), (shares[0], shares[1]), ahead=ahead):
+    answers = _noted(run)
+    if run.job.repair.damage.kinds:
+        answers = _counted_defects(run, find_defects(answers, run.job.repair.damage))
+    for frame in compose(answers, strengths, ahead=ahead):
         run.target.write(frame)
         run.frames += 1
         run.shots = frame.shot + 1
@@ -280,6 +300,23 @@ def _noted(run: _Run) -> Iterator[Answer]:
         yield answer
 
 
+def _share_touched(run: _Run) -> float:
+    """The share of all luma samples that lie under a matte."""
+    picture = run.source.clip.picture
+    return run.touched / max(run.frames * picture.width * picture.height, 1)
+
+
+def _counted_defects(run: _Run, answers: Iterator[Answer]) -> Iterator[Answer]:
+    """The answers, what was repaired in them counted for the report."""
+    for answer in answers:
+        repaired = answer.repaired
+        if repaired.matte is not None:
+            run.touched += int((repaired.matte > 0.0).sum())
+            for defect in repaired.defects:
+                run.defects[defect.kind] = run.defects.get(defect.kind, 0) + 1
+        yield answer
+
+
 def _report(run: _Run, seconds: float) -> Report:
     luma, chroma = np.mean(run.noise, axis=0) if run.noise else (0.0, 0.0)
     return Report(
@@ -292,6 +329,8 @@ def _report(run: _Run, seconds: float) -> Report:
         engine=run.engine.identity.as_dict(),
         noise=(float(luma), float(chroma)),
         damage=run.source.damage,
+        defects=dict(run.defects),
+        touched=_share_touched(run),
         stages={name: round(value, 3) for name, value in run.stages.items()},
         limit=run.limit(),
         busy=round(run.busy(), 3),

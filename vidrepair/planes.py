@@ -137,6 +137,25 @@ def _site_means(residual: Array, picture: Picture) -> Array:
     return total
 
 
+def matte_planes(matte: Array, picture: Picture) -> tuple[Array, ...]:
+    """A matte (H, W), padded size, 0..1, for each plane of the picture.
+
+    A subsampled chroma sample takes the largest of its luma sites.
+    """
+    cropped = matte[: picture.height, : picture.width]
+    if picture.format.family == "gray":
+        return (cropped,)
+    if picture.format.family == "rgb":
+        return (cropped, cropped, cropped)
+    across, down = picture.format.sampling
+    largest = cropped[::down, ::across] * 1.0
+    for row, column in list(product(range(down), range(across)))[1:]:
+        site = cropped[row::down, column::across]
+        part = largest[: site.shape[0], : site.shape[1]]
+        part[...] = np.maximum(part, site)
+    return cropped, largest, largest
+
+
 def chroma_size(picture: Picture) -> tuple[int, int]:
     """Height and width of the chroma planes."""
     across, down = picture.format.sampling

@@ -46,6 +46,10 @@ class Report:
     """Mean deviation found, luma and chroma, on the 8-bit scale."""
     damage: Damage
     """What the decoder met."""
+    defects: dict[str, int]
+    """Places that were repaired, by kind: dust, scratch, dropout."""
+    touched: float
+    """Share of the samples of luma that the fill was laid over."""
     stages: dict[str, float]
     """CPU seconds of each stage's own thread; codecs and the engine work in others beside."""
     limit: str
@@ -70,8 +74,13 @@ class Report:
             f"{self.shots} {'shot' if self.shots == 1 else 'shots'}, "
             f"noise {luma:.1f} luma {chroma:.1f} chroma; the limit was {self.limit}"
         )
-        met = str(self.damage)
-        return f"{first}\ndamage met in the source: {met}" if met else first
+        lines = [first]
+        if self.defects:
+            places = ", ".join(f"{count} {kind}" for kind, count in sorted(self.defects.items()))
+            lines.append(f"repaired: {places}; {self.touched:.4%} of the picture")
+        if met := str(self.damage):
+            lines.append(f"damage met in the source: {met}")
+        return "\n".join(lines)
 
 
 class Speedometer:

@@ -9,8 +9,33 @@ from typing import Any, Literal
 from vidrepair.errors import UsageError
 
 BACKENDS = ("auto", "openvino", "onnxruntime", "torch", "tensorrt", "rtx", "identity")
+KINDS = ("dust", "scratch", "dropout")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 Pair = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class DamageSettings:
+    """Which damage is repaired."""
+
+    kinds: tuple[str, ...] = KINDS
+    """Of KINDS; none leaves all damage as it is."""
+    min_confidence: float = 0.5
+    """0 to 1; a defect that is less sure stays."""
+
+    def __post_init__(self) -> None:
+        for kind in self.kinds:
+            if kind not in KINDS:
+                known = ", ".join(KINDS)
+                raise UsageError(f"--repair {kind} is unknown; use all, none, or some of {known}")
+        if not 0.0 <= self.min_confidence <= 1.0:
+            raise UsageError(
+                f"--min-confidence {self.min_confidence:g} is out of range; use 0 to 1"
+            )
+
+    def takes(self, kind: str, confidence: float) -> bool:
+        """Whether a defect of this kind is repaired."""
+        return kind in self.kinds and confidence >= self.min_confidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +47,29 @@ class RepairSettings:
     noise: Pair | None = None
     """Standard deviation on the 8-bit scale before clipping, luma and chroma; for R'G'B'
     sources the first is that of each sample. None: measured span by span."""
+    damage: DamageSettings = field(default_factory=DamageSettings)
+    grain: float = 0.0
+    """Share of the measured grain that is made anew and added after denoising, 0 to 100."""
+    deflicker: float = 0.0
+    """Share of the flicker that is taken away, 0 to 100."""
 
     def __post_init__(self) -> None:
         _check_pair("--denoise", self.denoise, 100.0)
         if self.noise is not None:
             _check_pair("--noise", self.noise, 255.0)
+        for flag, value in (("--grain", self.grain), ("--deflicker", self.deflicker)):
+            if not 0.0 <= value <= 100.0:
+                raise UsageError(f"{flag} {value:g} is out of range; use 0 to 100")
+
+    @property
+    def asks(self) -> bool:
+        """Whether anything is to be done at all."""
+        return any(self.denoise) or bool(self.damage.kinds)
+
+    @property
+    def makes_grain(self) -> bool:
+        """Whether grain has to be made: for its own sake, or over what is filled in."""
+        return self.grain > 0.0 or (bool(self.damage.kinds) and min(self.denoise) < 100.0)
 
 
 def _check_pair(flag: str, pair: Any, most: float) -> None:

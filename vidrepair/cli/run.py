@@ -9,9 +9,16 @@ import click
 from trt_build.build import build_engine
 from vidrepair.cli.engine import engine_options
 from vidrepair.cli.progress import KINDS, show_messages, show_progress
-from vidrepair.cli.types import PAIR, path_or_pipe
+from vidrepair.cli.types import PAIR, REPAIR, path_or_pipe
 from vidrepair.pipeline import run_job
-from vidrepair.settings import EngineSettings, Job, OutputSettings, Pair, RepairSettings
+from vidrepair.settings import (
+    DamageSettings,
+    EngineSettings,
+    Job,
+    OutputSettings,
+    Pair,
+    RepairSettings,
+)
 
 LEVELS = ("error", "warning", "info", "debug")
 
@@ -42,6 +49,31 @@ LEVELS = ("error", "warning", "info", "debug")
     help="Standard deviation of the noise before clipping, on the 8-bit scale: luma and chroma, or"
     " one number for both; auto measures it.",
 )
+@click.option(
+    "--repair",
+    type=REPAIR,
+    default="all",
+    metavar="all|none|KIND,...",
+    show_default=True,
+    help="Which damage is repaired: dust, scratch, dropout.",
+)
+@click.option(
+    "--min-confidence",
+    type=float,
+    default=0.5,
+    show_default=True,
+    help="Damage that is less sure stays, 0 to 1.",
+)
+@click.option(
+    "--grain", type=float, default=0, show_default=True, help="Share of the grain put back, 0-100."
+)
+@click.option(
+    "--deflicker",
+    type=float,
+    default=0,
+    show_default=True,
+    help="Share of the flicker of old film and of lamps that is taken away, 0-100.",
+)
 @engine_options
 @click.option(
     "--progress",
@@ -62,6 +94,10 @@ def run(
     frames: int | None,
     denoise: Pair,
     noise: Pair | None,
+    repair: tuple[str, ...],
+    min_confidence: float,
+    grain: float,
+    deflicker: float,
     engine: EngineSettings,
     progress: str,
     log_level: str,
@@ -75,7 +111,7 @@ def run(
     job = Job(
         path_or_pipe(source),
         path_or_pipe(output),
-        RepairSettings(denoise, noise),
+        RepairSettings(denoise, noise, DamageSettings(repair, min_confidence), grain, deflicker),
         engine,
         OutputSettings(codec, crf, preset, pix_fmt, overwrite, frames),
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from vidrepair.settings import Pair
+from vidrepair.settings import KINDS, Pair
 
 
 class PairType(click.ParamType[Pair | None]):
@@ -67,7 +67,29 @@ class SizeType(click.ParamType[tuple[int, int]]):
         return width, height
 
 
+class RepairType(click.ParamType[tuple[str, ...]]):
+    """Kinds of damage, all or none."""
+
+    name = "repair"
+
+    def convert(
+        self,
+        value: str | tuple[str, ...],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> tuple[str, ...]:
+        if not isinstance(value, str):
+            return value
+        if value in ("all", "none"):
+            return KINDS if value == "all" else ()
+        kinds = tuple(part.strip() for part in value.split(","))
+        if wrong := [kind for kind in kinds if kind not in KINDS]:
+            self.fail(f"{wrong[0]!r} is not all, none or some of {', '.join(KINDS)}", param, ctx)
+        return kinds
+
+
 PAIR = PairType()
+REPAIR = RepairType()
 SIZE = SizeType()
 TILE = TileType()
 

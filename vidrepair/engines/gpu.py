@@ -226,9 +226,12 @@ class GpuEngine:
 
     def _repaired(self, lane: LaneStep, residual: Tensor, total: Tensor) -> Repaired:
         told = self._device.start_fetch((total,))
+        taken = self._taken(lane.lane)
         return Repaired(
             residual,
-            **self._taken(lane.lane),
+            fill=taken.get("fill"),
+            defect=taken.get("defect"),
+            motion=taken.get("motion"),
             place=self._device,
             planes=self._planes[lane.lane][1],
             checksum=lambda: float(told()[0]),

@@ -1,0 +1,187 @@
+"""The second cue on made films: what is damage goes, what moves stays."""
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+
+import cv2
+import numpy as np
+import pytest
+
+from vidrepair.batch import Grid, Profiler, Profilers, cut_spans
+from vidrepair.compose import Strengths, compose
+from vidrepair.defects import find_defects
+from vidrepair.frames import Answer, Defect, FloatArray, Frame, Picture, Repaired
+from vidrepair.noise import known_profile
+from vidrepair.planes import padded_size
+from vidrepair.regions import Mask
+from vidrepair.settings import DamageSettings
+from vidrepair.tags import pixel_format
+
+SIZE = (128, 192)
+PAN = (1.5, -2.25)
+"""Rows and columns that the picture moves by from frame to frame."""
+LONG = 12
+Masks = dict[int, Mask]
+
+
+def scene(number: int) -> FloatArray:
+    """Luma 0..255 of a textured picture that pans."""
+    big = np.random.default_rng(3).normal(0.0, 1.0, (256, 320)).astype(np.float32)
+    big = 128.0 + 260.0 * cv2.GaussianBlur(big, (0, 0), 3.0)
+    rows, columns = np.mgrid[0 : SIZE[0], 0 : SIZE[1]].astype(np.float32)
+    rows += 60 + PAN[0] * number
+    columns += 60 + PAN[1] * number
+    return cv2.remap(big, columns, rows, cv2.INTER_CUBIC).clip(30, 225)
+
+
+def film(lumas: Sequence[FloatArray], pix_fmt: str = "yuv420p") -> list[Frame]:
+    form = pixel_format(pix_fmt)
+    assert form is not None
+    picture = Picture(SIZE[1], SIZE[0], form)
+    scale = form.peak / 255.0
+    dtype = np.uint8 if form.bits == 8 else np.uint16
+    frames = []
+    for number, luma in enumerate(lumas):
+        code = (luma * scale).round().clip(0, form.peak).astype(dtype)
+        if form.family == "rgb":
+            planes = (code, code.copy(), code.copy())
+        elif form.family == "gray":
+            planes = (code,)
+        else:
+            across, down = form.sampling
+            chroma = np.full(code[::down, ::across].shape, 2 ** (form.bits - 1), dtype=dtype)
+            planes = (code, chroma, chroma.copy())
+        frames.append(Frame(planes, picture, number, number, Fraction(1, 25)))
+    return frames
+
+
+def answers(frames: list[Frame], candidates: Masks, core: int = 8) -> Iterator[Answer]:
+    """What an engine would say that sees all candidates, and the pan."""
+    fixed = known_profile(0.0, 0.0, rgb=False)
+    profiler = Profiler(lambda _core: None, lambda _own, _before: fixed)
+    height, width = padded_size(frames[0].picture)
+    motion = np.zeros((4, height // 4, width // 4), dtype=np.float32)
+    # What frame t shows at a place, t-1 shows where the pan came from.
+    motion[0], motion[1], motion[2], motion[3] = PAN[1], PAN[0], -PAN[1], -PAN[0]
+    for span in cut_spans(frames, Grid(4, core), Profilers(profiler)):
+        for step in range(span.steps):
+            defect = np.zeros((1, height, width), dtype=np.float32)
+            mask = candidates.get(span.walk[step + 1].number)
+            if mask is not None:
+                defect[0, : SIZE[0], : SIZE[1]] = 0.99 * mask
+            denoise = np.zeros((3, height, width), dtype=np.float32)
+            yield Answer(span, step, Repaired(denoise, denoise, defect, motion))
+
+
+def spot(row: float, column: float, radius: float = 4) -> Mask:
+    rows, columns = np.mgrid[0 : SIZE[0], 0 : SIZE[1]]
+    return (rows - row) ** 2 + (columns - column) ** 2 <= radius**2
+
+
+def repaired(
+    frames: list[Frame], candidates: Masks, wanted: DamageSettings | None = None
+) -> tuple[list[Frame], list[Defect]]:
+    found: list[Defect] = []
+
+    def told() -> Iterator[Answer]:
+        for answer in find_defects(answers(frames, candidates), wanted or DamageSettings()):
+            found.extend(answer.repaired.defects)
+            yield answer
+
+    return list(compose(told(), Strengths())), found
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv422p10le", "gbrp12le", "gray"])
+@pytest.mark.parametrize("paint", [10.0, 245.0])
+def test_dust_goes_and_nothing_else_changes(pix_fmt: str, paint: float):
+    clean = [scene(number) for number in range(LONG)]
+    dirty = [luma.copy() for luma in clean]
+    places = {3: spot(40, 60), 6: spot(90, 120, 6), 7: spot(70, 30, 2)}
+    for number, place in places.items():
+        dirty[number][place] = paint
+    frames = film(dirty, pix_fmt)
+    out, found = repaired(frames, places)
+    truth = film(clean, pix_fmt)
+    peak = frames[0].picture.format.peak
+    assert [(one.kind, one.frame) for one in found] == [("dust", n) for n in sorted(places)]
+    for before, after, true in zip(frames, out, truth, strict=True):
+        place = places.get(after.number, np.zeros(SIZE, dtype=bool))
+        near = cv2.dilate(place.astype(np.uint8), np.ones((9, 9))) > 0
+        for was, now, want in zip(before.planes, after.planes, true.planes, strict=True):
+            if was.shape == SIZE:
+                assert np.array_equal(was[~near], now[~near])
+                error = now[place].astype(float) - want[place]
+                assert np.sqrt(np.mean(error**2)) < 0.012 * peak if place.any() else True
+
+
+def test_what_moves_on_its_own_stays():
+    """A ball on its way through the picture is off both neighbours, too."""
+    shown, masks = [], {}
+    for number in range(LONG):
+        luma = scene(number)
+        masks[number] = spot(20 + 8 * number, 30 + 11 * number, 4)
+        luma[masks[number]] = 235.0
+        shown.append(luma)
+    frames = film(shown)
+    out, found = repaired(frames, masks)
+    assert not found
+    for before, after in zip(frames, out, strict=True):
+        assert np.array_equal(before.planes[0], after.planes[0])
+
+
+def test_a_limb_stays():
+    """A part that moves, of a thing that does not: what is around it is off, too."""
+    shown, masks = [], {}
+    for number in range(LONG):
+        luma = scene(number)
+        angle = 0.5 * np.sin(1.3 * number)
+        end = (int(100 + 60 * np.sin(angle)), int(30 + 70 * np.cos(angle)))
+        limb = cv2.line(np.zeros(SIZE, dtype=np.uint8), (100, 10), end, 1, 9) > 0
+        luma[limb] = 20.0
+        shown.append(luma)
+        # The generator takes its lower end for dirt.
+        foot = np.zeros(SIZE, dtype=bool)
+        foot[60:] = True
+        masks[number] = limb & foot
+    _, found = repaired(film(shown), masks)
+    assert not found
+
+
+def test_the_ends_of_a_shot_are_left_alone():
+    lumas = [scene(number) for number in range(LONG)]
+    places = {0: spot(40, 60), LONG - 1: spot(40, 60)}
+    for number, place in places.items():
+        lumas[number][place] = 10.0
+    _, found = repaired(film(lumas), places)
+    assert not found
+
+
+def test_dirt_of_a_neighbour_is_no_evidence():
+    lumas = [scene(number) for number in range(LONG)]
+    here, before = spot(50, 60, 5), spot(50 - 1, 60 + 2, 9)
+    lumas[5][here] = 120.0
+    lumas[4][before] = 250.0
+    lumas[6][before] = 250.0
+    _, found = repaired(film(lumas), {4: before, 5: here, 6: before})
+    assert 5 not in [one.frame for one in found]
+
+
+@pytest.mark.parametrize(
+    ("kinds", "confidence"), [(("scratch",), 0.5), ((), 0.5), (("dust",), 1.0)]
+)
+def test_only_what_is_wanted_is_repaired(kinds: tuple[str, ...], confidence: float):
+    lumas = [scene(number) for number in range(LONG)]
+    lumas[5][spot(50, 60)] = 10.0
+    _, found = repaired(film(lumas), {5: spot(50, 60)}, DamageSettings(kinds, confidence))
+    assert not found
+
+
+def test_kinds_are_told_by_shape():
+    lumas = [scene(number) for number in range(LONG)]
+    line, dropout = np.zeros(SIZE, dtype=bool), np.zeros(SIZE, dtype=bool)
+    line[20:110, 80:82] = True
+    dropout[64:66, 20:150] = True
+    lumas[4][line] = 240.0
+    lumas[7][dropout] = 0.0
+    _, found = repaired(film(lumas), {4: line, 7: dropout})
+    assert [(one.kind, one.frame) for one in found] == [("scratch", 4), ("dropout", 7)]

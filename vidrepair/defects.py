@@ -1,0 +1,253 @@
+"""The second cue: what the generator takes for damage is believed where the film agrees.
+
+A spot is repaired where the frames before and after agree with each other and not with it, where
+the picture right around it is what they show too, and where neither of them holds its twin: dust
+stands alone in time, a ball, a bird or a foot does not. (SDIp of Kokaram, "Motion Picture
+Restoration", 1998, on the generator's candidates, with displacements of their own; the twin and the
+ring around are what keeps it from eating limbs.)
+
+The fill is the mean of both neighbours, brought to the place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from vidrepair.evidence import Evidence, Neighbour, gather, has_twin
+from vidrepair.frames import Answer, Defect, FloatArray, Repaired
+from vidrepair.planes import padded_size, to_generator
+from vidrepair.regions import Mask, Region, connected_regions, dilate
+from vidrepair.settings import DamageSettings
+
+CANDIDATE = 0.3
+"""Probability from which a sample is looked at."""
+SUSPECT = 0.5
+"""Probability from which a sample of a neighbour is no evidence."""
+SURE = 0.9
+"""Probability that a region has to reach somewhere."""
+CELL = 24
+"""Side of the cells that a region is looked at in, samples."""
+CONTRAST = 6.0 / 255.0
+"""Share of the peak that a sample has to be off both neighbours, beside"""
+APART = 2.0
+"""times what they are off each other."""
+GROW = 2
+"""Samples that a repaired spot is larger than what was found: its soft edge."""
+RING = 3
+"""Samples around it where the frame has to show what both neighbours show,"""
+RING_OFF = 0.5
+"""to within this share of the spot's contrast,"""
+RING_SHARE = 0.7
+"""in this share of them."""
+GOES_ON = 0.08
+"""Share of the ring that may be off as the spot is, on the same side of both: it would go on there,
+as a leg does above its foot;"""
+LIMB = 5.0
+"""where a spot is at least so many samples wide, the ring may not be off at nearly its width."""
+MISFIT = 3.0
+"""Times the difference that the motion leaves that a spot's contrast has to be."""
+TWIN = 0.35
+"""Likeness of a twin."""
+TWINS = 0.3
+"""Share of a region that may have twins."""
+FLOODED = 0.1
+"""Share of candidates in a frame from which on it is another picture rather than a dirty one."""
+
+
+def find_defects(answers: Iterable[Answer], wanted: DamageSettings) -> Iterator[Answer]:
+    """Yield every answer, in order within its span, its matte and fill settled.
+
+    Holds one answer of each span under way: the frame after is restored by then. Frames at a shot's
+    ends lack one of the two neighbours and are left alone.
+    """
+    open_spans: dict[int, _Walker] = {}
+    for answer in answers:
+        if answer.repaired.defect is None:
+            yield answer
+            continue
+        walker = open_spans.setdefault(answer.span.number, _Walker(wanted))
+        yield from walker.take(answer)
+        if answer.step == answer.span.steps - 1:
+            yield from walker.finish()
+            del open_spans[answer.span.number]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seen:
+    """One answer at home, and its frame as restored."""
+
+    answer: Answer
+    picture: FloatArray
+    """(3, H, W) in the generator's unit: decoded plus residual."""
+    defect: FloatArray
+    """(H, W)."""
+    motion: FloatArray
+
+
+class _Walker:
+    """The answers of one span on their way."""
+
+    def __init__(self, wanted: DamageSettings) -> None:
+        self._wanted = wanted
+        self._before: _Seen | None = None
+        self._here: _Seen | None = None
+
+    def take(self, answer: Answer) -> Iterator[Answer]:
+        """The next answer; settles the one before it."""
+        after = _bring_home(answer)
+        if self._here is not None:
+            yield self._settle(self._here, after.picture, after.defect)
+            self._before = self._here
+        self._here = after
+
+    def finish(self) -> Iterator[Answer]:
+        """Settles the last one, against what comes after the span as it was decoded."""
+        assert self._here is not None
+        last = self._here.answer
+        ahead = np.empty_like(self._here.picture)
+        following = last.span.walk[-1]
+        to_generator(following.planes, following.picture, ahead)
+        yield self._settle(self._here, ahead, np.zeros_like(self._here.defect))
+
+    def _settle(self, here: _Seen, picture: FloatArray, defect: FloatArray) -> Answer:
+        """Decide on one frame; `picture` and `defect` are those of the frame after it."""
+        answer = here.answer
+        before, frame, after = (answer.span.walk[answer.step + i] for i in range(3))
+        repaired = replace(answer.repaired, fill=None, defect=None, motion=None)
+        core = answer.step >= answer.span.warm
+        if core and self._before is not None and before.number < frame.number < after.number:
+            sides = (
+                Neighbour(self._before.picture, self._before.defect > SUSPECT, here.motion[:2]),
+                Neighbour(picture, defect > SUSPECT, here.motion[2:]),
+            )
+            repaired = _repair(here, sides, repaired, self._wanted)
+        return replace(answer, repaired=repaired)
+
+
+def _bring_home(answer: Answer) -> _Seen:
+    """An answer's arrays on the host; from here on it lives there."""
+    repaired = answer.repaired
+    asked = (repaired.denoise, repaired.defect, repaired.motion)
+    denoise, defect, motion = repaired.place.start_fetch(asked)()
+    frame = answer.frame
+    picture = np.empty((3, *padded_size(frame.picture)), dtype=np.float32)
+    to_generator(frame.planes, frame.picture, picture)
+    picture += denoise
+    return _Seen(replace(answer, repaired=Repaired(denoise)), picture, defect[0], motion)
+
+
+def _repair(
+    here: _Seen, sides: tuple[Neighbour, Neighbour], repaired: Repaired, wanted: DamageSettings
+) -> Repaired:
+    """The answer with the matte and fill of what is believed, where there is anything."""
+    suspected = dilate(here.defect > CANDIDATE, 1)
+    shown = here.answer.frame.picture
+    if suspected[: shown.height, : shown.width].mean() > FLOODED:
+        return repaired
+    matte = np.zeros(suspected.shape, dtype=np.float32)
+    fill = here.picture.copy()
+    defects = []
+    for region in connected_regions(suspected):
+        if here.defect[region.rows, region.columns].max() < SURE:
+            continue
+        found = _judge(region, here, suspected, sides)
+        if found is None or not wanted.takes(found.kind, found.confidence):
+            continue
+        for evidence, hit in found.cells:
+            _paint(evidence, hit, matte, fill)
+        box = region.box
+        defects.append(
+            Defect(
+                found.kind,
+                here.answer.frame.number,
+                (box.top, box.left, box.bottom, box.right),
+                round(found.confidence, 3),
+            )
+        )
+    if not defects:
+        return repaired
+    matte[shown.height :] = matte[:, shown.width :] = 0.0
+    return replace(repaired, matte=matte, fill=fill, defects=tuple(defects))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Believed:
+    """A region that passed, cell by cell, with the samples that are off."""
+
+    cells: tuple[tuple[Evidence, Mask], ...]
+    kind: str
+    confidence: float
+
+
+def _judge(
+    region: Region, here: _Seen, suspected: Mask, sides: tuple[Neighbour, Neighbour]
+) -> _Believed | None:
+    """The second cue on one region; None where it says no."""
+    own = np.zeros_like(suspected)
+    own[region.rows, region.columns] = True
+    cells = []
+    for cell in region.box.cells(CELL):
+        inside = own[cell.window()]
+        if not inside.any():
+            continue
+        evidence = gather(here.picture, suspected, cell, inside, sides)
+        off = evidence.contrast > CONTRAST + APART * evidence.apart
+        hit = evidence.inside & off & evidence.valid
+        if hit.any():
+            cells.append((evidence, hit))
+    if not cells:
+        return None
+    samples = sum(int(hit.sum()) for _, hit in cells)
+    contrast = sum(float(one.contrast[hit].sum()) for one, hit in cells) / samples
+    if samples < 2 or contrast < MISFIT * np.mean([one.misfit for one, _ in cells]):
+        return None
+    agrees, off, around = _look_around(cells, contrast, suspected.shape)
+    width = samples / max(region.box.height, region.box.width)
+    goes_on = off > GOES_ON * around or (width >= LIMB and off > 0.8 * RING * width)
+    if agrees < RING_SHARE or goes_on:
+        return None
+    twins = sum(int(hit.sum()) for one, hit in cells if has_twin(one, hit, sides, TWIN))
+    if twins > TWINS * samples:
+        return None
+    surest = float(here.defect[region.rows, region.columns].max())
+    return _Believed(tuple(cells), _kind(region), min(1.0, agrees * surest))
+
+
+def _look_around(
+    cells: list[tuple[Evidence, Mask]], contrast: float, size: tuple[int, ...]
+) -> tuple[float, int, int]:
+    """Of the samples right around a spot: the share where the frame shows what both neighbours
+    show, how many are off as the spot is, and how many there are.
+    """
+    bar = max(CONTRAST, RING_OFF * contrast)
+    good = same = total = 0
+    spot = np.zeros(size, dtype=bool)
+    for evidence, hit in cells:
+        spot[evidence.box.window()] |= hit
+    for evidence, hit in cells:
+        ring = dilate(hit, GROW + RING) & ~dilate(spot[evidence.box.window()], GROW)
+        good += int(np.count_nonzero(evidence.worst[ring] < bar))
+        same += int(np.count_nonzero(evidence.contrast[ring] > bar))
+        total += int(np.count_nonzero(ring))
+    return good / max(total, 1), same, total
+
+
+def _kind(region: Region) -> str:
+    """By shape: lines of a tape lie, scratches stand, all else is dust."""
+    box = region.box
+    if box.height <= 8 and box.width >= 4 * box.height:
+        return "dropout"
+    if box.height >= 24 and box.height >= 4 * box.width:
+        return "scratch"
+    return "dust"
+
+
+def _paint(evidence: Evidence, hit: Mask, matte: FloatArray, fill: FloatArray) -> None:
+    """Put what is expected where the frame is off, and over the soft edge around."""
+    edge = dilate(hit, GROW) & (evidence.contrast > 0.5 * CONTRAST)
+    taken = (edge | dilate(hit, 1)) & evidence.valid
+    matte[evidence.box.window()][taken] = 1.0
+    fill[:, *evidence.box.window()][:, taken] = evidence.expected[:, taken]

@@ -1,0 +1,116 @@
+"""Connected regions of a mask, and windows of a picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+Mask = NDArray[np.bool_]
+Points = NDArray[np.intp]
+Area = tuple[slice, slice]
+"""Rows and columns of a picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """Rows [top, bottom) and columns [left, right) of a picture."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @property
+    def height(self) -> int:
+        return self.bottom - self.top
+
+    @property
+    def width(self) -> int:
+        return self.right - self.left
+
+    def window(self) -> tuple[slice, slice]:
+        """To index the last two axes of a picture with."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    def grown(self, margin: int, height: int, width: int) -> Box:
+        """With a margin on all sides, as far as the picture goes."""
+        return Box(
+            max(self.top - margin, 0),
+            max(self.left - margin, 0),
+            min(self.bottom + margin, height),
+            min(self.right + margin, width),
+        )
+
+    def cells(self, side: int) -> list[Box]:
+        """Cut into cells of at most `side` x `side`."""
+        return [
+            Box(top, left, min(top + side, self.bottom), min(left + side, self.right))
+            for top, left in product(
+                range(self.top, self.bottom, side), range(self.left, self.right, side)
+            )
+        ]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Region:
+    """Samples of a picture that touch one another, at sides or corners."""
+
+    rows: Points
+    columns: Points
+
+    @property
+    def box(self) -> Box:
+        """The smallest that holds it."""
+        return Box(
+            int(self.rows.min()),
+            int(self.columns.min()),
+            int(self.rows.max()) + 1,
+            int(self.columns.max()) + 1,
+        )
+
+
+def connected_regions(mask: Mask) -> list[Region]:
+    """The connected regions of a mask (H, W), in the order of their first samples.
+
+    Meant for sparse masks: labels travel along the list of marked samples, and by pointer jumping
+    (Shiloach and Vishkin, 1982) a region of any shape needs few rounds.
+    """
+    rows, columns = np.nonzero(mask)
+    if not len(rows):
+        return []
+    index = np.full((mask.shape[0] + 2, mask.shape[1] + 2), -1, dtype=np.intp)
+    own = np.arange(len(rows))
+    index[rows + 1, columns + 1] = own
+    around = [index[rows + 1 + i, columns + 1 + j] for i, j in product((-1, 0, 1), repeat=2)]
+    beside = np.stack([np.where(other < 0, own, other) for other in around])
+    label = own
+    while True:
+        least = label[beside].min(axis=0)
+        # What a sample was told goes to the one that stands for it, too.
+        hooked = least.copy()
+        np.minimum.at(hooked, label, least)
+        jumped = hooked[hooked]
+        if np.array_equal(jumped, label):
+            break
+        label = jumped
+    order = np.argsort(label, kind="stable")
+    ends = np.flatnonzero(np.diff(label[order])) + 1
+    return [Region(rows[part], columns[part]) for part in np.split(order, ends)]
+
+
+def dilate(mask: Mask, reach: int) -> Mask:
+    """What lies within `reach` samples of a mask (..., H, W), in both directions."""
+    wide = mask
+    for axis in (-1, -2):
+        grown = wide.copy()
+        size = wide.shape[axis]
+        for step in range(1, min(reach, size - 1) + 1):
+            ahead, back = ([slice(None)] * mask.ndim for _ in range(2))
+            ahead[axis], back[axis] = slice(step, None), slice(None, -step)
+            grown[tuple(ahead)] |= wide[tuple(back)]
+            grown[tuple(back)] |= wide[tuple(ahead)]
+        wide = grown
+    return wide
