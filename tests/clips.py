@@ -225,3 +225,23 @@ def y4m(frames: Sequence[av.VideoFrame], rate: str = "25:1", tag: str = "420jpeg
         parts.append(b"FRAME\n")
         parts += [plane.tobytes() for plane in samples_of(frame)]
     return b"".join(parts)
+
+
+def moving(
+    width: int, height: int, count: int, *, seed: int = 0, noise: float = 12.0
+) -> list[av.VideoFrame]:
+    """A pattern that pans by two pixels a frame, with noise, as yuv420p."""
+    rng = np.random.default_rng(seed)
+    frames = []
+    for t in range(count):
+        frame = av.VideoFrame(width, height, "yuv420p")
+        for index, plane in enumerate(frame.planes):
+            y, x = np.mgrid[: plane.height, : plane.width]
+            step = 2 * t if index == 0 else t
+            clean = 120 + 60 * np.sin((x + step + 40 * seed) / (6 + seed)) * np.cos(y / (9 - seed))
+            clean = clean if index == 0 else 128 + (clean - 120) / 3
+            noisy = clean + rng.normal(0, noise, clean.shape)
+            view = np.frombuffer(plane, np.uint8).reshape(plane.height, -1)
+            view[:, : plane.width] = np.clip(noisy.round(), 0, 255)
+        frames.append(frame)
+    return frames

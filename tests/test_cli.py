@@ -310,7 +310,13 @@ def test_the_public_names_are_these() -> None:
     assert vidrepair.__all__ == sorted(vidrepair.__all__)
     assert set(vidrepair.__all__) == {
         *("probe", "repair", "__version__", "Clip", "Progress", "Report"),
-        *("EngineSettings", "Job", "OutputSettings", "RepairSettings"),
-        *("CannotCarry", "CheckFailed", "EngineError", "InputError", "ModelError"),
+        *("DamageSettings", "EngineSettings", "Job", "OutputSettings", "RepairSettings"),
+        *(
+            "CannotCarry",
+            "CheckFailed",
+            "EngineError",
+            "InputError",
+            "ModelError",
+        ),
         *("UsageError", "VidrepairError"),
     }

@@ -9,7 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from clips import Extras, Samples, samples_of, write_clip
+from clips import Extras, Samples, moving, samples_of, write_clip
 
 from vidrepair import (
     EngineSettings,
@@ -22,26 +22,6 @@ from vidrepair import (
 )
 
 Frames = list[list[Samples]]
-
-
-def moving(
-    width: int, height: int, count: int, *, seed: int = 0, noise: float = 12.0
-) -> list[av.VideoFrame]:
-    """A pattern that pans by two pixels a frame, with noise, as yuv420p."""
-    rng = np.random.default_rng(seed)
-    frames = []
-    for t in range(count):
-        frame = av.VideoFrame(width, height, "yuv420p")
-        for index, plane in enumerate(frame.planes):
-            y, x = np.mgrid[: plane.height, : plane.width]
-            step = 2 * t if index == 0 else t
-            clean = 120 + 60 * np.sin((x + step + 40 * seed) / (6 + seed)) * np.cos(y / (9 - seed))
-            clean = clean if index == 0 else 128 + (clean - 120) / 3
-            noisy = clean + rng.normal(0, noise, clean.shape)
-            view = np.frombuffer(plane, np.uint8).reshape(plane.height, -1)
-            view[:, : plane.width] = np.clip(noisy.round(), 0, 255)
-        frames.append(frame)
-    return frames
 
 
 def decoded(path: Path) -> Frames:

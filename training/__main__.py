@@ -192,6 +192,27 @@ def evaluate_damage(folder: Path, checkpoint: Path, damage: Path, shapes: Path |
 
 @main.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("damage", type=FILE)
+@click.option(
+    "--shapes",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of opacity pictures of marks.",
+)
+@click.option("--command", required=True, help="A command line with {in}, {out} and {matte}.")
+def evaluate_repair(folder: Path, damage: Path, shapes: Path | None, command: str) -> None:
+    """Score what a tool makes of damage on the clean clips of FOLDER, and of the clean clips.
+
+    DAMAGE is the fixed set, training/configs/eval-damage.toml.
+    """
+    from training import repairs
+    from training.damage_set import load_damage_set, load_marks
+
+    found = repairs.measure_repairs(folder, command, load_damage_set(damage), load_marks(shapes))
+    click.echo(repairs.table(found))
+
+
+@main.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--command", required=True, help="A command line with {in}, {out} and {s}.")
 def evaluate_harm(folder: Path, command: str) -> None:
     """Score what is done to the clean clips of FOLDER, told of no noise ({s} is 0) and blind."""

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from training.config import DataConfig
 from training.data import list_shapes
-from training.degrade.damage import DamageRecipe, Dropout, Scratch
+from training.degrade.damage import VISIBLE, DamageRecipe, Dropout, Scratch, apply_damage
 from training.degrade.marks import Marks, choose_shapes, no_marks
 from training.degrade.shapes import Shapes, load_shapes
 
@@ -53,6 +56,20 @@ def load_marks(folder: Path | None) -> Shapes:
     """Marks of a folder of opacity pictures; drawn ones without it."""
     data = DataConfig(shapes=(str(folder),) if folder else ())
     return load_shapes(list_shapes(data), torch.device("cpu"))
+
+
+def damage_clip(
+    name: str, picture: Tensor, damage: DamageSet, shapes: Shapes
+) -> tuple[Tensor, dict[str, NDArray[np.bool_]]]:
+    """R'G'B' (T, 3, H, W) 0..1 -> damaged, and where each of KINDS changed it visibly (T, H, W)."""
+    rng = np.random.default_rng((damage.seed, zlib.crc32(name.encode())))
+    size = (len(picture), *picture.shape[-2:])
+    damaged, masks = picture, {}
+    for kind, recipe in draw_recipes(damage, shapes, size, rng).items():
+        before = damaged
+        damaged, _ = apply_damage(damaged, recipe, shapes)
+        masks[kind] = ((damaged - before).abs().amax(dim=1) > VISIBLE).numpy()
+    return damaged, masks
 
 
 def draw_recipes(

@@ -9,7 +9,6 @@ marked are right.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from training.damage_set import KINDS, DamageSet, draw_recipes
+from training.damage_set import KINDS, DamageSet, damage_clip
 from training.data import each_clip
-from training.degrade.damage import VISIBLE, apply_damage
 from training.degrade.shapes import Shapes
 from training.evaluate import add_known_noise, clean_clip, run_span, to_rgb, to_ycbcr
 from vidrepair.engines.generator import Generator
@@ -70,15 +68,9 @@ def measure_defects(
 def _measure(
     name: str, clean: Tensor, model: Generator, damage: DamageSet, shapes: Shapes
 ) -> Found:
-    rng = np.random.default_rng((damage.seed, zlib.crc32(name.encode())))
-    size = (len(clean), *clean.shape[-2:])
     picture = clean.float() / 255.0
-    damaged, masks = picture, {}
-    for kind, recipe in draw_recipes(damage, shapes, size, rng).items():
-        before = damaged
-        damaged, _ = apply_damage(damaged, recipe, shapes)
-        masks[kind] = ((damaged - before).abs().amax(dim=1) > VISIBLE).numpy()
-    true = _around(np.logical_or.reduce(list(masks.values())))
+    damaged, masks = damage_clip(name, picture, damage, shapes)
+    true = around(np.logical_or.reduce(list(masks.values())))
 
     def run(shown: Tensor) -> tuple[Tensor, Map]:
         codes = (shown * 255.0).round().byte()
@@ -93,17 +85,17 @@ def _measure(
         kind: (float(errors[mask].sum()), 3 * int(mask.sum())) for kind, mask in masks.items()
     }
     marked = [defect > threshold for threshold in THRESHOLDS]
-    near = [_around(mask) for mask in marked]
-    regions = [_regions(mask) for mask in marked]
-    objects = {kind: _regions(mask) for kind, mask in masks.items()}
+    near = [around(mask) for mask in marked]
+    found = [regions(mask) for mask in marked]
+    objects = {kind: regions(mask) for kind, mask in masks.items()}
     return Found(
         objects={kind: len(of) for kind, of in objects.items()},
         recalled={
-            kind: np.array([_covered(of, around) for around in near])
+            kind: np.array([objects_found(of, close) for close in near])
             for kind, of in objects.items()
         },
-        marked=np.array([len(of) for of in regions]),
-        right=np.array([_covered(of, true) for of in regions]),
+        marked=np.array([len(of) for of in found]),
+        right=np.array([objects_found(of, true) for of in found]),
         energy=np.array([*(power[mask].sum() for mask in marked), power.sum()]),
         false=np.array([(quiet > threshold).mean() for threshold in THRESHOLDS]),
         fill=inside | {"hole": hole},
@@ -142,7 +134,7 @@ def _seeded() -> torch.Generator:
     return torch.Generator().manual_seed(0)
 
 
-def _regions(mask: Mask) -> list[tuple[int, Points]]:
+def regions(mask: Mask) -> list[tuple[int, Points]]:
     """Connected regions of (T, H, W): the frame, and the rows and columns of their samples."""
     import cv2
 
@@ -157,7 +149,7 @@ def _regions(mask: Mask) -> list[tuple[int, Points]]:
     return found
 
 
-def _around(mask: Mask) -> Mask:
+def around(mask: Mask) -> Mask:
     """What lies within two samples of a mask (T, H, W)."""
     wide = functional.max_pool2d(
         torch.from_numpy(mask).float(), 2 * _NEAR + 1, stride=1, padding=_NEAR
@@ -165,7 +157,7 @@ def _around(mask: Mask) -> Mask:
     return wide.numpy() > 0.0
 
 
-def _covered(regions: list[tuple[int, Points]], mask: Mask) -> int:
+def objects_found(regions: list[tuple[int, Points]], mask: Mask) -> int:
     """How many regions lie in the mask by half at least."""
     return sum(mask[t, places[0], places[1]].mean() >= 0.5 for t, places in regions)
 

@@ -42,7 +42,12 @@ def _filter(strength: Callable[[float], str]) -> Restore:
 
 def nlmeans_command(strength: float) -> str:
     """A command line with {in} and {out} that runs nlmeans on a file as it is stored."""
-    return _COMMAND.replace("FILTERS", f"nlmeans=s={strength:g}:p=5:r=11")
+    return filter_command(f"nlmeans=s={strength:g}:p=5:r=11")
+
+
+def filter_command(filters: str) -> str:
+    """A command line with {in} and {out} that runs filters of FFmpeg."""
+    return _COMMAND.replace("FILTERS", filters)
 
 
 def can_run() -> bool:

@@ -13,7 +13,13 @@ from vidrepair.errors import (
     VidrepairError,
 )
 from vidrepair.report import Progress, Report
-from vidrepair.settings import EngineSettings, Job, OutputSettings, RepairSettings
+from vidrepair.settings import (
+    DamageSettings,
+    EngineSettings,
+    Job,
+    OutputSettings,
+    RepairSettings,
+)
 from vidrepair.tags import Clip
 from vidrepair.version import __version__
 
@@ -21,6 +27,7 @@ __all__ = [
     "CannotCarry",
     "CheckFailed",
     "Clip",
+    "DamageSettings",
     "EngineError",
     "EngineSettings",
     "InputError",

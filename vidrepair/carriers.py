@@ -9,7 +9,7 @@ import av
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from vidrepair.frames import PixelFormat, Plane
+from vidrepair.frames import Frame, PixelFormat, Plane
 
 # Only ever used where it moves samples without changing them; without these flags it does not.
 EXACT = (
@@ -42,6 +42,16 @@ def plane_views(carrier: Any, form: PixelFormat, *, writable: bool = False) -> t
         view.flags.writeable = writable
         views.append(view)
     return tuple(views)
+
+
+def new_carrier(frame: Frame) -> Any:
+    """A carrier for a frame that was not decoded; it holds the samples and nothing else."""
+    size = frame.picture
+    carrier = av.VideoFrame(size.width, size.height, size.format.name)
+    views = plane_views(carrier, size.format, writable=True)
+    for own, new in zip(views, frame.planes, strict=True):
+        np.copyto(own, new, casting="equiv")
+    return carrier
 
 
 class Repacker:

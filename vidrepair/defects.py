@@ -6,7 +6,8 @@ stands alone in time, a ball, a bird or a foot does not. (SDIp of Kokaram, "Moti
 Restoration", 1998, on the generator's candidates, with displacements of their own; the twin and the
 ring around are what keeps it from eating limbs.)
 
-The fill is the mean of both neighbours, brought to the place.
+The fill is the mean of both neighbours, brought to the place, or of the one that is not damaged
+there itself.
 """
 
 from __future__ import annotations
@@ -42,12 +43,16 @@ RING_OFF = 0.5
 """to within this share of the spot's contrast,"""
 RING_SHARE = 0.7
 """in this share of them."""
+LARGE = 150
+"""Samples from which a spot is as large as a foot: twice as little of its ring may go on, and"""
+RING_SHARE_LARGE = 0.85
+"""this share of it has to agree."""
 GOES_ON = 0.08
 """Share of the ring that may be off as the spot is, on the same side of both: it would go on there,
 as a leg does above its foot;"""
 LIMB = 5.0
 """where a spot is at least so many samples wide, the ring may not be off at nearly its width."""
-MISFIT = 3.0
+MISFIT = 5.0
 """Times the difference that the motion leaves that a spot's contrast has to be."""
 TWIN = 0.35
 """Likeness of a twin."""
@@ -82,6 +87,7 @@ class _Seen:
     answer: Answer
     picture: FloatArray
     """(3, H, W) in the generator's unit: decoded plus residual."""
+    fill: FloatArray
     defect: FloatArray
     """(H, W)."""
     motion: FloatArray
@@ -130,13 +136,13 @@ class _Walker:
 def _bring_home(answer: Answer) -> _Seen:
     """An answer's arrays on the host; from here on it lives there."""
     repaired = answer.repaired
-    asked = (repaired.denoise, repaired.defect, repaired.motion)
-    denoise, defect, motion = repaired.place.start_fetch(asked)()
+    asked = (repaired.denoise, repaired.fill, repaired.defect, repaired.motion)
+    denoise, fill, defect, motion = repaired.place.start_fetch(asked)()
     frame = answer.frame
     picture = np.empty((3, *padded_size(frame.picture)), dtype=np.float32)
     to_generator(frame.planes, frame.picture, picture)
     picture += denoise
-    return _Seen(replace(answer, repaired=Repaired(denoise)), picture, defect[0], motion)
+    return _Seen(replace(answer, repaired=Repaired(denoise)), picture, fill, defect[0], motion)
 
 
 def _repair(
@@ -148,7 +154,8 @@ def _repair(
     if suspected[: shown.height, : shown.width].mean() > FLOODED:
         return repaired
     matte = np.zeros(suspected.shape, dtype=np.float32)
-    fill = here.picture.copy()
+    # The generator's own where neither neighbour is to be believed.
+    fill = here.fill.copy()
     defects = []
     for region in connected_regions(suspected):
         if here.defect[region.rows, region.columns].max() < SURE:
@@ -157,7 +164,7 @@ def _repair(
         if found is None or not wanted.takes(found.kind, found.confidence):
             continue
         for evidence, hit in found.cells:
-            _paint(evidence, hit, matte, fill)
+            _paint(evidence, hit, here.defect > SUSPECT, matte, fill)
         box = region.box
         defects.append(
             Defect(
@@ -196,24 +203,27 @@ def _judge(
         evidence = gather(here.picture, suspected, cell, inside, sides)
         off = evidence.contrast > CONTRAST + APART * evidence.apart
         hit = evidence.inside & off & evidence.valid
-        if hit.any():
-            cells.append((evidence, hit))
-    if not cells:
-        return None
+        cells.append((evidence, hit))
     samples = sum(int(hit.sum()) for _, hit in cells)
+    if samples < 2:
+        return None
     contrast = sum(float(one.contrast[hit].sum()) for one, hit in cells) / samples
-    if samples < 2 or contrast < MISFIT * np.mean([one.misfit for one, _ in cells]):
+    if contrast < MISFIT * np.mean([one.misfit for one, hit in cells if hit.any()]):
         return None
-    agrees, off, around = _look_around(cells, contrast, suspected.shape)
+    agrees, same, around = _look_around(cells, contrast, suspected.shape)
+    kind = _kind(region)
     width = samples / max(region.box.height, region.box.width)
-    goes_on = off > GOES_ON * around or (width >= LIMB and off > 0.8 * RING * width)
-    if agrees < RING_SHARE or goes_on:
+    large = kind == "dust" and samples > LARGE
+    goes_on = same > (0.5 if large else 1.0) * GOES_ON * around
+    goes_on |= width >= LIMB and same > 0.8 * RING * width
+    if goes_on or agrees < (RING_SHARE_LARGE if large else RING_SHARE):
         return None
-    twins = sum(int(hit.sum()) for one, hit in cells if has_twin(one, hit, sides, TWIN))
+    seen = [(one, hit) for one, hit in cells if hit.any()]
+    twins = sum(int(hit.sum()) for one, hit in seen if has_twin(one, hit, sides, TWIN))
     if twins > TWINS * samples:
         return None
     surest = float(here.defect[region.rows, region.columns].max())
-    return _Believed(tuple(cells), _kind(region), min(1.0, agrees * surest))
+    return _Believed(tuple(cells), kind, min(1.0, agrees * surest))
 
 
 def _look_around(
@@ -245,9 +255,13 @@ def _kind(region: Region) -> str:
     return "dust"
 
 
-def _paint(evidence: Evidence, hit: Mask, matte: FloatArray, fill: FloatArray) -> None:
-    """Put what is expected where the frame is off, and over the soft edge around."""
+def _paint(evidence: Evidence, hit: Mask, sure: Mask, matte: FloatArray, fill: FloatArray) -> None:
+    """Put what is expected where the frame is off, over the soft edge around, and where the
+    generator is sure: of a spot that is believed, all is.
+    """
+    window = evidence.box.window()
     edge = dilate(hit, GROW) & (evidence.contrast > 0.5 * CONTRAST)
-    taken = (edge | dilate(hit, 1)) & evidence.valid
-    matte[evidence.box.window()][taken] = 1.0
-    fill[:, *evidence.box.window()][:, taken] = evidence.expected[:, taken]
+    taken = edge | dilate(hit, 1) | (evidence.inside & sure[window])
+    matte[window][taken] = 1.0
+    taken &= evidence.known
+    fill[:, *window][:, taken] = evidence.expected[:, taken]

@@ -16,7 +16,7 @@ from typing import Any, Self
 import av
 import numpy as np
 
-from vidrepair.carriers import Cloner, Repacker, plane_views
+from vidrepair.carriers import Cloner, Repacker, new_carrier, plane_views
 from vidrepair.containers import TEXT_ERRORS
 from vidrepair.errors import VidrepairError
 from vidrepair.frames import Frame
@@ -240,6 +240,8 @@ class Target:
     def _loaded(self, frame: Frame) -> Any:
         """A frame with the samples to write and the side data of the decoded one."""
         form = frame.picture.format
+        if frame.carrier is None:
+            return self._repacker.repack(new_carrier(frame), self._plan.pix_fmt)
         clone = self._cloner.clone(frame.carrier)
         stored = plane_views(frame.carrier, form)
         pairs = list(zip(stored, frame.planes, strict=True))

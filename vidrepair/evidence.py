@@ -55,7 +55,9 @@ class Evidence:
     shown: FloatArray
     """(3, h, w) of frame t."""
     expected: FloatArray
-    """(3, h, w) the mean of both neighbours."""
+    """(3, h, w) the mean of the neighbours that are not suspected there themselves."""
+    known: Mask
+    """Where there is one at least."""
     contrast: FloatArray
     """(h, w) how far the frame is off both, on the same side, in the plane where it is most."""
     worst: FloatArray
@@ -92,9 +94,10 @@ def gather(
     found = [_displacement(shown[0], ring, box, side) for side in sides]
     moves = [move for move, _ in found]
     warped = [sample(side.picture, box, move) for side, move in zip(sides, moves, strict=True)]
-    valid = np.logical_and.reduce(
+    clean = np.stack(
         [~_sample_mask(side.suspected, box, move) for side, move in zip(sides, moves, strict=True)]
     )
+    weight = clean / np.maximum(clean.sum(axis=0), 1)
     off = [shown - picture_there for picture_there in warped]
     size = np.abs(np.stack(off))
     same = np.sign(off[0]) == np.sign(off[1])
@@ -102,11 +105,12 @@ def gather(
         box=box,
         inside=wide,
         shown=shown,
-        expected=np.asarray(0.5 * (warped[0] + warped[1])),
+        expected=np.einsum("nhw,nchw->chw", weight, np.stack(warped)).astype(np.float32),
+        known=np.asarray(clean.any(axis=0)),
         contrast=np.where(same, size.min(axis=0), 0.0).max(axis=0),
         worst=size.max(axis=(0, 1)),
         apart=np.abs(warped[0] - warped[1]).max(axis=0),
-        valid=valid,
+        valid=np.asarray(clean.all(axis=0)),
         misfit=max(cost for _, cost in found),
         displacements=(moves[0], moves[1]),
     )

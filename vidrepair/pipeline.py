@@ -24,17 +24,20 @@ from vidrepair.decode import Source, open_source
 from vidrepair.defects import find_defects
 from vidrepair.encode import Target, open_target, plan_output
 from vidrepair.engines import Build, Engine, Spare, make_engine, repair
+from vidrepair.errors import UsageError
 from vidrepair.flicker import deflicker
 from vidrepair.frames import Answer, Frame, NoiseProfile, Span
+from vidrepair.matte import Codes, matte_clip, matte_codes, matte_frame
 from vidrepair.models import find_model
 from vidrepair.noise import combine, known_profile, measure_span
 from vidrepair.repeats import mark_repeats
 from vidrepair.report import Progress, Report, Speedometer
-from vidrepair.settings import EngineSettings, Job
+from vidrepair.settings import EngineSettings, Job, OutputSettings
 from vidrepair.shots import number_shots
 from vidrepair.spectrum import combine as combine_spectra
 from vidrepair.spectrum import measure_spectrum
 from vidrepair.streams import plan_copies
+from vidrepair.tags import Clip
 
 Observer = Callable[[Progress], None]
 _OF_NO_ACCOUNT = 0.1
@@ -50,6 +53,7 @@ class _Run:
     job: Job
     source: Source
     target: Target
+    matte: Target | None
     engine: Engine
     spare: Spare
     grid: Grid
@@ -61,6 +65,8 @@ class _Run:
     shots: int = 0
     repeats: int = 0
     noise: list[tuple[float, float]] = field(default_factory=list)
+    mattes: dict[int, Codes | None] = field(default_factory=dict)
+    """Of the frames on their way through compose, by number."""
     touched: int = 0
     """Samples of luma under a matte."""
     defects: dict[str, int] = field(default_factory=dict)
@@ -124,13 +130,16 @@ def run_job(job: Job, observer: Observer | None = None, build: Build | None = No
         exact = _exact(settings, engine)
         spare = Spare(lambda: make_engine(files, clip.picture, exact, damage=damage))
         owned.callback(spare.close)
+        matte = _open_matte(clip, job)
+        if matte is not None:
+            owned.enter_context(matte)
         target = owned.enter_context(open_target(clip, plan, job.output, copies))
         grid = Grid(files.card.warm_up, files.card.core_length(clip.picture))
         lanes = engine.identity.lanes
         # The lanes of a card start, and so end, together; a processor's are behind the decoder.
         spans = Channel[Span](1 if engine.worked is None else lanes)
         answers = Channel[Answer](2 * lanes)
-        run = _Run(job, source, target, engine, spare, grid, spans, answers)
+        run = _Run(job, source, target, matte, engine, spare, grid, spans, answers)
         _drive(run, observer)
         report = _report(run, time.monotonic() - started)
     late = [*copies.losses(), *target.losses()]
@@ -147,6 +156,18 @@ def _open(job: Job) -> Source:
     """The source; its decoder tells of its quantiser where the noise is to be measured."""
     measured = job.repair.noise is None and job.repair.asks
     return open_source(job.source, tell_quantiser=measured)
+
+
+def _open_matte(clip: Clip, job: Job) -> Target | None:
+    """The file of the matte, where one is asked for."""
+    path = job.target.mask_out
+    if path is None:
+        return None
+    if job.output is not None and path.absolute() == job.output.absolute():
+        raise UsageError(f"--mask-out {path} is the output itself; choose another name")
+    gray = matte_clip(clip)
+    asked = OutputSettings(codec="ffv1", overwrite=job.target.overwrite)
+    return open_target(gray, plan_output(gray, path, asked), path)
 
 
 def _engine_settings(job: Job) -> EngineSettings:
@@ -187,6 +208,8 @@ def _end(run: _Run, workers: Sequence[Thread]) -> None:
     run.engine.cancel()
     run.spare.cancel()
     run.target.cancel()
+    if run.matte is not None:
+        run.matte.cancel()
     run.break_off()
     for worker in workers:
         while worker.is_alive():
@@ -264,6 +287,7 @@ def _infer(run: _Run) -> None:
 def _encode(run: _Run, observer: Observer | None) -> None:
     clock = Speedometer(_total(run), time.monotonic)
     told = 0.0
+    shown: Codes | None = None
     luma, chroma = (share / 100.0 for share in run.job.repair.denoise)
     strengths = Strengths((luma, chroma), run.job.repair.grain / 100.0)
     ahead = 0 if run.engine.worked is None else 2 * run.engine.identity.lanes
@@ -272,6 +296,10 @@ def _encode(run: _Run, observer: Observer | None) -> None:
         answers = _counted_defects(run, find_defects(answers, run.job.repair.damage))
     for frame in compose(answers, strengths, ahead=ahead):
         run.target.write(frame)
+        if run.matte is not None:
+            # A repeat has no answer of its own, and the matte of the frame it repeats.
+            shown = run.mattes.pop(frame.number, None if not frame.repeat else shown)
+            run.matte.write(matte_frame(frame, shown))
         run.frames += 1
         run.shots = frame.shot + 1
         run.repeats += frame.repeat
@@ -280,6 +308,8 @@ def _encode(run: _Run, observer: Observer | None) -> None:
             observer(clock.progress(run.frames, run.limit()))
         if run.frames == run.job.target.frames:
             break
+    if run.matte is not None:
+        run.matte.finish()
     run.target.finish()
     run.finished = True
     run.break_off()  # where --frames is reached the other stages have nothing left to do
@@ -310,10 +340,14 @@ def _counted_defects(run: _Run, answers: Iterator[Answer]) -> Iterator[Answer]:
     """The answers, what was repaired in them counted for the report."""
     for answer in answers:
         repaired = answer.repaired
+        codes = None
         if repaired.matte is not None:
-            run.touched += int((repaired.matte > 0.0).sum())
+            codes = matte_codes(repaired.matte, answer.frame.picture)
+            run.touched += int(np.count_nonzero(codes))
             for defect in repaired.defects:
                 run.defects[defect.kind] = run.defects.get(defect.kind, 0) + 1
+        if run.matte is not None and answer.step >= answer.span.warm:
+            run.mattes[answer.frame.number] = codes
         yield answer
 
 

@@ -20,7 +20,7 @@ class DamageSettings:
 
     kinds: tuple[str, ...] = KINDS
     """Of KINDS; none leaves all damage as it is."""
-    min_confidence: float = 0.5
+    min_confidence: float = 0.75
     """0 to 1; a defect that is less sure stays."""
 
     def __post_init__(self) -> None:
@@ -133,10 +133,14 @@ class OutputSettings:
     overwrite: bool = False
     frames: int | None = None
     """Stop the output after so many frames; they equal the full run's."""
+    mask_out: Path | None = None
+    """Where the matte goes, an .mkv file: gray, at least 1 wherever repair changed a sample."""
 
     def __post_init__(self) -> None:
         if self.frames is not None and self.frames < 1:
             raise UsageError(f"--frames {self.frames} leaves nothing to write; use 1 or more")
+        if self.mask_out is not None and self.mask_out.suffix.lower() != ".mkv":
+            raise UsageError(f"--mask-out {self.mask_out} has to be an .mkv file")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 import click
 
@@ -60,7 +61,7 @@ LEVELS = ("error", "warning", "info", "debug")
 @click.option(
     "--min-confidence",
     type=float,
-    default=0.5,
+    default=0.75,
     show_default=True,
     help="Damage that is less sure stays, 0 to 1.",
 )
@@ -73,6 +74,12 @@ LEVELS = ("error", "warning", "info", "debug")
     default=0,
     show_default=True,
     help="Share of the flicker of old film and of lamps that is taken away, 0-100.",
+)
+@click.option(
+    "--mask-out",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the matte there, an .mkv file: white where the picture was repaired.",
 )
 @engine_options
 @click.option(
@@ -98,6 +105,7 @@ def run(
     min_confidence: float,
     grain: float,
     deflicker: float,
+    mask_out: Path | None,
     engine: EngineSettings,
     progress: str,
     log_level: str,
@@ -113,7 +121,7 @@ def run(
         path_or_pipe(output),
         RepairSettings(denoise, noise, DamageSettings(repair, min_confidence), grain, deflicker),
         engine,
-        OutputSettings(codec, crf, preset, pix_fmt, overwrite, frames),
+        OutputSettings(codec, crf, preset, pix_fmt, overwrite, frames, mask_out),
     )
     with show_progress(progress) as observer:
         build = partial(build_engine, progress=observer.compiling)
