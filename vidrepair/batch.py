@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from vidrepair.frames import Frame, GrainSpectrum, NoiseProfile, Span
+from vidrepair.lines import LineEvidence
 
 Measurement = TypeVar("Measurement")
 Profile = TypeVar("Profile")
@@ -78,6 +79,8 @@ class Profilers:
     noise: Profiler[NoiseProfile]
     spectrum: Profiler[GrainSpectrum] | None = None
     """Only where grain is made."""
+    lines: Profiler[LineEvidence] | None = None
+    """Only where scratches are repaired."""
 
 
 def cut_spans(frames: Iterable[Frame], grid: Grid, profilers: Profilers) -> Iterator[Span]:
@@ -119,17 +122,17 @@ def _close(span: _Open, ahead: Frame | None, grid: Grid, profilers: Profilers) -
         steps = [*reversed(core[1 : warm + 1]), *core]
         before = core[min(warm + 1, len(core) - 1)]
     after = ahead or steps[max(len(steps) - 2, 0)]
-    spectrum = None
-    if profilers.spectrum is not None:
-        spectrum = profilers.spectrum.profile(core, opens_shot=not history)
+    opens = not history
+    grain, lines = profilers.spectrum, profilers.lines
     return Span(
         number=span.number,
         shot=span.shot,
         walk=(before, *steps, after),
         warm=warm,
         repeats=tuple(tuple(group) for group in span.repeats),
-        noise=profilers.noise.profile(core, opens_shot=not history),
-        spectrum=spectrum,
+        noise=profilers.noise.profile(core, opens_shot=opens),
+        spectrum=None if grain is None else grain.profile(core, opens_shot=opens),
+        lines=None if lines is None else lines.profile(core, opens_shot=opens),
         fades_in=span.fades_in,
         fades_out=min(grid.warm_up, len(core)) if ahead is not None else 0,
     )

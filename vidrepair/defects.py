@@ -6,6 +6,8 @@ stands alone in time, a ball, a bird or a foot does not. (SDIp of Kokaram, "Moti
 Restoration", 1998, on the generator's candidates, with displacements of their own; the twin and the
 ring around are what keeps it from eating limbs.)
 
+Lasting scratches are in both neighbours, too; `scratch_runs` finds them over a span.
+
 The fill is the mean of both neighbours, brought to the place, or of the one that is not damaged
 there itself.
 """
@@ -18,9 +20,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from vidrepair.evidence import Evidence, Neighbour, gather, has_twin
-from vidrepair.frames import Answer, Defect, FloatArray, Repaired
+from vidrepair.frames import Answer, Defect, FloatArray, Frame, Repaired
 from vidrepair.planes import padded_size, to_generator
-from vidrepair.regions import Mask, Region, connected_regions, dilate
+from vidrepair.regions import Box, Mask, Region, connected_regions, dilate
+from vidrepair.scratch_fill import line_fill, line_matte
+from vidrepair.scratch_runs import find_lines
 from vidrepair.settings import DamageSettings
 
 CANDIDATE = 0.3
@@ -123,14 +127,17 @@ class _Walker:
         answer = here.answer
         before, frame, after = (answer.span.walk[answer.step + i] for i in range(3))
         repaired = replace(answer.repaired, fill=None, defect=None, motion=None)
-        core = answer.step >= answer.span.warm
-        if core and self._before is not None and before.number < frame.number < after.number:
+        if answer.step < answer.span.warm:
+            return replace(answer, repaired=repaired)
+        patch = _Patch.blank(here)
+        if self._before is not None and before.number < frame.number < after.number:
             sides = (
                 Neighbour(self._before.picture, self._before.defect > SUSPECT, here.motion[:2]),
                 Neighbour(picture, defect > SUSPECT, here.motion[2:]),
             )
-            repaired = _repair(here, sides, repaired, self._wanted)
-        return replace(answer, repaired=repaired)
+            _repair_spots(here, sides, patch, self._wanted)
+        _repair_lines(here, patch, self._wanted)
+        return replace(answer, repaired=patch.onto(repaired))
 
 
 def _bring_home(answer: Answer) -> _Seen:
@@ -145,18 +152,41 @@ def _bring_home(answer: Answer) -> _Seen:
     return _Seen(replace(answer, repaired=Repaired(denoise)), picture, fill, defect[0], motion)
 
 
-def _repair(
-    here: _Seen, sides: tuple[Neighbour, Neighbour], repaired: Repaired, wanted: DamageSettings
-) -> Repaired:
-    """The answer with the matte and fill of what is believed, where there is anything."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Patch:
+    """What is laid over one frame, in the making."""
+
+    matte: FloatArray
+    fill: FloatArray
+    """The generator's own to begin with: it stays where nothing better is known."""
+    defects: list[Defect]
+
+    @classmethod
+    def blank(cls, here: _Seen) -> _Patch:
+        """Nothing yet."""
+        return cls(np.zeros(here.defect.shape, dtype=np.float32), here.fill.copy(), [])
+
+    def note(self, kind: str, frame: Frame, box: Box, confidence: float) -> None:
+        """Write down one place."""
+        edges = (box.top, box.left, box.bottom, box.right)
+        self.defects.append(Defect(kind, frame.number, edges, round(confidence, 3)))
+
+    def onto(self, repaired: Repaired) -> Repaired:
+        """The answer with it, or as it was where there is nothing to repair."""
+        if not self.defects:
+            return repaired
+        return replace(repaired, matte=self.matte, fill=self.fill, defects=tuple(self.defects))
+
+
+def _repair_spots(
+    here: _Seen, sides: tuple[Neighbour, Neighbour], patch: _Patch, wanted: DamageSettings
+) -> None:
+    """Fill what the generator marks and the second cue believes."""
+    frame = here.answer.frame
     suspected = dilate(here.defect > CANDIDATE, 1)
-    shown = here.answer.frame.picture
-    if suspected[: shown.height, : shown.width].mean() > FLOODED:
-        return repaired
-    matte = np.zeros(suspected.shape, dtype=np.float32)
-    # The generator's own where neither neighbour is to be believed.
-    fill = here.fill.copy()
-    defects = []
+    suspected[frame.picture.height :] = suspected[:, frame.picture.width :] = False
+    if suspected.mean() > FLOODED:
+        return
     for region in connected_regions(suspected):
         if here.defect[region.rows, region.columns].max() < SURE:
             continue
@@ -164,20 +194,34 @@ def _repair(
         if found is None or not wanted.takes(found.kind, found.confidence):
             continue
         for evidence, hit in found.cells:
-            _paint(evidence, hit, here.defect > SUSPECT, matte, fill)
-        box = region.box
-        defects.append(
-            Defect(
-                found.kind,
-                here.answer.frame.number,
-                (box.top, box.left, box.bottom, box.right),
-                round(found.confidence, 3),
-            )
-        )
-    if not defects:
-        return repaired
-    matte[shown.height :] = matte[:, shown.width :] = 0.0
-    return replace(repaired, matte=matte, fill=fill, defects=tuple(defects))
+            _paint(evidence, hit, here.defect > SUSPECT, patch)
+        patch.note(found.kind, frame, region.box, found.confidence)
+    patch.matte[frame.picture.height :] = patch.matte[:, frame.picture.width :] = 0.0
+
+
+def _repair_lines(here: _Seen, patch: _Patch, wanted: DamageSettings) -> None:
+    """Take the lasting scratches out of what is there by now."""
+    answer = here.answer
+    if answer.span.lines is None:
+        return
+    lines = [
+        line
+        for line in find_lines(answer.frame, answer.span.lines)
+        if wanted.takes("scratch", line.confidence)
+    ]
+    if not lines:
+        return
+    size = answer.frame.picture
+    shown = np.where(patch.matte > 0.0, patch.fill, here.picture)
+    matte = np.zeros_like(patch.matte)
+    matte[: size.height, : size.width] = line_matte(lines, size)
+    np.copyto(patch.fill, line_fill(shown, lines), where=matte > 0.0)
+    np.maximum(patch.matte, matte, out=patch.matte)
+    for line in lines:
+        columns, half = line.columns(), int(np.ceil(line.width / 2.0))
+        left, right = (int(edge) for edge in (columns.min(), columns.max()))
+        box = Box(line.first, left - half, line.last, right + half + 1)
+        patch.note("scratch", answer.frame, box.grown(0, size.height, size.width), line.confidence)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -255,13 +299,13 @@ def _kind(region: Region) -> str:
     return "dust"
 
 
-def _paint(evidence: Evidence, hit: Mask, sure: Mask, matte: FloatArray, fill: FloatArray) -> None:
+def _paint(evidence: Evidence, hit: Mask, sure: Mask, patch: _Patch) -> None:
     """Put what is expected where the frame is off, over the soft edge around, and where the
     generator is sure: of a spot that is believed, all is.
     """
     window = evidence.box.window()
     edge = dilate(hit, GROW) & (evidence.contrast > 0.5 * CONTRAST)
     taken = edge | dilate(hit, 1) | (evidence.inside & sure[window])
-    matte[window][taken] = 1.0
+    patch.matte[window][taken] = 1.0
     taken &= evidence.known
-    fill[:, *window][:, taken] = evidence.expected[:, taken]
+    patch.fill[:, *window][:, taken] = evidence.expected[:, taken]

@@ -12,6 +12,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from vidrepair.lines import LineEvidence
+
 Plane = NDArray[np.uint8] | NDArray[np.uint16]
 FloatArray = NDArray[np.float32]
 Array = Any
@@ -146,6 +148,8 @@ class Span:
     """How many of the last core frames fade to the next span's warm-up."""
     spectrum: GrainSpectrum | None = None
     """Of its grain; None where nobody makes grain anew."""
+    lines: LineEvidence | None = None
+    """Its lasting scratches; None where nobody looks for them."""
 
     @property
     def grain(self) -> GrainProfile | None:

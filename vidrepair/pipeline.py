@@ -32,6 +32,8 @@ from vidrepair.models import find_model
 from vidrepair.noise import combine, known_profile, measure_span
 from vidrepair.repeats import mark_repeats
 from vidrepair.report import Progress, Report, Speedometer
+from vidrepair.scratch_runs import judge as judge_lines
+from vidrepair.scratches import measure_lines
 from vidrepair.settings import EngineSettings, Job, OutputSettings
 from vidrepair.shots import number_shots
 from vidrepair.spectrum import combine as combine_spectra
@@ -258,8 +260,10 @@ def _counted(run: _Run) -> Iterator[Frame]:
 
 
 def _profilers(run: _Run) -> Profilers:
-    spectrum = Profiler(measure_spectrum, combine_spectra) if run.job.repair.makes_grain else None
-    return Profilers(_noise_profiler(run), spectrum)
+    asked = run.job.repair
+    spectrum = Profiler(measure_spectrum, combine_spectra) if asked.makes_grain else None
+    lines = Profiler(measure_lines, judge_lines) if "scratch" in asked.damage.kinds else None
+    return Profilers(_noise_profiler(run), spectrum, lines)
 
 
 def _noise_profiler(run: _Run) -> Profiler[NoiseProfile]:
