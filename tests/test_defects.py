@@ -14,6 +14,8 @@ from vidrepair.frames import Answer, Defect, FloatArray, Frame, Picture, Repaire
 from vidrepair.noise import known_profile
 from vidrepair.planes import padded_size
 from vidrepair.regions import Mask
+from vidrepair.scratch_runs import judge
+from vidrepair.scratches import measure_lines
 from vidrepair.settings import DamageSettings
 from vidrepair.tags import pixel_format
 
@@ -55,22 +57,27 @@ def film(lumas: Sequence[FloatArray], pix_fmt: str = "yuv420p") -> list[Frame]:
     return frames
 
 
-def answers(frames: list[Frame], candidates: Masks, core: int = 8) -> Iterator[Answer]:
-    """What an engine would say that sees all candidates, and the pan."""
+def answers(
+    frames: list[Frame], candidates: Masks, core: int = 8, garbage: float = 0.0
+) -> Iterator[Answer]:
+    """What an engine would say that sees all candidates, and the pan; its fill is of no use."""
     fixed = known_profile(0.0, 0.0, rgb=False)
     profiler = Profiler(lambda _core: None, lambda _own, _before: fixed)
     height, width = padded_size(frames[0].picture)
     motion = np.zeros((4, height // 4, width // 4), dtype=np.float32)
     # What frame t shows at a place, t-1 shows where the pan came from.
     motion[0], motion[1], motion[2], motion[3] = PAN[1], PAN[0], -PAN[1], -PAN[0]
-    for span in cut_spans(frames, Grid(4, core), Profilers(profiler)):
+    for span in cut_spans(
+        frames, Grid(4, core), Profilers(profiler, lines=Profiler(measure_lines, judge))
+    ):
         for step in range(span.steps):
             defect = np.zeros((1, height, width), dtype=np.float32)
             mask = candidates.get(span.walk[step + 1].number)
             if mask is not None:
                 defect[0, : SIZE[0], : SIZE[1]] = 0.99 * mask
             denoise = np.zeros((3, height, width), dtype=np.float32)
-            yield Answer(span, step, Repaired(denoise, denoise, defect, motion))
+            fill = np.full_like(denoise, garbage)
+            yield Answer(span, step, Repaired(denoise, fill, defect, motion))
 
 
 def spot(row: float, column: float, radius: float = 4) -> Mask:
@@ -79,12 +86,17 @@ def spot(row: float, column: float, radius: float = 4) -> Mask:
 
 
 def repaired(
-    frames: list[Frame], candidates: Masks, wanted: DamageSettings | None = None
+    frames: list[Frame],
+    candidates: Masks,
+    wanted: DamageSettings | None = None,
+    garbage: float = 0.0,
 ) -> tuple[list[Frame], list[Defect]]:
     found: list[Defect] = []
 
     def told() -> Iterator[Answer]:
-        for answer in find_defects(answers(frames, candidates), wanted or DamageSettings()):
+        for answer in find_defects(
+            answers(frames, candidates, garbage=garbage), wanted or DamageSettings()
+        ):
             found.extend(answer.repaired.defects)
             yield answer
 
@@ -185,3 +197,49 @@ def test_kinds_are_told_by_shape():
     lumas[7][dropout] = 0.0
     _, found = repaired(film(lumas), {4: line, 7: dropout})
     assert [(one.kind, one.frame) for one in found] == [("scratch", 4), ("dropout", 7)]
+
+
+@pytest.mark.parametrize("garbage", [-40.0, float("nan"), float("inf")])
+def test_the_generators_fill_shows_only_where_nothing_else_is_known(garbage: float) -> None:
+    """Not in chroma samples that reach over the matte's edge, nor outside of it."""
+    lumas = [scene(number) for number in range(LONG)]
+    lumas[5][spot(51, 61)] = 240.0
+    frames = film(lumas)
+    out, found = repaired(frames, {5: spot(51, 61)}, garbage=garbage)
+    assert len(found) == 1
+    assert np.abs(out[5].planes[0].astype(float) - scene(5))[spot(51, 61)].max() < 12
+    for before, after in zip(frames, out, strict=True):
+        for plane, other in zip(before.planes[1:], after.planes[1:], strict=True):
+            assert np.array_equal(plane, other)
+
+
+def test_the_last_frame_of_a_span_is_not_filled_with_what_is_decoded() -> None:
+    """The frame after it is not restored yet: it may be judged by, and no more."""
+    clean = [scene(number) for number in range(LONG)]
+    rng = np.random.default_rng(2)
+    lumas = [luma.copy() for luma in clean]
+    lumas[7][spot(50, 60)] = 10.0
+    lumas[8] += rng.normal(0.0, 8.0, SIZE)
+    out, found = repaired(film(lumas), {7: spot(50, 60)})
+    assert [one.frame for one in found] == [7]
+    error = out[7].planes[0].astype(float) - clean[7]
+    assert np.sqrt(np.mean(error[spot(50, 60)] ** 2)) < 3.0
+
+
+def test_a_scratch_that_lasts_goes() -> None:
+    clean = [scene(number) for number in range(24)]
+    lumas = [luma.copy() for luma in clean]
+    for luma in lumas:
+        luma[:, 99:101] = 235.0
+    frames = film(lumas)
+    out, found = repaired(frames, {}, None)
+    kinds = {one.kind for one in found}
+    assert kinds == {"scratch"}
+    for before, after, true in zip(frames[4:], out[4:], clean[4:], strict=True):
+        was, now = (
+            np.sqrt(np.mean((each.planes[0].astype(float) - true)[:, 99:101] ** 2))
+            for each in (before, after)
+        )
+        assert now < 0.3 * was
+        far = np.abs(np.arange(SIZE[1]) - 99.5) > 8
+        assert np.array_equal(before.planes[0][:, far], after.planes[0][:, far])

@@ -134,6 +134,7 @@ def test_flicker_goes(tmp_path: Path) -> None:
         (lambda: DamageSettings(kinds=("hair",)), "--repair hair"),
         (lambda: DamageSettings(min_confidence=1.5), "--min-confidence 1.5"),
         (lambda: RepairSettings(grain=101.0), "--grain 101"),
+        (lambda: RepairSettings(denoise=(0.0, 0.0), grain=50.0), "--grain puts back"),
         (lambda: RepairSettings(deflicker=-1.0), "--deflicker -1"),
         (lambda: OutputSettings(mask_out=Path("matte.mp4")), "--mask-out matte.mp4"),
     ],

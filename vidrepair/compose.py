@@ -8,6 +8,7 @@ decoded sample comes out as it went in.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -41,7 +42,8 @@ class Strengths:
 
     def over_fill(self) -> tuple[float, float]:
         """Share of the grain that a fill gets, which has none: as much as there is around it."""
-        luma, chroma = (min(1.0, 1.0 - share + self.grain) for share in self.denoise)
+        # What is left of the old grain and the new have nothing to do with each other.
+        luma, chroma = (math.hypot(1.0 - share, self.grain) for share in self.denoise)
         return luma, chroma
 
 
@@ -177,6 +179,9 @@ def _finish_at_home(frame: Frame, whole: _Half, strengths: Strengths) -> Fetch:
     to_generator(frame.planes, picture, shown)
     changes = residual_planes(denoise, picture, strengths.denoise)
     luma = shown[0] + denoise[0]
+    if repaired.matte is not None and repaired.fill is not None:
+        # Grain is as strong as where there was no dirt.
+        luma = np.where(repaired.matte > 0.0, repaired.fill[0], luma)
     if strengths.grain > 0.0 and whole.grain is not None:
         grain = make_grain(whole.grain, luma, picture, frame.number)
         added = residual_planes(grain, picture, (strengths.grain, strengths.grain))

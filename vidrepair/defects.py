@@ -36,26 +36,28 @@ SURE = 0.9
 CELL = 24
 """Side of the cells that a region is looked at in, samples."""
 CONTRAST = 6.0 / 255.0
-"""Share of the peak that a sample has to be off both neighbours, beside"""
+"""Share of the peak that a sample has to be off both neighbours at least."""
 APART = 2.0
-"""times what they are off each other."""
+"""Times what they are off each other, which is added to that."""
 GROW = 2
 """Samples that a repaired spot is larger than what was found: its soft edge."""
+LONG = 24
+"""Samples that a line is long at least; a shorter one is a hair."""
 RING = 3
-"""Samples around it where the frame has to show what both neighbours show,"""
+"""Samples around it where the frame has to show what both neighbours show."""
 RING_OFF = 0.5
-"""to within this share of the spot's contrast,"""
+"""Share of the spot's contrast to within which it has to."""
 RING_SHARE = 0.7
-"""in this share of them."""
+"""Share of the ring that has to."""
 LARGE = 150
-"""Samples from which a spot is as large as a foot: twice as little of its ring may go on, and"""
+"""Samples from which a spot is as large as a foot, and half as much of its ring may go on."""
 RING_SHARE_LARGE = 0.85
-"""this share of it has to agree."""
+"""Share of such a spot's ring that has to agree."""
 GOES_ON = 0.08
 """Share of the ring that may be off as the spot is, on the same side of both: it would go on there,
-as a leg does above its foot;"""
+as a leg does above its foot."""
 LIMB = 5.0
-"""where a spot is at least so many samples wide, the ring may not be off at nearly its width."""
+"""Samples of width from which a spot's ring may not be off over nearly that width either."""
 MISFIT = 5.0
 """Times the difference that the motion leaves that a spot's contrast has to be."""
 TWIN = 0.35
@@ -69,12 +71,15 @@ FLOODED = 0.1
 def find_defects(answers: Iterable[Answer], wanted: DamageSettings) -> Iterator[Answer]:
     """Yield every answer, in order within its span, its matte and fill settled.
 
-    Holds one answer of each span under way: the frame after is restored by then. Frames at a shot's
+    Holds two answers of each span under way: the frame after is restored by then. Frames at a shot's
     ends lack one of the two neighbours and are left alone.
     """
     open_spans: dict[int, _Walker] = {}
     for answer in answers:
         if answer.repaired.defect is None:
+            assert answer.span.number not in open_spans, (
+                "a span goes on in an engine without damage"
+            )
             yield answer
             continue
         walker = open_spans.setdefault(answer.span.number, _Walker(wanted))
@@ -109,7 +114,8 @@ class _Walker:
         """The next answer; settles the one before it."""
         after = _bring_home(answer)
         if self._here is not None:
-            yield self._settle(self._here, after.picture, after.defect)
+            side = Neighbour(after.picture, after.defect > SUSPECT, self._here.motion[2:])
+            yield self._settle(self._here, side)
             self._before = self._here
         self._here = after
 
@@ -120,10 +126,12 @@ class _Walker:
         ahead = np.empty_like(self._here.picture)
         following = last.span.walk[-1]
         to_generator(following.planes, following.picture, ahead)
-        yield self._settle(self._here, ahead, np.zeros_like(self._here.defect))
+        unknown = np.zeros(self._here.defect.shape, dtype=bool)
+        side = Neighbour(ahead, unknown, self._here.motion[2:], restored=False)
+        yield self._settle(self._here, side)
 
-    def _settle(self, here: _Seen, picture: FloatArray, defect: FloatArray) -> Answer:
-        """Decide on one frame; `picture` and `defect` are those of the frame after it."""
+    def _settle(self, here: _Seen, next_side: Neighbour) -> Answer:
+        """Decide on one frame, given the one after it."""
         answer = here.answer
         before, frame, after = (answer.span.walk[answer.step + i] for i in range(3))
         repaired = replace(answer.repaired, fill=None, defect=None, motion=None)
@@ -131,11 +139,9 @@ class _Walker:
             return replace(answer, repaired=repaired)
         patch = _Patch.blank(here)
         if self._before is not None and before.number < frame.number < after.number:
-            sides = (
-                Neighbour(self._before.picture, self._before.defect > SUSPECT, here.motion[:2]),
-                Neighbour(picture, defect > SUSPECT, here.motion[2:]),
-            )
-            _repair_spots(here, sides, patch, self._wanted)
+            last = self._before
+            last_side = Neighbour(last.picture, last.defect > SUSPECT, here.motion[:2])
+            _repair_spots(here, (last_side, next_side), patch, self._wanted)
         _repair_lines(here, patch, self._wanted)
         return replace(answer, repaired=patch.onto(repaired))
 
@@ -158,13 +164,13 @@ class _Patch:
 
     matte: FloatArray
     fill: FloatArray
-    """The generator's own to begin with: it stays where nothing better is known."""
+    """The restored frame to begin with: chroma samples look beyond the matte."""
     defects: list[Defect]
 
     @classmethod
     def blank(cls, here: _Seen) -> _Patch:
         """Nothing yet."""
-        return cls(np.zeros(here.defect.shape, dtype=np.float32), here.fill.copy(), [])
+        return cls(np.zeros(here.defect.shape, dtype=np.float32), here.picture.copy(), [])
 
     def note(self, kind: str, frame: Frame, box: Box, confidence: float) -> None:
         """Write down one place."""
@@ -185,16 +191,17 @@ def _repair_spots(
     frame = here.answer.frame
     suspected = dilate(here.defect > CANDIDATE, 1)
     suspected[frame.picture.height :] = suspected[:, frame.picture.width :] = False
-    if suspected.mean() > FLOODED:
+    if suspected[: frame.picture.height, : frame.picture.width].mean() > FLOODED:
         return
     for region in connected_regions(suspected):
-        if here.defect[region.rows, region.columns].max() < SURE:
+        sure = here.defect[region.rows, region.columns].max() >= SURE
+        if not sure or _kind(region) not in wanted.kinds:
             continue
         found = _judge(region, here, suspected, sides)
         if found is None or not wanted.takes(found.kind, found.confidence):
             continue
         for evidence, hit in found.cells:
-            _paint(evidence, hit, here.defect > SUSPECT, patch)
+            _paint(evidence, hit, here, patch)
         patch.note(found.kind, frame, region.box, found.confidence)
     patch.matte[frame.picture.height :] = patch.matte[:, frame.picture.width :] = 0.0
 
@@ -212,16 +219,17 @@ def _repair_lines(here: _Seen, patch: _Patch, wanted: DamageSettings) -> None:
     if not lines:
         return
     size = answer.frame.picture
-    shown = np.where(patch.matte > 0.0, patch.fill, here.picture)
     matte = np.zeros_like(patch.matte)
     matte[: size.height, : size.width] = line_matte(lines, size)
-    np.copyto(patch.fill, line_fill(shown, lines), where=matte > 0.0)
+    patch.fill[...] = line_fill(patch.fill, lines)
     np.maximum(patch.matte, matte, out=patch.matte)
     for line in lines:
         columns, half = line.columns(), int(np.ceil(line.width / 2.0))
         left, right = (int(edge) for edge in (columns.min(), columns.max()))
         box = Box(line.first, left - half, line.last, right + half + 1)
-        patch.note("scratch", answer.frame, box.grown(0, size.height, size.width), line.confidence)
+        box = box.grown(0, size.height, size.width)
+        if matte[box.window()].any():
+            patch.note("scratch", answer.frame, box, line.confidence)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -291,21 +299,25 @@ def _look_around(
 
 def _kind(region: Region) -> str:
     """By shape: lines of a tape lie, scratches stand, all else is dust."""
-    box = region.box
-    if box.height <= 8 and box.width >= 4 * box.height:
+    # A region is a sample wider on all sides than what the generator marked.
+    height, width = region.box.height - 2, region.box.width - 2
+    if height <= 6 and width >= max(LONG, 4 * height):
         return "dropout"
-    if box.height >= 24 and box.height >= 4 * box.width:
+    if height >= max(LONG, 4 * width):
         return "scratch"
     return "dust"
 
 
-def _paint(evidence: Evidence, hit: Mask, sure: Mask, patch: _Patch) -> None:
+def _paint(evidence: Evidence, hit: Mask, here: _Seen, patch: _Patch) -> None:
     """Put what is expected where the frame is off, over the soft edge around, and where the
     generator is sure: of a spot that is believed, all is.
     """
     window = evidence.box.window()
     edge = dilate(hit, GROW) & (evidence.contrast > 0.5 * CONTRAST)
-    taken = edge | dilate(hit, 1) | (evidence.inside & sure[window])
-    patch.matte[window][taken] = 1.0
-    taken &= evidence.known
-    patch.fill[:, *window][:, taken] = evidence.expected[:, taken]
+    sure = evidence.inside & (here.defect[window] > SUSPECT)
+    taken = edge | dilate(hit, 1) | sure
+    # The generator's own fill where neither neighbour is to be believed.
+    instead = np.where(evidence.known, evidence.expected, here.fill[:, *window])
+    finite = np.isfinite(instead).all(axis=0)
+    patch.matte[window][taken & finite] = 1.0
+    patch.fill[:, *window][:, taken & finite] = instead[:, taken & finite]

@@ -43,6 +43,8 @@ class Neighbour:
     """(H, W) where it may be damaged itself: no evidence."""
     motion: FloatArray
     """(2, H/4, W/4) the displacement to it, x and y, in full-size pixels."""
+    restored: bool = True
+    """Else it is as it was decoded: it may be judged by, but is no fill where the other one is."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,7 +99,11 @@ def gather(
     clean = np.stack(
         [~_sample_mask(side.suspected, box, move) for side, move in zip(sides, moves, strict=True)]
     )
-    weight = clean / np.maximum(clean.sum(axis=0), 1)
+    usable = clean.copy()
+    for number, side in enumerate(sides):
+        if not side.restored:
+            usable[number] &= ~clean[1 - number]
+    weight = usable / np.maximum(usable.sum(axis=0), 1)
     off = [shown - picture_there for picture_there in warped]
     size = np.abs(np.stack(off))
     same = np.sign(off[0]) == np.sign(off[1])

@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vidrepair.frames import FloatArray, Frame, Picture, PixelFormat
+from vidrepair.frames import Frame, Picture, PixelFormat, Repaired
 from vidrepair.tags import FULL_RANGE, Clip
 
 GRAY = PixelFormat("gray", "gray", 8)
 Codes = NDArray[np.uint8]
 
 
-def matte_codes(matte: FloatArray, picture: Picture) -> Codes:
-    """A matte (H, W), padded size, 0..1 -> (H, W) 0..255, at least 1 where it is not 0."""
-    shown = matte[: picture.height, : picture.width]
-    return np.asarray(np.ceil(255.0 * shown), dtype=np.uint8)
+@dataclass(frozen=True, slots=True, eq=False)
+class Touch:
+    """What repair has done to one frame."""
+
+    codes: Codes | None = None
+    """(H, W) 0..255, at least 1 where it changed anything; None: nowhere."""
+    kinds: tuple[str, ...] = ()
+    """Of the places, one each."""
+
+
+UNTOUCHED = Touch()
+
+
+def touch_of(repaired: Repaired, picture: Picture) -> Touch:
+    """What an answer's matte (H, W), padded size, 0..1, and its defects say."""
+    if repaired.matte is None:
+        return UNTOUCHED
+    shown = repaired.matte[: picture.height, : picture.width]
+    codes = np.asarray(np.ceil(255.0 * shown), dtype=np.uint8)
+    return Touch(codes, tuple(defect.kind for defect in repaired.defects))
 
 
 def matte_clip(clip: Clip) -> Clip:

@@ -27,7 +27,7 @@ from vidrepair.engines import Build, Engine, Spare, make_engine, repair
 from vidrepair.errors import UsageError
 from vidrepair.flicker import deflicker
 from vidrepair.frames import Answer, Frame, NoiseProfile, Span
-from vidrepair.matte import Codes, matte_clip, matte_codes, matte_frame
+from vidrepair.matte import UNTOUCHED, Touch, matte_clip, matte_frame, touch_of
 from vidrepair.models import find_model
 from vidrepair.noise import combine, known_profile, measure_span
 from vidrepair.repeats import mark_repeats
@@ -67,7 +67,7 @@ class _Run:
     shots: int = 0
     repeats: int = 0
     noise: list[tuple[float, float]] = field(default_factory=list)
-    mattes: dict[int, Codes | None] = field(default_factory=dict)
+    touches: dict[int, Touch] = field(default_factory=dict)
     """Of the frames on their way through compose, by number."""
     touched: int = 0
     """Samples of luma under a matte."""
@@ -165,7 +165,7 @@ def _open_matte(clip: Clip, job: Job) -> Target | None:
     path = job.target.mask_out
     if path is None:
         return None
-    if job.output is not None and path.absolute() == job.output.absolute():
+    if job.output is not None and path.resolve() == job.output.resolve():
         raise UsageError(f"--mask-out {path} is the output itself; choose another name")
     gray = matte_clip(clip)
     asked = OutputSettings(codec="ffv1", overwrite=job.target.overwrite)
@@ -291,19 +291,20 @@ def _infer(run: _Run) -> None:
 def _encode(run: _Run, observer: Observer | None) -> None:
     clock = Speedometer(_total(run), time.monotonic)
     told = 0.0
-    shown: Codes | None = None
+    touch = UNTOUCHED
     luma, chroma = (share / 100.0 for share in run.job.repair.denoise)
     strengths = Strengths((luma, chroma), run.job.repair.grain / 100.0)
     ahead = 0 if run.engine.worked is None else 2 * run.engine.identity.lanes
     answers = _noted(run)
     if run.job.repair.damage.kinds:
-        answers = _counted_defects(run, find_defects(answers, run.job.repair.damage))
+        answers = _touching(run, find_defects(answers, run.job.repair.damage))
     for frame in compose(answers, strengths, ahead=ahead):
         run.target.write(frame)
+        # A repeat has no answer of its own, and is touched as the frame it repeats.
+        touch = run.touches.pop(frame.number, touch if frame.repeat else UNTOUCHED)
+        _count(run, touch, own=not frame.repeat)
         if run.matte is not None:
-            # A repeat has no answer of its own, and the matte of the frame it repeats.
-            shown = run.mattes.pop(frame.number, None if not frame.repeat else shown)
-            run.matte.write(matte_frame(frame, shown))
+            run.matte.write(matte_frame(frame, touch.codes))
         run.frames += 1
         run.shots = frame.shot + 1
         run.repeats += frame.repeat
@@ -312,9 +313,9 @@ def _encode(run: _Run, observer: Observer | None) -> None:
             observer(clock.progress(run.frames, run.limit()))
         if run.frames == run.job.target.frames:
             break
+    run.target.finish()
     if run.matte is not None:
         run.matte.finish()
-    run.target.finish()
     run.finished = True
     run.break_off()  # where --frames is reached the other stages have nothing left to do
 
@@ -340,19 +341,20 @@ def _share_touched(run: _Run) -> float:
     return run.touched / max(run.frames * picture.width * picture.height, 1)
 
 
-def _counted_defects(run: _Run, answers: Iterator[Answer]) -> Iterator[Answer]:
-    """The answers, what was repaired in them counted for the report."""
+def _touching(run: _Run, answers: Iterator[Answer]) -> Iterator[Answer]:
+    """The answers; what is done to their frames is written down until they are."""
     for answer in answers:
-        repaired = answer.repaired
-        codes = None
-        if repaired.matte is not None:
-            codes = matte_codes(repaired.matte, answer.frame.picture)
-            run.touched += int(np.count_nonzero(codes))
-            for defect in repaired.defects:
-                run.defects[defect.kind] = run.defects.get(defect.kind, 0) + 1
-        if run.matte is not None and answer.step >= answer.span.warm:
-            run.mattes[answer.frame.number] = codes
+        if answer.step >= answer.span.warm:
+            run.touches[answer.frame.number] = touch_of(answer.repaired, answer.frame.picture)
         yield answer
+
+
+def _count(run: _Run, touch: Touch, *, own: bool) -> None:
+    """Take one written frame into the report; a repeat's defects are those of its frame."""
+    if touch.codes is not None:
+        run.touched += int(np.count_nonzero(touch.codes))
+    for kind in touch.kinds if own else ():
+        run.defects[kind] = run.defects.get(kind, 0) + 1
 
 
 def _report(run: _Run, seconds: float) -> Report:

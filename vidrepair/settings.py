@@ -57,6 +57,10 @@ class RepairSettings:
         _check_pair("--denoise", self.denoise, 100.0)
         if self.noise is not None:
             _check_pair("--noise", self.noise, 255.0)
+        if self.grain > 0.0 and not any(self.denoise):
+            raise UsageError(
+                "--grain puts back what --denoise takes away, and --denoise is 0; leave one out"
+            )
         for flag, value in (("--grain", self.grain), ("--deflicker", self.deflicker)):
             if not 0.0 <= value <= 100.0:
                 raise UsageError(f"{flag} {value:g} is out of range; use 0 to 100")
