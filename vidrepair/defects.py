@@ -49,15 +49,23 @@ RING_OFF = 0.5
 """Share of the spot's contrast to within which it has to."""
 RING_SHARE = 0.7
 """Share of the ring that has to."""
-LARGE = 150
+LARGE = 60
 """Samples from which a spot is as large as a foot, and half as much of its ring may go on."""
-RING_SHARE_LARGE = 0.85
+RING_SHARE_LARGE = 0.9
 """Share of such a spot's ring that has to agree."""
 GOES_ON = 0.08
 """Share of the ring that may be off as the spot is, on the same side of both: it would go on there,
 as a leg does above its foot."""
 LIMB = 5.0
 """Samples of width from which a spot's ring may not be off over nearly that width either."""
+BUSY = 100
+"""Samples from which a compact spot may be a thing that changes its shape: a wing."""
+COMPACT = 0.5
+"""Share of its box that a compact spot covers."""
+NEAR = 40
+"""Samples away from a spot that such a thing is looked for in the neighbours."""
+SIMILAR = 0.4
+"""Ratio of their sizes down to which two spots are alike."""
 MISFIT = 5.0
 """Times the difference that the motion leaves that a spot's contrast has to be."""
 TWIN = 0.35
@@ -71,8 +79,8 @@ FLOODED = 0.1
 def find_defects(answers: Iterable[Answer], wanted: DamageSettings) -> Iterator[Answer]:
     """Yield every answer, in order within its span, its matte and fill settled.
 
-    Holds two answers of each span under way: the frame after is restored by then. Frames at a shot's
-    ends lack one of the two neighbours and are left alone.
+    Holds two answers of each span under way: the frame after is restored by then. Frames at a
+    shot's ends lack one of the two neighbours, and keep what does not last.
     """
     open_spans: dict[int, _Walker] = {}
     for answer in answers:
@@ -270,12 +278,40 @@ def _judge(
     goes_on |= width >= LIMB and same > 0.8 * RING * width
     if goes_on or agrees < (RING_SHARE_LARGE if large else RING_SHARE):
         return None
+    if samples > BUSY and _is_busy(_hit_box(cells), samples, sides):
+        return None
     seen = [(one, hit) for one, hit in cells if hit.any()]
     twins = sum(int(hit.sum()) for one, hit in seen if has_twin(one, hit, sides, TWIN))
     if twins > TWINS * samples:
         return None
     surest = float(here.defect[region.rows, region.columns].max())
     return _Believed(tuple(cells), kind, min(1.0, agrees * surest))
+
+
+def _hit_box(cells: list[tuple[Evidence, Mask]]) -> Box:
+    """The smallest that holds all samples that are off."""
+    edges = []
+    for evidence, hit in cells:
+        rows, columns = np.nonzero(hit)
+        if len(rows):
+            top, left = evidence.box.top, evidence.box.left
+            edges.append((rows.min() + top, columns.min() + left))
+            edges.append((rows.max() + top + 1, columns.max() + left + 1))
+    (top, left), (bottom, right) = np.min(edges, axis=0), np.max(edges, axis=0)
+    return Box(int(top), int(left), int(bottom), int(right))
+
+
+def _is_busy(spot: Box, samples: int, sides: tuple[Neighbour, Neighbour]) -> bool:
+    """Whether a compact spot has its like near its place, of any shape, in a neighbour."""
+    if samples < COMPACT * spot.height * spot.width:
+        return False
+    for side in sides:
+        near = spot.grown(NEAR, *side.suspected.shape)
+        for other in connected_regions(dilate(side.suspected[near.window()], 1)):
+            long, short = sorted((other.box.height, other.box.width), reverse=True)
+            if SIMILAR * samples < len(other.rows) < samples / SIMILAR and long < 3 * short:
+                return True
+    return False
 
 
 def _look_around(
