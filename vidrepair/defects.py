@@ -66,6 +66,10 @@ NEAR = 40
 """Samples away from a spot that such a thing is looked for in the neighbours."""
 SIMILAR = 0.4
 """Ratio of their sizes down to which two spots are alike."""
+TREMBLE = 4
+"""Samples that a lasting scratch may have moved since the frame before."""
+LASTING = 0.7
+"""Share of its height from which one is seen in a neighbour."""
 MISFIT = 5.0
 """Times the difference that the motion leaves that a spot's contrast has to be."""
 TWIN = 0.35
@@ -253,6 +257,36 @@ def _judge(
     region: Region, here: _Seen, suspected: Mask, sides: tuple[Neighbour, Neighbour]
 ) -> _Believed | None:
     """The second cue on one region; None where it says no."""
+    cells = _look_at(region, here, suspected, sides)
+    samples = sum(int(hit.sum()) for _, hit in cells)
+    if samples < 2:
+        return None
+    seen = [(one, hit) for one, hit in cells if hit.any()]
+    contrast = sum(float(one.contrast[hit].sum()) for one, hit in seen) / samples
+    if contrast < MISFIT * np.mean([one.misfit for one, _ in seen]):
+        return None
+    kind = _kind(region)
+    agrees, same, around = _look_around(cells, contrast, suspected.shape)
+    width = samples / max(region.box.height, region.box.width)
+    large = kind == "dust" and samples > LARGE
+    goes_on = same > (0.5 if large else 1.0) * GOES_ON * around
+    goes_on |= width >= LIMB and same > 0.8 * RING * width
+    if goes_on or agrees < (RING_SHARE_LARGE if large else RING_SHARE):
+        return None
+    moves = samples > BUSY and _is_busy(_hit_box(seen), samples, sides)
+    if moves or (kind == "scratch" and _lasts(region.box, sides)):
+        return None
+    twins = sum(int(hit.sum()) for one, hit in seen if has_twin(one, hit, sides, TWIN))
+    if twins > TWINS * samples:
+        return None
+    surest = float(here.defect[region.rows, region.columns].max())
+    return _Believed(tuple(cells), kind, min(1.0, agrees * surest))
+
+
+def _look_at(
+    region: Region, here: _Seen, suspected: Mask, sides: tuple[Neighbour, Neighbour]
+) -> list[tuple[Evidence, Mask]]:
+    """A region cell by cell, with the samples that are off."""
     own = np.zeros_like(suspected)
     own[region.rows, region.columns] = True
     cells = []
@@ -262,41 +296,18 @@ def _judge(
             continue
         evidence = gather(here.picture, suspected, cell, inside, sides)
         off = evidence.contrast > CONTRAST + APART * evidence.apart
-        hit = evidence.inside & off & evidence.valid
-        cells.append((evidence, hit))
-    samples = sum(int(hit.sum()) for _, hit in cells)
-    if samples < 2:
-        return None
-    contrast = sum(float(one.contrast[hit].sum()) for one, hit in cells) / samples
-    if contrast < MISFIT * np.mean([one.misfit for one, hit in cells if hit.any()]):
-        return None
-    agrees, same, around = _look_around(cells, contrast, suspected.shape)
-    kind = _kind(region)
-    width = samples / max(region.box.height, region.box.width)
-    large = kind == "dust" and samples > LARGE
-    goes_on = same > (0.5 if large else 1.0) * GOES_ON * around
-    goes_on |= width >= LIMB and same > 0.8 * RING * width
-    if goes_on or agrees < (RING_SHARE_LARGE if large else RING_SHARE):
-        return None
-    if samples > BUSY and _is_busy(_hit_box(cells), samples, sides):
-        return None
-    seen = [(one, hit) for one, hit in cells if hit.any()]
-    twins = sum(int(hit.sum()) for one, hit in seen if has_twin(one, hit, sides, TWIN))
-    if twins > TWINS * samples:
-        return None
-    surest = float(here.defect[region.rows, region.columns].max())
-    return _Believed(tuple(cells), kind, min(1.0, agrees * surest))
+        cells.append((evidence, evidence.inside & off & evidence.valid))
+    return cells
 
 
-def _hit_box(cells: list[tuple[Evidence, Mask]]) -> Box:
-    """The smallest that holds all samples that are off."""
+def _hit_box(seen: list[tuple[Evidence, Mask]]) -> Box:
+    """The smallest that holds all samples that are off, of cells that have some."""
     edges = []
-    for evidence, hit in cells:
+    for evidence, hit in seen:
         rows, columns = np.nonzero(hit)
-        if len(rows):
-            top, left = evidence.box.top, evidence.box.left
-            edges.append((rows.min() + top, columns.min() + left))
-            edges.append((rows.max() + top + 1, columns.max() + left + 1))
+        top, left = evidence.box.top, evidence.box.left
+        edges.append((rows.min() + top, columns.min() + left))
+        edges.append((rows.max() + top + 1, columns.max() + left + 1))
     (top, left), (bottom, right) = np.min(edges, axis=0), np.max(edges, axis=0)
     return Box(int(top), int(left), int(bottom), int(right))
 
@@ -311,6 +322,16 @@ def _is_busy(spot: Box, samples: int, sides: tuple[Neighbour, Neighbour]) -> boo
             long, short = sorted((other.box.height, other.box.width), reverse=True)
             if SIMILAR * samples < len(other.rows) < samples / SIMILAR and long < 3 * short:
                 return True
+    return False
+
+
+def _lasts(line: Box, sides: tuple[Neighbour, Neighbour]) -> bool:
+    """Whether a neighbour has a line there, too: it trembles, and must not blink."""
+    for side in sides:
+        near = line.grown(TREMBLE, *side.suspected.shape)
+        rows = slice(line.top, line.bottom), slice(near.left, near.right)
+        if side.suspected[rows].any(axis=1).mean() > LASTING:
+            return True
     return False
 
 

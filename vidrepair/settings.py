@@ -24,6 +24,9 @@ class DamageSettings:
     """0 to 1; a defect that is less sure stays."""
 
     def __post_init__(self) -> None:
+        kinds: Any = self.kinds  # from Python anything may come
+        if isinstance(kinds, str):
+            raise UsageError(f"kinds takes several of {', '.join(KINDS)}, such as ('dust',)")
         for kind in self.kinds:
             if kind not in KINDS:
                 known = ", ".join(KINDS)
@@ -143,6 +146,8 @@ class OutputSettings:
     def __post_init__(self) -> None:
         if self.frames is not None and self.frames < 1:
             raise UsageError(f"--frames {self.frames} leaves nothing to write; use 1 or more")
+        if self.mask_out is not None:
+            object.__setattr__(self, "mask_out", Path(self.mask_out))  # a str is as good
         if self.mask_out is not None and self.mask_out.suffix.lower() != ".mkv":
             raise UsageError(f"--mask-out {self.mask_out} has to be an .mkv file")
 

@@ -56,14 +56,14 @@ LEVELS = ("error", "warning", "info", "debug")
     default="all",
     metavar="all|none|KIND,...",
     show_default=True,
-    help="Which damage is repaired: dust, scratch, dropout.",
+    help="Which damage is repaired: dust (hair too), scratch (also those that last), dropout.",
 )
 @click.option(
     "--min-confidence",
     type=float,
     default=0.75,
     show_default=True,
-    help="Damage that is less sure stays, 0 to 1.",
+    help="Damage that is less sure stays: 0.7 is the least that is believed, 1 the surest.",
 )
 @click.option(
     "--grain", type=float, default=0, show_default=True, help="Share of the grain put back, 0-100."
@@ -79,7 +79,7 @@ LEVELS = ("error", "warning", "info", "debug")
     "--mask-out",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write the matte there, an .mkv file: white where the picture was repaired.",
+    help="Write the matte there, an .mkv file: gray, above 0 where the picture was repaired.",
 )
 @engine_options
 @click.option(
