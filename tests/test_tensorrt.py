@@ -333,7 +333,7 @@ def test_lanes_come_and_go_and_do_not_touch_each_other(cache: EngineCache) -> No
 def test_fill_defect_and_motion_come_down_where_they_are_wanted(cache: EngineCache) -> None:
     plain = open_engine(cache).step(Batch((FIRST,)))[0]
     assert plain.fill is plain.defect is plain.motion is None
-    whole = open_engine(cache, damage=True).step(Batch((FIRST,), damage=True))[0]
+    whole = open_engine(cache, damage=True).step(Batch((FIRST,)))[0]
     fill, defect, motion = whole.place.start_fetch((whole.fill, whole.defect, whole.motion))()
     assert fill.shape == (3, *SIZE)
     assert defect.shape == (1, *SIZE)

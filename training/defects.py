@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from training.damage_set import KINDS, DamageSet, damage_clip
 from training.data import each_clip
@@ -25,16 +24,15 @@ from training.degrade.shapes import Shapes
 from training.evaluate import add_known_noise, clean_clip, run_span, to_rgb, to_ycbcr
 from vidrepair.engines.generator import Generator
 from vidrepair.noise import known_profile
+from vidrepair.regions import Mask, Points, connected_regions, dilate
 
 THRESHOLDS = (*np.arange(0.05, 1.0, 0.05).round(2).tolist(), 0.97, 0.98, 0.99, 0.995, 0.998)
 PRECISION = 0.9
 _NEAR = 2
 """Samples by which marked and true damage may be apart."""
 
-Mask = NDArray[np.bool_]
 Map = NDArray[np.float32]
 Counts = NDArray[np.int64]
-Points = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -136,25 +134,16 @@ def _seeded() -> torch.Generator:
 
 def regions(mask: Mask) -> list[tuple[int, Points]]:
     """Connected regions of (T, H, W): the frame, and the rows and columns of their samples."""
-    import cv2
-
-    found = []
-    for t, plane in enumerate(mask):
-        count, labels = cv2.connectedComponents(plane.astype(np.uint8), connectivity=8)
-        rows, columns = np.nonzero(labels)
-        order = np.argsort(labels[rows, columns], kind="stable")
-        ends = np.cumsum(np.bincount(labels[rows, columns], minlength=count)[1:])[:-1]
-        places = np.stack([rows, columns])[:, order]
-        found += [(t, part) for part in np.split(places, ends, axis=1) if part.size]
-    return found
+    return [
+        (t, np.stack([region.rows, region.columns]))
+        for t, plane in enumerate(mask)
+        for region in connected_regions(plane)
+    ]
 
 
 def around(mask: Mask) -> Mask:
     """What lies within two samples of a mask (T, H, W)."""
-    wide = functional.max_pool2d(
-        torch.from_numpy(mask).float(), 2 * _NEAR + 1, stride=1, padding=_NEAR
-    )
-    return wide.numpy() > 0.0
+    return dilate(mask, _NEAR)
 
 
 def objects_found(regions: list[tuple[int, Points]], mask: Mask) -> int:

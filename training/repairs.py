@@ -18,10 +18,11 @@ from torch import Tensor
 
 from training.damage_set import KINDS, DamageSet, damage_clip
 from training.data import each_clip, read_clip
-from training.defects import Mask, around, objects_found, regions
+from training.defects import around, objects_found, regions
 from training.degrade.shapes import Shapes
 from training.evaluate import add_known_noise, clean_clip, run_command, write_lossless
 from training.references import can_run, filter_command
+from vidrepair.regions import Mask
 
 MEDIAN = (
     "format=gbrp,tpad=start=1:stop=1:start_mode=clone:stop_mode=clone,tmedian=radius=1,format=bgr0"

@@ -50,9 +50,9 @@ class Strengths:
 def compose(answers: Iterable[Answer], strengths: Strengths, *, ahead: int = 0) -> Iterator[Frame]:
     """Yield every frame of the film, repeats too, in order, with its new planes.
 
-    Holds finished frames until their turn, and the
-    residuals of the frames that fade between two spans. So many finished frames as `ahead` may be
-    on their way home before the first of them is waited for.
+    Holds finished frames until their turn, and the residuals of the frames that fade between two
+    spans. So many finished frames as `ahead` may be on their way home before the first of them is
+    waited for.
     """
     coming: deque[_Coming] = deque()
     for one in _in_order(answers, strengths):
@@ -179,18 +179,18 @@ def _finish_at_home(frame: Frame, whole: _Half, strengths: Strengths) -> Fetch:
     to_generator(frame.planes, picture, shown)
     changes = residual_planes(denoise, picture, strengths.denoise)
     luma = shown[0] + denoise[0]
-    if repaired.matte is not None and repaired.fill is not None:
+    if repaired.matte is not None:
+        assert repaired.fill is not None
         # Grain is as strong as where there was no dirt.
         luma = np.where(repaired.matte > 0.0, repaired.fill[0], luma)
     if strengths.grain > 0.0 and whole.grain is not None:
         grain = make_grain(whole.grain, luma, picture, frame.number)
         added = residual_planes(grain, picture, (strengths.grain, strengths.grain))
         changes = tuple(change + more for change, more in zip(changes, added, strict=True))
-    if repaired.matte is not None:
-        assert repaired.fill is not None
-        fill = repaired.fill - shown
-        if any(strengths.over_fill()) and whole.grain is not None:
-            _add_grain(fill, repaired.matte, luma, frame, whole.grain, strengths.over_fill())
+    if repaired.matte is not None and repaired.fill is not None:
+        fill, shares = repaired.fill - shown, strengths.over_fill()
+        if any(shares) and whole.grain is not None:
+            _add_grain(fill, repaired.matte, luma, frame, whole.grain, shares)
         changes = _under_matte(changes, fill, repaired.matte, picture)
     bits = picture.format.bits
     planes = [add_residual(*pair, bits) for pair in zip(frame.planes, changes, strict=True)]

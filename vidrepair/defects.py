@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from vidrepair.evidence import Evidence, Neighbour, gather, has_twin
+from vidrepair.evidence import MARGIN, Evidence, Neighbour, gather, has_twin
 from vidrepair.frames import Answer, Defect, FloatArray, Frame, Repaired
 from vidrepair.planes import padded_size, to_generator
 from vidrepair.regions import Box, Mask, Region, connected_regions, dilate
@@ -206,15 +206,17 @@ def _repair_spots(
     if suspected[: frame.picture.height, : frame.picture.width].mean() > FLOODED:
         return
     for region in connected_regions(suspected):
-        sure = here.defect[region.rows, region.columns].max() >= SURE
-        if not sure or _kind(region) not in wanted.kinds:
+        kind = _kind(region)
+        surest = float(here.defect[region.rows, region.columns].max())
+        if surest < SURE or kind not in wanted.kinds:
             continue
-        found = _judge(region, here, suspected, sides)
-        if found is None or not wanted.takes(found.kind, found.confidence):
+        cells = _look_at(region, here, suspected, sides)
+        confidence = min(1.0, surest * _believe(region, kind, cells, sides))
+        if confidence == 0.0 or not wanted.takes(kind, confidence):
             continue
-        for evidence, hit in found.cells:
+        for evidence, hit in cells:
             _paint(evidence, hit, here, patch)
-        patch.note(found.kind, frame, region.box, found.confidence)
+        patch.note(kind, frame, region.box, confidence)
     patch.matte[frame.picture.height :] = patch.matte[:, frame.picture.width :] = 0.0
 
 
@@ -244,54 +246,43 @@ def _repair_lines(here: _Seen, patch: _Patch, wanted: DamageSettings) -> None:
             patch.note("scratch", answer.frame, box, line.confidence)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Believed:
-    """A region that passed, cell by cell, with the samples that are off."""
-
-    cells: tuple[tuple[Evidence, Mask], ...]
-    kind: str
-    confidence: float
-
-
-def _judge(
-    region: Region, here: _Seen, suspected: Mask, sides: tuple[Neighbour, Neighbour]
-) -> _Believed | None:
-    """The second cue on one region; None where it says no."""
-    cells = _look_at(region, here, suspected, sides)
+def _believe(
+    region: Region,
+    kind: str,
+    cells: list[tuple[Evidence, Mask]],
+    sides: tuple[Neighbour, Neighbour],
+) -> float:
+    """The second cue on one region: the share of the ring that agrees, or 0 where it says no."""
     samples = sum(int(hit.sum()) for _, hit in cells)
     if samples < 2:
-        return None
+        return 0.0
     seen = [(one, hit) for one, hit in cells if hit.any()]
     contrast = sum(float(one.contrast[hit].sum()) for one, hit in seen) / samples
     if contrast < MISFIT * np.mean([one.misfit for one, _ in seen]):
-        return None
-    kind = _kind(region)
-    agrees, same, around = _look_around(cells, contrast, suspected.shape)
+        return 0.0
+    area = region.box.grown(MARGIN, *sides[0].suspected.shape)
+    agrees, same, around = _look_around(seen, contrast, area)
     width = samples / max(region.box.height, region.box.width)
     large = kind == "dust" and samples > LARGE
     goes_on = same > (0.5 if large else 1.0) * GOES_ON * around
     goes_on |= width >= LIMB and same > 0.8 * RING * width
     if goes_on or agrees < (RING_SHARE_LARGE if large else RING_SHARE):
-        return None
+        return 0.0
     moves = samples > BUSY and _is_busy(_hit_box(seen), samples, sides)
     if moves or (kind == "scratch" and _lasts(region.box, sides)):
-        return None
+        return 0.0
     twins = sum(int(hit.sum()) for one, hit in seen if has_twin(one, hit, sides, TWIN))
-    if twins > TWINS * samples:
-        return None
-    surest = float(here.defect[region.rows, region.columns].max())
-    return _Believed(tuple(cells), kind, min(1.0, agrees * surest))
+    return 0.0 if twins > TWINS * samples else agrees
 
 
 def _look_at(
     region: Region, here: _Seen, suspected: Mask, sides: tuple[Neighbour, Neighbour]
 ) -> list[tuple[Evidence, Mask]]:
     """A region cell by cell, with the samples that are off."""
-    own = np.zeros_like(suspected)
-    own[region.rows, region.columns] = True
+    box, own = region.box, region.mask()
     cells = []
-    for cell in region.box.cells(CELL):
-        inside = own[cell.window()]
+    for cell in box.cells(CELL):
+        inside = own[cell.within(box)]
         if not inside.any():
             continue
         evidence = gather(here.picture, suspected, cell, inside, sides)
@@ -336,18 +327,18 @@ def _lasts(line: Box, sides: tuple[Neighbour, Neighbour]) -> bool:
 
 
 def _look_around(
-    cells: list[tuple[Evidence, Mask]], contrast: float, size: tuple[int, ...]
+    seen: list[tuple[Evidence, Mask]], contrast: float, area: Box
 ) -> tuple[float, int, int]:
     """Of the samples right around a spot: the share where the frame shows what both neighbours
-    show, how many are off as the spot is, and how many there are.
+    show, how many are off as the spot is, and how many there are. `area` holds all cells.
     """
     bar = max(CONTRAST, RING_OFF * contrast)
     good = same = total = 0
-    spot = np.zeros(size, dtype=bool)
-    for evidence, hit in cells:
-        spot[evidence.box.window()] |= hit
-    for evidence, hit in cells:
-        ring = dilate(hit, GROW + RING) & ~dilate(spot[evidence.box.window()], GROW)
+    spot = np.zeros((area.height, area.width), dtype=bool)
+    for evidence, hit in seen:
+        spot[evidence.box.within(area)] |= hit
+    for evidence, hit in seen:
+        ring = dilate(hit, GROW + RING) & ~dilate(spot[evidence.box.within(area)], GROW)
         good += int(np.count_nonzero(evidence.worst[ring] < bar))
         same += int(np.count_nonzero(evidence.contrast[ring] > bar))
         total += int(np.count_nonzero(ring))

@@ -84,11 +84,7 @@ def gather(
     height, width = suspected.shape
     box = cell.grown(MARGIN, height, width)
     wide = np.zeros((box.height, box.width), dtype=bool)
-    own = (
-        slice(cell.top - box.top, cell.bottom - box.top),
-        slice(cell.left - box.left, cell.right - box.left),
-    )
-    wide[own] = inside
+    wide[cell.within(box)] = inside
     shown = picture[:, *box.window()]
     ring = ~dilate(suspected[box.window()], 1)
     if np.count_nonzero(ring) < _FEWEST:

@@ -185,8 +185,6 @@ class Batch:
     """One step of every lane that has something to do."""
 
     lanes: tuple[LaneStep, ...]
-    damage: bool = False
-    """Fill, defect and motion are wanted too."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,10 +38,9 @@ def touch_of(repaired: Repaired, picture: Picture) -> Touch:
 
 def matte_clip(clip: Clip) -> Clip:
     """What the matte of a film is: gray, of its size and times, with nothing beside."""
-    size = clip.picture
     return replace(
         clip,
-        picture=Picture(size.width, size.height, GRAY, full_range=True),
+        picture=_grayed(clip.picture),
         stored_format=GRAY.name,
         color_range=FULL_RANGE,
         lossless=True,
@@ -55,7 +54,11 @@ def matte_clip(clip: Clip) -> Clip:
 
 def matte_frame(frame: Frame, codes: Codes | None) -> Frame:
     """The matte of one frame; None is all black."""
-    size = frame.picture
-    picture = Picture(size.width, size.height, GRAY, full_range=True)
-    plane = np.zeros((size.height, size.width), np.uint8) if codes is None else codes
+    picture = _grayed(frame.picture)
+    plane = np.zeros((picture.height, picture.width), np.uint8) if codes is None else codes
     return replace(frame, planes=(plane,), picture=picture, carrier=None)
+
+
+def _grayed(picture: Picture) -> Picture:
+    """A matte of its size."""
+    return Picture(picture.width, picture.height, GRAY, full_range=True)

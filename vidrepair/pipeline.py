@@ -126,7 +126,7 @@ def run_job(job: Job, observer: Observer | None = None, build: Build | None = No
         _tell(warnings)
         files = find_model(job.engine.model)
         settings = _engine_settings(job)
-        damage = bool(job.repair.damage.kinds)
+        damage = job.repair.mends
         engine = make_engine(files, clip.picture, settings, damage=damage, build=build)
         owned.callback(engine.close)
         exact = _exact(settings, engine)
@@ -279,9 +279,7 @@ def _infer(run: _Run) -> None:
     run.began, run.worked = time.monotonic(), run.engine.worked or 0.0
     try:
         narrow = run.engine.identity.precision != "fp32"
-        damage = bool(run.job.repair.damage.kinds)
-        spare = run.spare if narrow else None
-        for answer in repair(run.spans, run.engine, spare, damage=damage):
+        for answer in repair(run.spans, run.engine, run.spare if narrow else None):
             run.answers.put(answer)
         run.answers.close()
     finally:
@@ -296,7 +294,7 @@ def _encode(run: _Run, observer: Observer | None) -> None:
     strengths = Strengths((luma, chroma), run.job.repair.grain / 100.0)
     ahead = 0 if run.engine.worked is None else 2 * run.engine.identity.lanes
     answers = _noted(run)
-    if run.job.repair.damage.kinds:
+    if run.job.repair.mends:
         answers = _touching(run, find_defects(answers, run.job.repair.damage))
     for frame in compose(answers, strengths, ahead=ahead):
         run.target.write(frame)

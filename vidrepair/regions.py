@@ -35,6 +35,13 @@ class Box:
         """To index the last two axes of a picture with."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
+    def within(self, outer: Box) -> tuple[slice, slice]:
+        """Where it lies in a window of `outer`, which holds it."""
+        return (
+            slice(self.top - outer.top, self.bottom - outer.top),
+            slice(self.left - outer.left, self.right - outer.left),
+        )
+
     def grown(self, margin: int, height: int, width: int) -> Box:
         """With a margin on all sides, as far as the picture goes."""
         return Box(
@@ -70,6 +77,13 @@ class Region:
             int(self.rows.max()) + 1,
             int(self.columns.max()) + 1,
         )
+
+    def mask(self) -> Mask:
+        """Its samples in the window of its box."""
+        box = self.box
+        mask = np.zeros((box.height, box.width), dtype=bool)
+        mask[self.rows - box.top, self.columns - box.left] = True
+        return mask
 
 
 def connected_regions(mask: Mask) -> list[Region]:

@@ -71,12 +71,17 @@ class RepairSettings:
     @property
     def asks(self) -> bool:
         """Whether anything is to be done at all."""
-        return any(self.denoise) or bool(self.damage.kinds)
+        return any(self.denoise) or self.mends
+
+    @property
+    def mends(self) -> bool:
+        """Whether damage is repaired."""
+        return bool(self.damage.kinds)
 
     @property
     def makes_grain(self) -> bool:
         """Whether grain has to be made: for its own sake, or over what is filled in."""
-        return self.grain > 0.0 or (bool(self.damage.kinds) and min(self.denoise) < 100.0)
+        return self.grain > 0.0 or (self.mends and min(self.denoise) < 100.0)
 
 
 def _check_pair(flag: str, pair: Any, most: float) -> None:
@@ -148,8 +153,8 @@ class OutputSettings:
             raise UsageError(f"--frames {self.frames} leaves nothing to write; use 1 or more")
         if self.mask_out is not None:
             object.__setattr__(self, "mask_out", Path(self.mask_out))  # a str is as good
-        if self.mask_out is not None and self.mask_out.suffix.lower() != ".mkv":
-            raise UsageError(f"--mask-out {self.mask_out} has to be an .mkv file")
+            if self.mask_out.suffix.lower() != ".mkv":
+                raise UsageError(f"--mask-out {self.mask_out} has to be an .mkv file")
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from vidrepair.frames import FloatArray, Frame, Picture, Plane
-from vidrepair.planes import rgb_to_ycbcr
+from vidrepair.frames import FloatArray, Frame, Picture
+from vidrepair.planes import block_means, rgb_to_ycbcr
 
 ROWS, COLUMNS = 24, 32
 """Cells of a thumbnail."""
@@ -164,7 +164,7 @@ def _cells(frame: Frame) -> FloatArray:
     picture = frame.picture
     cells = np.zeros((3, ROWS, COLUMNS), dtype=np.float32)
     for index, plane in enumerate(frame.planes[:3]):
-        cells[index] = _means(plane) / picture.format.peak
+        cells[index] = block_means(plane, ROWS, COLUMNS, TALL) / picture.format.peak
     if picture.format.family == "rgb":
         # As luma and chroma, so that light alone does not change all three.
         matrix = rgb_to_ycbcr(picture.matrix).astype(np.float32)
@@ -172,19 +172,3 @@ def _cells(frame: Frame) -> FloatArray:
     elif picture.format.family == "yuv":
         cells[1:] -= 0.5
     return cells
-
-
-def _means(plane: Plane) -> FloatArray:
-    """(24, 32) means of the cells of an (H, W) plane of any size."""
-    height, width = plane.shape
-    tall = min(max(height // ROWS, 1), TALL)
-    rows = np.arange(ROWS * tall) * height // (ROWS * tall)
-    # The narrowest type that holds the sums: half the time for 8 bits.
-    total = np.uint16 if plane.dtype == np.uint8 else np.uint32
-    bands = plane[rows].reshape(ROWS, tall, width).sum(axis=1, dtype=total)
-    starts = np.arange(COLUMNS) * width // COLUMNS
-    # In a picture narrower than its cells reduceat takes the one sample at each start.
-    wide = np.maximum(np.diff(starts, append=width), 1)
-    sums = np.add.reduceat(bands, starts, axis=1, dtype=np.float32)
-    means: FloatArray = sums / (tall * wide).astype(np.float32)
-    return means

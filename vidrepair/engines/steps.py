@@ -99,9 +99,7 @@ class Spare:
             self._engine.close()
 
 
-def repair(
-    spans: Iterable[Span], engine: Engine, spare: Spare | None = None, *, damage: bool = False
-) -> Iterator[Answer]:
+def repair(spans: Iterable[Span], engine: Engine, spare: Spare | None = None) -> Iterator[Answer]:
     """Run every span through the engine, `engine.identity.lanes` of them in lockstep.
 
     A lane whose span ends takes the next span at the next step. Answers of one span come in
@@ -123,7 +121,7 @@ def repair(
         if not asked:
             yield from _checked(given, engine, spare)
             return
-        answers = engine.step(Batch(tuple(one.seen() for one in asked), damage))
+        answers = engine.step(Batch(tuple(one.seen() for one in asked)))
         yield from _checked(given, engine, spare)
         # Of a span that was given up only now, this step is of no use.
         given = [
