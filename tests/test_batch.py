@@ -42,7 +42,7 @@ def profiler() -> Profiler:
 
 
 def spans(frames: list[Frame], grid: Grid = GRID) -> list[Span]:
-    return list(cut_spans(frames, grid, Profilers(profiler())))
+    return list(cut_spans(frames, grid, lambda: Profilers(profiler())))
 
 
 def walk(span: Span) -> list[int]:
@@ -91,7 +91,7 @@ def test_noise_looks_one_span_back_and_never_further() -> None:
 def test_repeats_follow_their_frame_and_take_no_step() -> None:
     parts = spans(film([0] * 8, frozenset({1, 2, 5})))
     assert [frame.number for frame in parts[0].core] == [0, 3, 4, 6]
-    assert [[frame.number for frame in group] for group in parts[0].repeats] == [
+    assert [[frame.number for frame in group] for group in parts[0].followers] == [
         [1, 2],
         [],
         [5],
@@ -102,4 +102,4 @@ def test_repeats_follow_their_frame_and_take_no_step() -> None:
 
 def test_a_long_freeze_ends_a_span() -> None:
     parts = spans(film([0] * 40, frozenset(range(1, 40))))
-    assert [len(span.core) + sum(map(len, span.repeats)) for span in parts] == [16, 16, 8]
+    assert [len(span.core) + sum(map(len, span.followers)) for span in parts] == [16, 16, 8]

@@ -73,7 +73,7 @@ def run(
     residual: Callable[[int, FloatArray], float],
     denoise: tuple[float, float] = (1.0, 1.0),
 ) -> list[Frame]:
-    spans = cut_spans(frames, Grid(warm_up=3, core=5), Profilers(FIXED))
+    spans = cut_spans(frames, Grid(warm_up=3, core=5), lambda: Profilers(FIXED))
     return list(compose(repair(spans, Arithmetic(lanes, residual)), Strengths(denoise)))
 
 
@@ -162,7 +162,7 @@ def test_a_span_that_overflows_goes_on_in_fp32(
 
     spare = Spare(make)
     engine = Overflowing(lanes, lambda count, seen: 3.0 * count)
-    spans = cut_spans(frames, Grid(warm_up=3, core=5), Profilers(FIXED))
+    spans = cut_spans(frames, Grid(warm_up=3, core=5), lambda: Profilers(FIXED))
     found = list(compose(repair(spans, engine, spare), Strengths()))
     assert lumas(found) == expected
     assert [frame.number for frame in found] == list(range(22))
@@ -174,7 +174,7 @@ def test_a_span_that_overflows_goes_on_in_fp32(
 
 
 def test_what_overflows_in_fp32_too_is_an_engine_error() -> None:
-    spans = list(cut_spans(film([0] * 13), Grid(warm_up=3, core=5), Profilers(FIXED)))
+    spans = list(cut_spans(film([0] * 13), Grid(warm_up=3, core=5), lambda: Profilers(FIXED)))
     engine = Overflowing(1, lambda count, seen: 1.0)
     with pytest.raises(EngineError, match="not finite in exact"):
         list(repair(spans, engine))

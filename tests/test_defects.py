@@ -67,9 +67,8 @@ def answers(
     motion = np.zeros((4, height // 4, width // 4), dtype=np.float32)
     # What frame t shows at a place, t-1 shows where the pan came from.
     motion[0], motion[1], motion[2], motion[3] = PAN[1], PAN[0], -PAN[1], -PAN[0]
-    for span in cut_spans(
-        frames, Grid(4, core), Profilers(profiler, lines=Profiler(measure_lines, judge))
-    ):
+    profilers = Profilers(profiler, lines=Profiler(measure_lines, judge))
+    for span in cut_spans(frames, Grid(4, core), lambda: profilers):
         for step in range(span.steps):
             defect = np.zeros((1, height, width), dtype=np.float32)
             mask = candidates.get(span.walk[step + 1].number)

@@ -65,7 +65,7 @@ def cut_film(frames: list[Frame]) -> list[Span]:
     """Short spans of a film whose noise is known, so that some borders lie within."""
     profile = NoiseProfile(*np.full((2, 17), 25 * CODE, dtype=np.float32))
     profiler = Profiler(lambda _core: None, lambda _own, _before: profile)
-    return list(cut_spans(frames, Grid(warm_up=3, core=5), Profilers(profiler)))
+    return list(cut_spans(frames, Grid(warm_up=3, core=5), lambda: Profilers(profiler)))
 
 
 def make_step(lane: int, film: list[Frame], t: int, noise: FloatArray) -> LaneStep:

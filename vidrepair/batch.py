@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Generic, TypeVar
 
 from vidrepair.frames import Frame, GrainSpectrum, NoiseProfile, Span
@@ -59,17 +60,23 @@ class _Open:
     number: int
     shot: int
     core: list[Frame] = field(default_factory=list)
-    repeats: list[list[Frame]] = field(default_factory=list)
-    """The repeats that follow each core frame."""
+    followers: list[list[Frame]] = field(default_factory=list)
+    """What follows each core frame and is passed over."""
     history: list[Frame] = field(default_factory=list)
     """The last W + 1 unique frames before the core, of the same shot."""
     fades_in: int = 0
 
     def shown(self) -> int:
-        return len(self.core) + sum(len(group) for group in self.repeats)
+        return len(self.core) + sum(len(group) for group in self.followers)
 
-    def takes_repeat(self, frame: Frame, most: int) -> bool:
-        return frame.shot == self.shot and self.shown() < most
+    def follows(self, frame: Frame, most: int) -> bool:
+        """Whether a frame that is passed over goes with the last one."""
+        return frame.passed_over and frame.shot == self.shot and self.shown() < most
+
+    def add(self, frame: Frame, leading: list[Frame]) -> None:
+        """One more core frame, and those before it that found no other."""
+        self.core.append(frame)
+        self.followers.append(leading)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,31 +90,70 @@ class Profilers:
     """Only where scratches are repaired."""
 
 
-def cut_spans(frames: Iterable[Frame], grid: Grid, profilers: Profilers) -> Iterator[Span]:
-    """Group frames, stamped with shots and repeats, into spans, in order.
+def cut_spans(
+    frames: Iterable[Frame], grid: Grid, profilers: Callable[[], Profilers]
+) -> Iterator[Span]:
+    """Group frames, stamped with shots and what is passed over, into spans, in order.
 
-    Holds one span and W + 1 frames. A span ends after T unique frames, or 4 T in all, so that
-    a long freeze stays within bounds.
+    The even and the odd fields of interlaced film are two clips, with spans of their own. Of each
+    it holds one span and W + 1 frames, and measures it with `profilers` of its own.
     """
-    span: _Open | None = None
+    numbers = count()
+    clips: dict[int | None, _Cutter] = {}
     for frame in frames:
-        if frame.repeat and span is not None and span.takes_repeat(frame, 4 * grid.core):
-            span.repeats[-1].append(frame)
-            continue
+        if frame.parity not in clips:
+            clips[frame.parity] = _Cutter(grid, profilers(), numbers)
+        yield from clips[frame.parity].take(frame)
+    for clip in clips.values():
+        yield from clip.finish()
+
+
+class _Cutter:
+    """Cuts one clip."""
+
+    def __init__(self, grid: Grid, profilers: Profilers, numbers: Iterator[int]) -> None:
+        self._grid = grid
+        self._profilers = profilers
+        self._numbers = numbers
+        self._span: _Open | None = None
+        self._leading: list[Frame] = []
+
+    def take(self, frame: Frame) -> Iterator[Span]:
+        """The next frame; the span that it ends, if any.
+
+        A span ends after T unique frames, or 4 T in all, so that a long freeze stays within
+        bounds. Lost frames before the first sound one go with that.
+        """
+        span, core = self._span, self._grid.core
+        if span is not None and span.follows(frame, 4 * core):
+            span.followers[-1].append(frame)
+            return
+        if span is None and frame.lost and len(self._leading) < core:
+            self._leading.append(frame)
+            return
         if span is None:
-            span = _Open(0, frame.shot)
+            span = _Open(next(self._numbers), frame.shot)
         elif frame.shot != span.shot:
-            yield _close(span, None, grid, profilers)
-            span = _Open(span.number + 1, frame.shot)
-        elif len(span.core) == grid.core or span.shown() >= 4 * grid.core:
-            closed = _close(span, frame, grid, profilers)
+            yield _close(span, None, self._grid, self._profilers)
+            span = _Open(next(self._numbers), frame.shot)
+        elif len(span.core) == core or span.shown() >= 4 * core:
+            closed = _close(span, frame, self._grid, self._profilers)
             yield closed
-            history = [*span.history, *span.core][-(grid.warm_up + 1) :]
-            span = _Open(span.number + 1, frame.shot, history=history, fades_in=closed.fades_out)
-        span.core.append(frame)
-        span.repeats.append([])
-    if span is not None:
-        yield _close(span, None, grid, profilers)
+            history = [*span.history, *span.core][-(self._grid.warm_up + 1) :]
+            number, fades_in = next(self._numbers), closed.fades_out
+            span = _Open(number, frame.shot, history=history, fades_in=fades_in)
+        span.add(frame, self._leading)
+        self._span, self._leading = span, []
+
+    def finish(self) -> Iterator[Span]:
+        """The last span."""
+        span = self._span
+        if span is None and self._leading:  # all is lost: it stays as it is
+            span = _Open(next(self._numbers), self._leading[0].shot)
+            for frame in self._leading:
+                span.add(frame, [])
+        if span is not None:
+            yield _close(span, None, self._grid, self._profilers)
 
 
 def _close(span: _Open, ahead: Frame | None, grid: Grid, profilers: Profilers) -> Span:
@@ -129,7 +175,7 @@ def _close(span: _Open, ahead: Frame | None, grid: Grid, profilers: Profilers) -
         shot=span.shot,
         walk=(before, *steps, after),
         warm=warm,
-        repeats=tuple(tuple(group) for group in span.repeats),
+        followers=tuple(tuple(group) for group in span.followers),
         noise=profilers.noise.profile(core, opens_shot=opens),
         spectrum=None if grain is None else grain.profile(core, opens_shot=opens),
         lines=None if lines is None else lines.profile(core, opens_shot=opens),

@@ -194,8 +194,8 @@ def _decode(source: Path, count: int) -> tuple[Picture, list[Frame]]:
 
 def _plan(frames: Sequence[Frame], grid: Grid) -> list[Span]:
     """Repeats, shots, spans and their noise."""
-    profilers = Profilers(Profiler(measure_span, combine))
-    return list(cut_spans(number_shots(mark_repeats(frames)), grid, profilers))
+    shots = number_shots(mark_repeats(frames))
+    return list(cut_spans(shots, grid, lambda: Profilers(Profiler(measure_span, combine))))
 
 
 def _infer(

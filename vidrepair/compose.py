@@ -18,6 +18,7 @@ import numpy as np
 from vidrepair.frames import (
     HOST,
     Answer,
+    Array,
     Fetch,
     FloatArray,
     Frame,
@@ -39,12 +40,21 @@ class Strengths:
     of the generator."""
     grain: float = 0.0
     """Share of the measured grain that is added, 0..1."""
+    most: float | None = None
+    """Share of the peak that no sample is changed by more than."""
 
     def over_fill(self) -> tuple[float, float]:
         """Share of the grain that a fill gets, which has none: as much as there is around it."""
         # What is left of the old grain and the new have nothing to do with each other.
         luma, chroma = (math.hypot(1.0 - share, self.grain) for share in self.denoise)
         return luma, chroma
+
+    def bounded(self, change: Array, picture: Picture) -> Array:
+        """A change in code values, of numpy or torch, that goes no further than it may."""
+        if self.most is None:
+            return change
+        codes = math.floor(self.most * picture.format.peak)
+        return change.clip(-codes, codes)
 
 
 def compose(answers: Iterable[Answer], strengths: Strengths, *, ahead: int = 0) -> Iterator[Frame]:
@@ -81,25 +91,42 @@ def _in_order(answers: Iterable[Answer], strengths: Strengths) -> Iterator[_Comi
     finished: dict[int, _Coming] = {}
     following: int | None = None
     for answer in answers:
-        following = answer.span.core[0].number if following is None else following
+        if following is None:
+            following = min(frame.number for frame in _opening(answer.span))
         with answer.repaired.place.working():
             whole = _settle(answer, fading)
         if whole is None:
             continue
-        fetch = _finish(answer.frame, whole, strengths)
-        for frame in (answer.frame, *whole.repeats):
-            finished[frame.number] = _Coming(frame, fetch)
+        for coming in _with_followers(answer.frame, whole, strengths):
+            finished[coming.frame.number] = coming
         while following in finished:
             yield finished.pop(following)
             following += 1
 
 
+def _opening(span: Span) -> tuple[Frame, ...]:
+    """The first core frame, and those that go with it; lost ones may come before it."""
+    return span.core[0], *span.followers[0]
+
+
+def _with_followers(frame: Frame, whole: _Half, strengths: Strengths) -> Iterator[_Coming]:
+    """A frame and what was passed over for it: repeats are the same, copies change as it does,
+    lost ones stay as they are for now.
+    """
+    fetch = _finish(frame, whole, strengths)
+    yield _Coming(frame, fetch)
+    for other in whole.followers:
+        if other.copy and fetch is not None:
+            fetch = _finish_at_home(other, whole, strengths)
+        yield _Coming(other, None if other.lost else fetch)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Half:
-    """An answer, its residual weighted, and the repeats of its frame where the span owns it."""
+    """An answer, its residual weighted, and what follows its frame where the span owns it."""
 
     repaired: Repaired
-    repeats: tuple[Frame, ...] = ()
+    followers: tuple[Frame, ...] = ()
     grain: GrainProfile | None = None
     """Of the span that owns the frame, where it is known."""
     owned: bool = False
@@ -114,15 +141,17 @@ def _settle(answer: Answer, fading: dict[int, _Half]) -> _Half | None:
     """
     span, repaired = answer.span, answer.repaired
     core = answer.step - span.warm
-    repeats = span.repeats[core] if core >= 0 else ()
+    followers = span.followers[core] if core >= 0 else ()
     grain = span.grain if core >= 0 else None
     share = _share(span, answer.step)
     if share == 0.0:
         return None
     if share == 1.0 or repaired.denoise is None:
-        half = _Half(repaired, repeats, grain, core >= 0)
+        half = _Half(repaired, followers, grain, core >= 0)
     else:
-        half = _Half(replace(repaired, denoise=share * repaired.denoise), repeats, grain, core >= 0)
+        half = _Half(
+            replace(repaired, denoise=share * repaired.denoise), followers, grain, core >= 0
+        )
     if share == 1.0:
         return half
     other = fading.pop(answer.frame.number, None)
@@ -167,7 +196,10 @@ def _finish(frame: Frame, whole: _Half, strengths: Strengths) -> Fetch | None:
     with repaired.place.working():
         changes = residual_planes(repaired.denoise, frame.picture, strengths.denoise)
         given = frame.planes if repaired.planes is None else repaired.planes
-        planes = [add_residual(*pair, bits) for pair in zip(given, changes, strict=True)]
+        planes = [
+            add_residual(plane, strengths.bounded(change, frame.picture), bits)
+            for plane, change in zip(given, changes, strict=True)
+        ]
     return repaired.place.start_fetch(planes)
 
 
@@ -193,7 +225,10 @@ def _finish_at_home(frame: Frame, whole: _Half, strengths: Strengths) -> Fetch:
             _add_grain(fill, repaired.matte, luma, frame, whole.grain, shares)
         changes = _under_matte(changes, fill, repaired.matte, picture)
     bits = picture.format.bits
-    planes = [add_residual(*pair, bits) for pair in zip(frame.planes, changes, strict=True)]
+    planes = [
+        add_residual(plane, strengths.bounded(change, picture), bits)
+        for plane, change in zip(frame.planes, changes, strict=True)
+    ]
     return HOST.start_fetch(planes)
 
 

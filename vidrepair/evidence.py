@@ -86,10 +86,8 @@ def gather(
     wide = np.zeros((box.height, box.width), dtype=bool)
     wide[cell.within(box)] = inside
     shown = picture[:, *box.window()]
-    ring = ~dilate(suspected[box.window()], 1)
-    if np.count_nonzero(ring) < _FEWEST:
-        ring = ~wide
-    found = [_displacement(shown[0], ring, box, side) for side in sides]
+    around, ring = _surroundings(suspected, cell)
+    found = [_displacement(picture[0], ring, around, side) for side in sides]
     moves = [move for move, _ in found]
     warped = [sample(side.picture, box, move) for side, move in zip(sides, moves, strict=True)]
     clean = np.stack(
@@ -116,6 +114,20 @@ def gather(
         misfit=max(cost for _, cost in found),
         displacements=(moves[0], moves[1]),
     )
+
+
+def _surroundings(suspected: Mask, cell: Box) -> tuple[Box, Mask]:
+    """A window around a cell that has samples beyond doubt, and where they are (h, w).
+
+    Inside a hole it reaches further, until the picture begins; without any, all count.
+    """
+    for margin in (MARGIN, 4 * MARGIN, 16 * MARGIN):
+        box = cell.grown(margin, *suspected.shape)
+        ring = ~dilate(suspected[box.window()], 1)
+        if np.count_nonzero(ring) >= _FEWEST:
+            return box, ring
+    box = cell.grown(MARGIN, *suspected.shape)
+    return box, np.ones((box.height, box.width), dtype=bool)
 
 
 def sample(picture: FloatArray, box: Box, move: Displacement) -> FloatArray:
@@ -159,13 +171,14 @@ def _sample_mask(mask: Mask, box: Box, move: Displacement) -> Mask:
 def _displacement(
     luma: FloatArray, ring: Mask, box: Box, side: Neighbour
 ) -> tuple[Displacement, float]:
-    """The displacement to a neighbour, from the samples of a ring, and the difference it leaves.
+    """The displacement to a neighbour, from the samples of a ring in a box, and the difference it
+    leaves. `luma` is the whole (H, W).
 
     Whole samples around the generator's motion, and around none, then the vertex of a parabola
     through the best and those beside it.
     """
     rows, columns = _spread(ring, _RING_POINTS)
-    here = luma[rows, columns]
+    here = luma[rows + box.top, columns + box.left]
     quarter = side.motion[
         :, box.top // 4 : -(-box.bottom // 4), box.left // 4 : -(-box.right // 4)
     ].reshape(2, -1)

@@ -75,8 +75,26 @@ class Frame:
     """Mean step of the codec's quantiser in 8-bit code values; 0 where it is not told."""
     repeat: bool = False
     """Every sample equals that of the frame before; set by `repeats`."""
+    copy: bool = False
+    """Shows the picture of the frame before once more, noise and all, but for what a codec changed;
+    set by `repeats`."""
+    lost: bool = False
+    """Nothing of it is of use: it is made anew of the frames around it; set by `broken`."""
+    holes: NDArray[np.bool_] | None = None
+    """(H, W) where the rest of a frame is of use and this is not; set by `broken`."""
+    masked: NDArray[np.bool_] | None = None
+    """(H, W) what the user says is damage."""
+    protected: NDArray[np.bool_] | None = None
+    """(H, W) what the user says is never to be repaired."""
     shot: int = 0
     """Counted from 0; set by `shots`."""
+    parity: int | None = None
+    """Of a field: 0 for the even rows of its frame, 1 for the odd ones; set by `fields`."""
+
+    @property
+    def passed_over(self) -> bool:
+        """Whether it shows the generator nothing new."""
+        return self.repeat or self.copy or self.lost
 
     @property
     def luma(self) -> Plane:
@@ -139,8 +157,9 @@ class Span:
     shot: int
     walk: tuple[Frame, ...]
     warm: int
-    repeats: tuple[tuple[Frame, ...], ...]
-    """The repeats that follow each core frame; they take its result."""
+    followers: tuple[tuple[Frame, ...], ...]
+    """The frames after each core frame that the generator passes over: repeats and copies, which
+    take its change, and lost ones."""
     noise: NoiseProfile
     fades_in: int
     """How many of the last warm-up steps show frames of the span before that fade to them."""
@@ -192,13 +211,15 @@ class Defect:
     """One place of one frame that was repaired."""
 
     kind: str
-    """dust, scratch or dropout."""
+    """dust, scratch or dropout; broken, where the decoder had nothing; masked, as the user says."""
     frame: int
     """Counted from 0 in output order."""
     box: tuple[int, int, int, int]
     """Top, left, bottom, right of it; the last two are one beyond."""
     confidence: float
     """0..1."""
+    samples: int = 0
+    """Of luma that were laid over."""
 
 
 class Place(Protocol):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from vidrepair.frames import Frame, Picture, PixelFormat, Repaired
+from vidrepair.frames import Defect, Frame, Picture, PixelFormat, Repaired
 from vidrepair.tags import FULL_RANGE, Clip
 
 GRAY = PixelFormat("gray", "gray", 8)
@@ -20,8 +20,8 @@ class Touch:
 
     codes: Codes | None = None
     """(H, W) 0..255, at least 1 where it changed anything; None: nowhere."""
-    kinds: tuple[str, ...] = ()
-    """Of the places, one each."""
+    defects: tuple[Defect, ...] = ()
+    """The places."""
 
 
 UNTOUCHED = Touch()
@@ -33,7 +33,16 @@ def touch_of(repaired: Repaired, picture: Picture) -> Touch:
         return UNTOUCHED
     shown = repaired.matte[: picture.height, : picture.width]
     codes = np.asarray(np.ceil(255.0 * shown), dtype=np.uint8)
-    return Touch(codes, tuple(defect.kind for defect in repaired.defects))
+    return Touch(codes, repaired.defects)
+
+
+def rebuilt_touch(frame: Frame) -> Touch:
+    """What is done to a frame that is made anew: everything."""
+    size = frame.picture
+    whole = Defect(
+        "rebuilt", frame.number, (0, 0, size.height, size.width), 1.0, size.height * size.width
+    )
+    return Touch(np.full((size.height, size.width), 255, dtype=np.uint8), (whole,))
 
 
 def matte_clip(clip: Clip) -> Clip:

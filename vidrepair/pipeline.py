@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from threading import Thread
@@ -27,7 +27,7 @@ from vidrepair.engines import Build, Engine, Spare, make_engine, repair
 from vidrepair.errors import UsageError
 from vidrepair.flicker import deflicker
 from vidrepair.frames import Answer, Frame, NoiseProfile, Span
-from vidrepair.matte import UNTOUCHED, Touch, matte_clip, matte_frame, touch_of
+from vidrepair.matte import Touch, matte_clip, matte_frame
 from vidrepair.models import find_model
 from vidrepair.noise import combine, known_profile, measure_span
 from vidrepair.repeats import mark_repeats
@@ -40,6 +40,7 @@ from vidrepair.spectrum import combine as combine_spectra
 from vidrepair.spectrum import measure_spectrum
 from vidrepair.streams import plan_copies
 from vidrepair.tags import Clip
+from vidrepair.tally import Tally
 
 Observer = Callable[[Progress], None]
 _OF_NO_ACCOUNT = 0.1
@@ -61,18 +62,9 @@ class _Run:
     grid: Grid
     spans: Channel[Span]
     answers: Channel[Answer]
+    tally: Tally
     failures: list[BaseException] = field(default_factory=list)
     stages: dict[str, float] = field(default_factory=dict)
-    frames: int = 0
-    shots: int = 0
-    repeats: int = 0
-    noise: list[tuple[float, float]] = field(default_factory=list)
-    touches: dict[int, Touch] = field(default_factory=dict)
-    """Of the frames on their way through compose, by number."""
-    touched: int = 0
-    """Samples of luma under a matte."""
-    defects: dict[str, int] = field(default_factory=dict)
-    """Repaired places, by kind."""
     began: float = 0.0
     """When the engine's stage did; 0 before."""
     seconds: float = 0.0
@@ -141,7 +133,8 @@ def run_job(job: Job, observer: Observer | None = None, build: Build | None = No
         # The lanes of a card start, and so end, together; a processor's are behind the decoder.
         spans = Channel[Span](1 if engine.worked is None else lanes)
         answers = Channel[Answer](2 * lanes)
-        run = _Run(job, source, target, matte, engine, spare, grid, spans, answers)
+        tally = Tally(clip.picture)
+        run = _Run(job, source, target, matte, engine, spare, grid, spans, answers, tally)
         _drive(run, observer)
         report = _report(run, time.monotonic() - started)
     late = [*copies.losses(), *target.losses()]
@@ -245,7 +238,7 @@ def _guard(
 def _decode(run: _Run) -> None:
     frames = number_shots(mark_repeats(_counted(run)))
     frames = deflicker(frames, run.job.repair.deflicker / 100.0)
-    for span in cut_spans(frames, run.grid, _profilers(run)):
+    for span in cut_spans(frames, run.grid, lambda: _profilers(run)):
         run.spans.put(span)
     run.spans.close()
 
@@ -289,27 +282,15 @@ def _infer(run: _Run) -> None:
 def _encode(run: _Run, observer: Observer | None) -> None:
     clock = Speedometer(_total(run), time.monotonic)
     told = 0.0
-    touch = UNTOUCHED
-    luma, chroma = (share / 100.0 for share in run.job.repair.denoise)
-    strengths = Strengths((luma, chroma), run.job.repair.grain / 100.0)
-    ahead = 0 if run.engine.worked is None else 2 * run.engine.identity.lanes
-    answers = _noted(run)
-    if run.job.repair.mends:
-        answers = _touching(run, find_defects(answers, run.job.repair.damage))
-    for frame in compose(answers, strengths, ahead=ahead):
+    for frame, touch in _finished(run):
         run.target.write(frame)
-        # A repeat has no answer of its own, and is touched as the frame it repeats.
-        touch = run.touches.pop(frame.number, touch if frame.repeat else UNTOUCHED)
-        _count(run, touch, own=not frame.repeat)
+        run.tally.count(frame, touch)
         if run.matte is not None:
             run.matte.write(matte_frame(frame, touch.codes))
-        run.frames += 1
-        run.shots = frame.shot + 1
-        run.repeats += frame.repeat
         if observer is not None and time.monotonic() - told > 0.5:
             told = time.monotonic()
-            observer(clock.progress(run.frames, run.limit()))
-        if run.frames == run.job.target.frames:
+            observer(clock.progress(run.tally.frames, run.limit()))
+        if run.tally.frames == run.job.target.frames:
             break
     run.target.finish()
     if run.matte is not None:
@@ -318,57 +299,43 @@ def _encode(run: _Run, observer: Observer | None) -> None:
     run.break_off()  # where --frames is reached the other stages have nothing left to do
 
 
+def _finished(run: _Run) -> Iterator[tuple[Frame, Touch]]:
+    """The frames as they are written, and what was done to each."""
+    asked = run.job.repair
+    luma, chroma = (share / 100.0 for share in asked.denoise)
+    strengths = Strengths((luma, chroma), asked.grain / 100.0)
+    ahead = 0 if run.engine.worked is None else 2 * run.engine.identity.lanes
+    answers: Iterable[Answer] = run.answers
+    if asked.mends:
+        answers = find_defects(answers, asked.damage)
+    for frame in compose(run.tally.listen(answers), strengths, ahead=ahead):
+        yield frame, run.tally.touch(frame)
+
+
 def _total(run: _Run) -> int | None:
     """How many frames there will be, as far as the file says."""
     counts = (run.source.clip.frame_count, run.job.target.frames)
     return min((count for count in counts if count is not None), default=None)
 
 
-def _noted(run: _Run) -> Iterator[Answer]:
-    """The answers, the noise of each span written down for the report."""
-    for answer in run.answers:
-        if answer.step == 0:
-            profile = answer.span.noise
-            run.noise.append((255.0 * profile.luma.mean(), 255.0 * profile.chroma.mean()))
-        yield answer
-
-
-def _share_touched(run: _Run) -> float:
-    """The share of all luma samples that lie under a matte."""
-    picture = run.source.clip.picture
-    return run.touched / max(run.frames * picture.width * picture.height, 1)
-
-
-def _touching(run: _Run, answers: Iterator[Answer]) -> Iterator[Answer]:
-    """The answers; what is done to their frames is written down until they are."""
-    for answer in answers:
-        if answer.step >= answer.span.warm:
-            run.touches[answer.frame.number] = touch_of(answer.repaired, answer.frame.picture)
-        yield answer
-
-
-def _count(run: _Run, touch: Touch, *, own: bool) -> None:
-    """Take one written frame into the report; a repeat's defects are those of its frame."""
-    if touch.codes is not None:
-        run.touched += int(np.count_nonzero(touch.codes))
-    for kind in touch.kinds if own else ():
-        run.defects[kind] = run.defects.get(kind, 0) + 1
-
-
 def _report(run: _Run, seconds: float) -> Report:
-    luma, chroma = np.mean(run.noise, axis=0) if run.noise else (0.0, 0.0)
+    tally = run.tally
+    luma, chroma = np.mean(tally.noise, axis=0) if tally.noise else (0.0, 0.0)
     return Report(
         source=run.source.clip.name,
         output="standard output" if run.job.output is None else str(run.job.output),
-        frames=run.frames,
-        shots=run.shots,
-        repeats=run.repeats,
+        frames=tally.frames,
+        shots=len(tally.shares()),
+        repeats=tally.repeats,
+        copies=tally.copies,
+        rebuilt=tally.rebuilt,
         seconds=seconds,
         engine=run.engine.identity.as_dict(),
         noise=(float(luma), float(chroma)),
         damage=run.source.damage,
-        defects=dict(run.defects),
-        touched=_share_touched(run),
+        defects=dict(tally.defects),
+        touched=tally.touched(),
+        shares=tally.shares(),
         stages={name: round(value, 3) for name, value in run.stages.items()},
         limit=run.limit(),
         busy=round(run.busy(), 3),

@@ -31,6 +31,21 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class ShotShare:
+    """How much of one shot was repaired."""
+
+    shot: int
+    """Counted from 0."""
+    first: int
+    """The number of its first frame."""
+    frames: int
+    touched: float
+    """Share of its samples of luma that the fill was laid over."""
+    kinds: dict[str, float]
+    """The same by kind of damage; places of two kinds may overlap."""
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """What a run did."""
 
@@ -40,6 +55,10 @@ class Report:
     shots: int
     repeats: int
     """Frames identical to the one before, computed once."""
+    copies: int
+    """Frames that show the one before again, but for what a codec changed; computed once."""
+    rebuilt: int
+    """Frames that were lost, and made of their neighbours."""
     seconds: float
     engine: dict[str, str | int]
     noise: tuple[float, float]
@@ -47,9 +66,11 @@ class Report:
     damage: Damage
     """What the decoder met."""
     defects: dict[str, int]
-    """Places that were repaired, by kind: dust, scratch, dropout."""
+    """Places that were repaired, by kind, such as dust."""
     touched: float
     """Share of the samples of luma that the fill was laid over."""
+    shares: tuple[ShotShare, ...]
+    """The same for each shot."""
     stages: dict[str, float]
     """CPU seconds of each stage's own thread; codecs and the engine work in others beside."""
     limit: str

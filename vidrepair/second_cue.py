@@ -1,0 +1,169 @@
+"""The second cue on one region of a frame: does the film agree that it is damage?
+
+The frames before and after have to agree with each other and not with it, right around it the
+picture has to be what they show too, and neither of them may hold its twin. (SDIp of Kokaram,
+"Motion Picture Restoration", 1998, with displacements of its own; the twin and the ring around
+are what keeps it from eating limbs.)
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vidrepair.evidence import MARGIN, Evidence, Neighbour, gather, has_twin
+from vidrepair.frames import FloatArray
+from vidrepair.regions import Box, Mask, Region, connected_regions, dilate
+
+GROW = 2
+"""Samples that a repaired spot is larger than what was found: its soft edge."""
+CELL = 24
+"""Side of the cells that a region is looked at in, samples."""
+CONTRAST = 6.0 / 255.0
+"""Share of the peak that a sample has to be off both neighbours at least."""
+APART = 2.0
+"""Times what they are off each other, which is added to that."""
+LONG = 24
+"""Samples that a line is long at least; a shorter one is a hair."""
+RING = 3
+"""Samples around it where the frame has to show what both neighbours show."""
+RING_OFF = 0.5
+"""Share of the spot's contrast to within which it has to."""
+RING_SHARE = 0.7
+"""Share of the ring that has to."""
+LARGE = 60
+"""Samples from which a spot is as large as a foot, and half as much of its ring may go on."""
+RING_SHARE_LARGE = 0.9
+"""Share of such a spot's ring that has to agree."""
+GOES_ON = 0.08
+"""Share of the ring that may be off as the spot is, on the same side of both: it would go on there,
+as a leg does above its foot."""
+LIMB = 5.0
+"""Samples of width from which a spot's ring may not be off over nearly that width either."""
+BUSY = 100
+"""Samples from which a compact spot may be a thing that changes its shape: a wing."""
+COMPACT = 0.5
+"""Share of its box that a compact spot covers."""
+NEAR = 40
+"""Samples away from a spot that such a thing is looked for in the neighbours."""
+SIMILAR = 0.4
+"""Ratio of their sizes down to which two spots are alike."""
+TREMBLE = 4
+"""Samples that a lasting scratch may have moved since the frame before."""
+LASTING = 0.7
+"""Share of its height from which one is seen in a neighbour."""
+MISFIT = 5.0
+"""Times the difference that the motion leaves that a spot's contrast has to be."""
+TWIN = 0.35
+"""Likeness of a twin."""
+TWINS = 0.3
+"""Share of a region that may have twins."""
+
+
+def kind_of(region: Region) -> str:
+    """By shape: lines of a tape lie, scratches stand, all else is dust."""
+    # A region is a sample wider on all sides than what the generator marked.
+    height, width = region.box.height - 2, region.box.width - 2
+    if height <= 6 and width >= max(LONG, 4 * height):
+        return "dropout"
+    if height >= max(LONG, 4 * width):
+        return "scratch"
+    return "dust"
+
+
+def believe(
+    region: Region,
+    kind: str,
+    cells: list[tuple[Evidence, Mask]],
+    sides: tuple[Neighbour, Neighbour],
+) -> float:
+    """The second cue on one region: the share of the ring that agrees, or 0 where it says no."""
+    samples = sum(int(hit.sum()) for _, hit in cells)
+    if samples < 2:
+        return 0.0
+    seen = [(one, hit) for one, hit in cells if hit.any()]
+    contrast = sum(float(one.contrast[hit].sum()) for one, hit in seen) / samples
+    if contrast < MISFIT * np.mean([one.misfit for one, _ in seen]):
+        return 0.0
+    area = region.box.grown(MARGIN, *sides[0].suspected.shape)
+    agrees, same, around = _look_around(seen, contrast, area)
+    width = samples / max(region.box.height, region.box.width)
+    large = kind == "dust" and samples > LARGE
+    goes_on = same > (0.5 if large else 1.0) * GOES_ON * around
+    goes_on |= width >= LIMB and same > 0.8 * RING * width
+    if goes_on or agrees < (RING_SHARE_LARGE if large else RING_SHARE):
+        return 0.0
+    moves = samples > BUSY and _is_busy(_hit_box(seen), samples, sides)
+    if moves or (kind == "scratch" and _lasts(region.box, sides)):
+        return 0.0
+    twins = sum(int(hit.sum()) for one, hit in seen if has_twin(one, hit, sides, TWIN))
+    return 0.0 if twins > TWINS * samples else agrees
+
+
+def look_at(
+    region: Region, picture: FloatArray, suspected: Mask, sides: tuple[Neighbour, Neighbour]
+) -> list[tuple[Evidence, Mask]]:
+    """A region cell by cell, with the samples that are off."""
+    box, own = region.box, region.mask()
+    cells = []
+    for cell in box.cells(CELL):
+        inside = own[cell.within(box)]
+        if not inside.any():
+            continue
+        evidence = gather(picture, suspected, cell, inside, sides)
+        off = evidence.contrast > CONTRAST + APART * evidence.apart
+        cells.append((evidence, evidence.inside & off & evidence.valid))
+    return cells
+
+
+def _hit_box(seen: list[tuple[Evidence, Mask]]) -> Box:
+    """The smallest that holds all samples that are off, of cells that have some."""
+    edges = []
+    for evidence, hit in seen:
+        rows, columns = np.nonzero(hit)
+        top, left = evidence.box.top, evidence.box.left
+        edges.append((rows.min() + top, columns.min() + left))
+        edges.append((rows.max() + top + 1, columns.max() + left + 1))
+    (top, left), (bottom, right) = np.min(edges, axis=0), np.max(edges, axis=0)
+    return Box(int(top), int(left), int(bottom), int(right))
+
+
+def _is_busy(spot: Box, samples: int, sides: tuple[Neighbour, Neighbour]) -> bool:
+    """Whether a compact spot has its like near its place, of any shape, in a neighbour."""
+    if samples < COMPACT * spot.height * spot.width:
+        return False
+    for side in sides:
+        near = spot.grown(NEAR, *side.suspected.shape)
+        for other in connected_regions(dilate(side.suspected[near.window()], 1)):
+            long, short = sorted((other.box.height, other.box.width), reverse=True)
+            if SIMILAR * samples < len(other.rows) < samples / SIMILAR and long < 3 * short:
+                return True
+    return False
+
+
+def _lasts(line: Box, sides: tuple[Neighbour, Neighbour]) -> bool:
+    """Whether a neighbour has a line there, too: it trembles, and must not blink."""
+    for side in sides:
+        near = line.grown(TREMBLE, *side.suspected.shape)
+        rows = slice(line.top, line.bottom), slice(near.left, near.right)
+        if side.suspected[rows].any(axis=1).mean() > LASTING:
+            return True
+    return False
+
+
+def _look_around(
+    seen: list[tuple[Evidence, Mask]], contrast: float, area: Box
+) -> tuple[float, int, int]:
+    """Of the samples right around a spot: the share where the frame shows what both neighbours
+    show, how many are off as the spot is, and how many there are. `area` holds all cells.
+    """
+    bar = max(CONTRAST, RING_OFF * contrast)
+    good = same = total = 0
+    spot = np.zeros((area.height, area.width), dtype=bool)
+    for evidence, hit in seen:
+        spot[evidence.box.within(area)] |= hit
+    for evidence, hit in seen:
+        ring = dilate(hit, GROW + RING) & ~dilate(spot[evidence.box.within(area)], GROW)
+        good += int(np.count_nonzero(evidence.worst[ring] < bar))
+        same += int(np.count_nonzero(evidence.contrast[ring] > bar))
+        total += int(np.count_nonzero(ring))
+    return good / max(total, 1), same, total

@@ -1,0 +1,119 @@
+"""What a run counts, and what repair has done to the frames on their way to the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from vidrepair.frames import Answer, FloatArray, Frame, Picture
+from vidrepair.matte import UNTOUCHED, Touch, rebuilt_touch, touch_of
+from vidrepair.report import ShotShare
+
+
+@dataclass(slots=True)
+class _ShotTally:
+    """One shot as far as it is written."""
+
+    number: int
+    first: int
+    """Its first frame's number."""
+    frames: int = 0
+    touched: int = 0
+    """Samples of luma under a matte."""
+    samples: dict[str, int] = field(default_factory=dict)
+    """The same by kind of damage; places of two kinds may overlap."""
+
+
+class Tally:
+    """The counts of one run; one thread's own, but for what is read at the end."""
+
+    def __init__(self, picture: Picture) -> None:
+        self._picture = picture
+        self._touches: dict[int, Touch] = {}
+        self._motions: dict[int, FloatArray] = {}
+        self._last = UNTOUCHED
+        self._shots: list[_ShotTally] = []
+        self.frames = 0
+        self.repeats = 0
+        self.copies = 0
+        self.rebuilt = 0
+        self.noise: list[tuple[float, float]] = []
+        """Of each span, luma and chroma, on the 8-bit scale."""
+        self.defects: dict[str, int] = {}
+        """Repaired places by kind."""
+
+    def listen(self, answers: Iterable[Answer]) -> Iterator[Answer]:
+        """The answers; what is done to their frames is written down until those are written."""
+        for answer in answers:
+            if answer.step == 0:
+                noise = answer.span.noise
+                self.noise.append((255.0 * noise.luma.mean(), 255.0 * noise.chroma.mean()))
+            if answer.step >= answer.span.warm:
+                self._note(answer)
+            yield answer
+
+    def _note(self, answer: Answer) -> None:
+        before, frame, after = answer.span.walk[answer.step : answer.step + 3]
+        self._touches[frame.number] = touch_of(answer.repaired, frame.picture)
+        # Only beside frames that were passed over is the motion of use.
+        if answer.repaired.motion is not None and after.number - before.number != 2:
+            self._motions[frame.number] = answer.repaired.motion
+
+    def motion(self, number: int) -> FloatArray | None:
+        """(4, H/4, W/4) displacement from a frame to those beside it that were not passed over,
+        where it is known; it is forgotten once a later frame is counted.
+        """
+        return self._motions.get(number)
+
+    def touch(self, frame: Frame) -> Touch:
+        """What was done to a frame that is finished now, in order.
+
+        A repeat and a copy have no answer of their own, and are touched as their frame is.
+        """
+        if frame.lost:
+            return rebuilt_touch(frame)
+        self._motions = {n: one for n, one in self._motions.items() if n >= frame.number}
+        if not (frame.repeat or frame.copy):
+            self._last = self._touches.pop(frame.number, UNTOUCHED)
+        return self._last
+
+    def count(self, frame: Frame, touch: Touch) -> None:
+        """Count a frame that is written now."""
+        if not self._shots or self._shots[-1].number != frame.shot:
+            self._shots.append(_ShotTally(frame.shot, frame.number))
+        shot = self._shots[-1]
+        shot.frames += 1
+        shot.touched += 0 if touch.codes is None else int(np.count_nonzero(touch.codes))
+        for defect in touch.defects:
+            shot.samples[defect.kind] = shot.samples.get(defect.kind, 0) + defect.samples
+            # A repeat's places are those of its frame.
+            if not (frame.repeat or frame.copy):
+                self.defects[defect.kind] = self.defects.get(defect.kind, 0) + 1
+        self.frames += 1
+        self.repeats += frame.repeat and not frame.lost
+        self.copies += frame.copy
+        self.rebuilt += frame.lost
+
+    def touched(self) -> float:
+        """The share of all luma samples that lie under a matte."""
+        size = self._picture.width * self._picture.height
+        return sum(shot.touched for shot in self._shots) / max(self.frames * size, 1)
+
+    def shares(self) -> tuple[ShotShare, ...]:
+        """The same for each shot and kind."""
+        size = self._picture.width * self._picture.height
+        return tuple(
+            ShotShare(
+                shot=shot.number,
+                first=shot.first,
+                frames=shot.frames,
+                touched=shot.touched / (shot.frames * size),
+                kinds={
+                    kind: samples / (shot.frames * size)
+                    for kind, samples in sorted(shot.samples.items())
+                },
+            )
+            for shot in self._shots
+        )
