@@ -17,6 +17,7 @@ from vidrepair.settings import (
     DamageSettings,
     EngineSettings,
     Job,
+    MaskSettings,
     OutputSettings,
     RepairSettings,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "EngineSettings",
     "InputError",
     "Job",
+    "MaskSettings",
     "ModelError",
     "OutputSettings",
     "Progress",

@@ -19,10 +19,12 @@ def repair(
     settings: RepairSettings | None = None,
     engine: EngineSettings | None = None,
     target: OutputSettings | None = None,
+    analysis: str | Path | None = None,
     observer: Callable[[Progress], None] | None = None,
 ) -> Report:
     """Repair `source` into `output` (mkv, mp4 or mov) and say what was done.
 
+    `analysis` is a sidecar that is followed, edited or not.
     `observer` is called about twice a second, from a worker thread. Raises a VidrepairError:
     UsageError for what cannot be asked, InputError for an unreadable source, EngineError when
     the engine fails; nothing is then left under the name of `output`.
@@ -45,6 +47,7 @@ def repair(
         settings or RepairSettings(),
         engine or EngineSettings(),
         target or OutputSettings(),
+        None if analysis is None else Path(analysis),
     )
     return run_job(job, observer, build_engine)
 

@@ -6,20 +6,17 @@ import gc
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from fractions import Fraction
-from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import av
-import numpy as np
-from numpy.typing import NDArray
 
 from vidrepair.carriers import Repacker, plane_views
-from vidrepair.combing import combed
 from vidrepair.containers import Pipe, describe, open_container, video_stream, work_format
 from vidrepair.errors import InputError
 from vidrepair.frames import Frame
+from vidrepair.interlace import Deinterlacer, Interlacing, look_for_combing
 from vidrepair.quantiser import EXPORT, TELLING, quantiser_step
 from vidrepair.tags import Clip, Copied, Damage
 
@@ -33,8 +30,6 @@ ASKED = 5
 """Every fifth frame is asked for its quantiser."""
 COLLECTED = 200
 """Frames between two runs of the garbage collector while frames are asked."""
-COMBING_FRAMES = 24
-"""Looked at from the start and from the middle of a film."""
 
 
 def open_source(path: Path | None, *, tell_quantiser: bool = False) -> Source:
@@ -83,6 +78,7 @@ class Source:
         self._closed = False
         self._seen = 0.0
         self._repacker = Repacker()
+        self._bwdif: Deinterlacer | None = None
         self._items = self._decoded()
         self._held: list[Any] = []
         for item in self._items:
@@ -137,7 +133,8 @@ class Source:
         """
         clock = _Clock(self.clip)
         number = 0
-        for item in self._all():
+        items = self._all() if self._bwdif is None else self._bwdif.frames(self._all())
+        for item in items:
             if isinstance(item, Copied):
                 yield item
                 continue
@@ -150,24 +147,20 @@ class Source:
         if stated is not None and self._seen < float(self.clip.start) + stated - MISSING:
             self.damage = replace(self.damage, truncated=True)
 
-    def require_progressive(self) -> None:
-        """Refuse interlaced film: flagged, or combed though nothing says so.
+    def deinterlace(self) -> None:
+        """From now on each frame is made progressive by FFmpeg's bwdif, one for one."""
+        self._bwdif = Deinterlacer(self.clip)
+        self.clip = replace(self.clip, field_order=1)
 
-        Raises InputError. A pipe cannot be looked at ahead: there only the flag counts.
+    def interlacing(self) -> Interlacing:
+        """Whether the film is interlaced: by its flags, and by what its frames show.
+
+        A pipe cannot be looked at ahead: there only the flag counts.
         """
-        what = "is interlaced"
-        if not self.clip.interlaced:
-            if isinstance(self._origin, Pipe):
-                return
-            looked = _Samples(self._origin, self.clip)
-            if combed(looked.lumas()):
-                what = "is combed (interlaced without saying so, or telecined)"
-            elif not looked.flagged:
-                return
-        raise InputError(
-            f"{self.clip.name} {what}, which is not supported yet; deinterlace it first:"
-            " ffmpeg -i IN -vf bwdif -c:v ffv1 -c:a copy OUT.mkv"
-        )
+        flagged = self.clip.interlaced
+        if isinstance(self._origin, Pipe):
+            return Interlacing(flagged, combed=flagged)
+        return look_for_combing(self._origin, self.clip)
 
     def _all(self) -> Iterator[Any]:
         """What was read to see the first frame, then the rest."""
@@ -194,7 +187,7 @@ class Source:
             )
         if decoded.is_corrupt:
             self._count(corrupt_frames=1)
-        if decoded.interlaced_frame and not clip.interlaced:
+        if decoded.interlaced_frame and not clip.interlaced and self._bwdif is None:
             self._count(interlaced_frames=1)
         carrier = self._repacker.repack(decoded, picture.format.name)
         return Frame(
@@ -295,48 +288,3 @@ class _Clock:
             self._next = pts + self._step
         self._last = pts
         return pts, repaired
-
-
-class _Samples:
-    """Frames from the start and the middle of a file, opened once more."""
-
-    def __init__(self, path: Path, clip: Clip) -> None:
-        self._path, self._clip = path, clip
-        self._repacker = Repacker()
-        self.flagged = False
-        """One of those that were looked at says that it is interlaced."""
-
-    def lumas(self) -> Iterator[NDArray[np.uint8]]:
-        """Their lumas, of 8 bits."""
-        clip = self._clip
-        if clip.picture.height < 32 or clip.picture.format.family == "rgb":
-            return  # nothing was ever interlaced there, and idet needs some lines
-        container = open_container(self._path)
-        try:
-            stream = video_stream(container, clip.name)
-            long = (clip.frame_count or 0) > 2 * COMBING_FRAMES
-            for place in (0.0, 0.5) if long else (0.0,):
-                if place and clip.duration:
-                    container.seek(int((float(clip.start) + place * clip.duration) * av.time_base))
-                for frame in islice(_readable(container, stream), COMBING_FRAMES):
-                    if (frame.width, frame.height) == (clip.picture.width, clip.picture.height):
-                        yield self._luma(frame)
-        except av.FFmpegError:
-            return  # damage is met, and counted, in the one real pass
-        finally:
-            container.close()
-
-    def _luma(self, frame: Any) -> NDArray[np.uint8]:
-        self.flagged |= bool(frame.interlaced_frame)
-        form = self._clip.picture.format
-        luma = plane_views(self._repacker.repack(frame, form.name), form)[0]
-        return (luma >> (form.bits - 8)).astype(np.uint8)
-
-
-def _readable(container: Any, stream: Any) -> Iterator[Any]:
-    """Frames of a stream, without those that fail."""
-    for packet in container.demux(stream):
-        try:
-            yield from packet.decode()
-        except (av.FFmpegError, EOFError):
-            continue

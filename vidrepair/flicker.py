@@ -13,7 +13,7 @@ enter the picture would move.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain
@@ -122,20 +122,27 @@ class _Moment:
     """From the moment before; None at a shot's start."""
 
 
-def deflicker(frames: Iterable[Frame], strength: float) -> Iterator[Frame]:
+def deflicker(
+    frames: Iterable[Frame], strength: float, tell: Callable[[int, float], None] | None = None
+) -> Iterator[Frame]:
     """Yield every frame once, in order, brought to the steady light of its shot.
 
     `strength` is the share of the flicker that is taken away, 0 to 1; at 0 the very same frames
     are handed on, and so is a frame that does not flicker. Frames carry their shots and repeats;
     a repeat takes the planes of the frame before. Samples are rounded half to even, once, and
-    clipped to the code range. Holds 16 frames, up to 32 where they repeat.
+    clipped to the code range. `tell` is given the number of every frame and the gain of its light
+    over the steady one. Holds 16 frames, up to 32 where they repeat.
     """
-    if strength <= 0.0:
+    if strength <= 0.0 and tell is None:
         yield from frames
         return
     last: Frame | None = None
     for frame, light in measure_light(frames):
-        if frame.repeat and last is not None:
+        if tell is not None:
+            tell(frame.number, light.gain)
+        if strength <= 0.0:
+            last = frame
+        elif frame.repeat and last is not None:
             last = replace(frame, planes=last.planes)
         else:
             last = steady(frame, light, strength)

@@ -1,9 +1,7 @@
 """The only file that knows the order: decode, repeats, shots, spans, engine, compose, encode.
 
-Three threads. One decodes, up to finished spans with their noise; the caller's runs the
-engine; one composes and encodes. Two bounded channels between them keep memory flat. This
-module owns everything and closes it on every error, in the order that PyAV needs: workers
-first, then the target, then the source.
+`stages` has the threads. This module owns everything and closes it on every error, in the order
+that PyAV needs: workers first, then the targets, then the source.
 """
 
 from __future__ import annotations
@@ -11,93 +9,74 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field, replace
-from threading import Thread
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 
+from vidrepair.analysis import AnalysisBuilder, Guide, open_guide
 from vidrepair.batch import Grid, Profiler, Profilers, cut_spans
-from vidrepair.channel import BrokenOff, Channel
+from vidrepair.carriers import plane_views
+from vidrepair.channel import Channel
 from vidrepair.compose import Strengths, compose
 from vidrepair.decode import Source, open_source
 from vidrepair.defects import find_defects
-from vidrepair.encode import Target, open_target, plan_output
+from vidrepair.encode import OutputPlan, Target, open_target, plan_output
 from vidrepair.engines import Build, Engine, Spare, make_engine, repair
-from vidrepair.errors import UsageError
+from vidrepair.fields import half_of, split_fields, weave_fields
 from vidrepair.flicker import deflicker
-from vidrepair.frames import Answer, Frame, NoiseProfile, Span
-from vidrepair.matte import Touch, matte_clip, matte_frame
-from vidrepair.models import find_model
+from vidrepair.frames import Answer, Frame, GrainSpectrum, NoiseProfile, Picture, Span
+from vidrepair.masks import MaskReader, open_masks
+from vidrepair.matte import Touch
+from vidrepair.matte_file import MatteFile, open_matte
+from vidrepair.models import ModelFiles, find_model
 from vidrepair.noise import combine, known_profile, measure_span
+from vidrepair.nowhere import Nowhere
+from vidrepair.overlay import show
 from vidrepair.repeats import mark_repeats
 from vidrepair.report import Progress, Report, Speedometer
 from vidrepair.scratch_runs import judge as judge_lines
 from vidrepair.scratches import measure_lines
-from vidrepair.settings import EngineSettings, Job, OutputSettings
+from vidrepair.settings import EngineSettings, Interlace, Job, MaskSettings
 from vidrepair.shots import number_shots
+from vidrepair.sidecar import check_sidecar, write_analysis
 from vidrepair.spectrum import combine as combine_spectra
 from vidrepair.spectrum import measure_spectrum
-from vidrepair.streams import plan_copies
+from vidrepair.stages import Stages
+from vidrepair.streams import Copies, plan_copies
 from vidrepair.tags import Clip
 from vidrepair.tally import Tally
 
 Observer = Callable[[Progress], None]
-_OF_NO_ACCOUNT = 0.1
-"""Share of the engine's time below which its waits name no other stage."""
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Run:
     """Everything that the threads of one run share; the pipeline's own, never handed on."""
 
     job: Job
     source: Source
-    target: Target
-    matte: Target | None
+    target: Target | Nowhere
+    fields: bool
+    """The even and the odd rows are repaired apart."""
     engine: Engine
     spare: Spare
     grid: Grid
-    spans: Channel[Span]
-    answers: Channel[Answer]
+    stages: Stages
     tally: Tally
-    failures: list[BaseException] = field(default_factory=list)
-    stages: dict[str, float] = field(default_factory=dict)
-    began: float = 0.0
-    """When the engine's stage did; 0 before."""
-    seconds: float = 0.0
-    """That it took, its waits included; 0 while it goes on."""
-    worked: float = 0.0
-    """That the engine's device had worked before."""
-    finished: bool = False
-    """The target is whole: what the other stages meet now is of no interest."""
-
-    def limit(self) -> str:
-        """The stage that the engine waits for, or the engine."""
-        waits = {"encode": self.answers.waited_full}
-        # A decoder that itself waits longer for the engine holds up nobody.
-        if self.spans.waited_empty > self.spans.waited_full:
-            waits["decode"] = self.spans.waited_empty
-        stage = max(waits, key=lambda name: waits[name])
-        lasted = self.seconds or time.monotonic() - self.began
-        return stage if waits[stage] > _OF_NO_ACCOUNT * lasted else "engine"
-
-    def busy(self) -> float:
-        """The share of its time in which the engine waited for nobody; of a card, computed."""
-        if not self.seconds:
-            return 0.0
-        if self.engine.worked is not None:
-            return min((self.engine.worked - self.worked) / self.seconds, 1.0)
-        waited = self.spans.waited_empty + self.answers.waited_full
-        return max(1.0 - waited / self.seconds, 0.0)
-
-    def break_off(self) -> None:
-        """Nobody is left waiting: not for a frame, not for a pipe."""
-        self.source.cancel()
-        self.spans.break_off()
-        self.answers.break_off()
+    masked: MaskReader | None
+    """What the user calls damage."""
+    protected: MaskReader | None
+    """What the user wants kept."""
+    guide: Guide | None
+    """An analysis that is followed."""
+    matte: MatteFile | None
+    record: AnalysisBuilder | None
+    """The analysis that is written."""
 
 
 def run_job(job: Job, observer: Observer | None = None, build: Build | None = None) -> Report:
@@ -111,33 +90,48 @@ def run_job(job: Job, observer: Observer | None = None, build: Build | None = No
     with ExitStack() as owned:
         source = owned.enter_context(_open(job))
         clip = source.clip
-        plan = plan_output(clip, job.output, job.target)
-        source.require_progressive()
-        copies = plan_copies(source.container, clip, plan.container, source.covers)
-        warnings = [*plan.warnings, *copies.warnings]
-        _tell(warnings)
+        guide = open_guide(job.analysis, clip)
+        if job.target.sidecar is not None:
+            check_sidecar(job.target.sidecar, overwrite=job.target.overwrite)
+        way, warnings = _interlacing(source, job)
+        clip = source.clip
+        planned = None if not job.target.writes else _plan(source, job)
+        if planned is not None:
+            warnings += [*planned[0].warnings, *planned[1].warnings]
         files = find_model(job.engine.model)
-        settings = _engine_settings(job)
-        damage = job.repair.mends
-        engine = make_engine(files, clip.picture, settings, damage=damage, build=build)
-        owned.callback(engine.close)
-        exact = _exact(settings, engine)
-        spare = Spare(lambda: make_engine(files, clip.picture, exact, damage=damage))
-        owned.callback(spare.close)
-        matte = _open_matte(clip, job)
-        if matte is not None:
-            owned.enter_context(matte)
-        target = owned.enter_context(open_target(clip, plan, job.output, copies))
-        grid = Grid(files.card.warm_up, files.card.core_length(clip.picture))
+        picture = half_of(clip.picture) if way == "fields" else clip.picture
+        engine, spare = _open_engine(files, picture, job, build, owned)
+        if guide is not None:
+            warnings += guide.remarks(engine.identity.as_dict(), job.repair.as_dict())
+        _tell(warnings)
         lanes = engine.identity.lanes
         # The lanes of a card start, and so end, together; a processor's are behind the decoder.
         spans = Channel[Span](1 if engine.worked is None else lanes)
-        answers = Channel[Answer](2 * lanes)
-        tally = Tally(clip.picture)
-        run = _Run(job, source, target, matte, engine, spare, grid, spans, answers, tally)
-        _drive(run, observer)
+        run = _Run(
+            job=job,
+            source=source,
+            engine=engine,
+            spare=spare,
+            masked=_open_mask(job.repair.mask_in, "--mask-in", job, clip, owned),
+            protected=_open_mask(job.repair.protect, "--protect-mask", job, clip, owned),
+            matte=_open_matte(clip, job, owned),
+            target=_open_target(clip, planned, job, owned),
+            fields=way == "fields",
+            grid=Grid(files.card.warm_up, files.card.core_length(picture)),
+            stages=Stages(engine, source.cancel, spans, Channel[Answer](2 * lanes)),
+            tally=Tally(clip.picture, stride=2 if way == "fields" else 1),
+            guide=guide,
+            record=None if job.target.sidecar is None else AnalysisBuilder(),
+        )
+        run.stages.drive(
+            partial(_decode, run),
+            partial(_infer, run),
+            partial(_encode, run, observer),
+            partial(_cancel, run),
+        )
         report = _report(run, time.monotonic() - started)
-    late = [*copies.losses(), *target.losses()]
+        _write_sidecar(run)
+    late = [*(() if planned is None else planned[1].losses()), *run.target.losses()]
     _tell(late)
     return replace(report, warnings=(*warnings, *spare.warnings, *late))
 
@@ -149,25 +143,69 @@ def _tell(warnings: Sequence[str]) -> None:
 
 def _open(job: Job) -> Source:
     """The source; its decoder tells of its quantiser where the noise is to be measured."""
-    measured = job.repair.noise is None and job.repair.asks
+    measured = job.repair.noise is None and job.repair.asks and job.analysis is None
     return open_source(job.source, tell_quantiser=measured)
 
 
-def _open_matte(clip: Clip, job: Job) -> Target | None:
-    """The file of the matte, where one is asked for."""
-    path = job.target.mask_out
-    if path is None:
+def _plan(source: Source, job: Job) -> tuple[OutputPlan, Copies]:
+    """What the target will be, and who goes with the picture."""
+    plan = plan_output(source.clip, job.output, job.target)
+    return plan, plan_copies(source.container, source.clip, plan.container, source.covers)
+
+
+def _open_target(
+    clip: Clip, planned: tuple[OutputPlan, Copies] | None, job: Job, owned: ExitStack
+) -> Target | Nowhere:
+    if planned is None:
+        return Nowhere()
+    return owned.enter_context(open_target(clip, planned[0], job.output, planned[1]))
+
+
+def _open_mask(
+    asked: MaskSettings | None, flag: str, job: Job, clip: Clip, owned: ExitStack
+) -> MaskReader | None:
+    if asked is None:
         return None
-    if job.output is not None and path.resolve() == job.output.resolve():
-        raise UsageError(f"--mask-out {path} is the output itself; choose another name")
-    gray = matte_clip(clip)
-    asked = OutputSettings(codec="ffv1", overwrite=job.target.overwrite)
-    return open_target(gray, plan_output(gray, path, asked), path)
+    written = (job.output, job.target.mask_out, job.target.sidecar)
+    outputs = [Path(path) for path in written if path is not None]
+    return owned.enter_context(open_masks(asked, clip, flag=flag, outputs=outputs))
 
 
-def _engine_settings(job: Job) -> EngineSettings:
-    """Nothing is computed where nothing is asked for."""
-    return job.engine if job.repair.asks else job.engine.idle()
+def _open_matte(clip: Clip, job: Job, owned: ExitStack) -> MatteFile | None:
+    if job.target.mask_out is None:
+        return None
+    film = job.output if job.target.writes else None
+    overwrite = job.target.overwrite
+    matte = open_matte(clip, job.target.mask_out, output=film, overwrite=overwrite)
+    return owned.enter_context(matte)
+
+
+def _interlacing(source: Source, job: Job) -> tuple[Interlace, list[str]]:
+    """How interlaced film is repaired, and what is worth telling of that."""
+    asked = job.repair.interlace
+    if asked == "progressive":
+        return asked, []
+    found = source.interlacing()
+    way = found.way(asked)
+    if way == "bwdif":
+        source.deinterlace()
+    remark = found.remark(asked)
+    return way, [] if remark is None else [remark]
+
+
+def _open_engine(
+    files: ModelFiles, picture: Picture, job: Job, build: Build | None, owned: ExitStack
+) -> tuple[Engine, Spare]:
+    """The engine, and what takes over where its output overflows."""
+    # Nothing is computed where nothing is asked for.
+    settings = job.engine if job.repair.asks else job.engine.idle()
+    damage = job.repair.mends
+    engine = make_engine(files, picture, settings, damage=damage, build=build)
+    owned.callback(engine.close)
+    exact = _exact(settings, engine)
+    spare = Spare(lambda: make_engine(files, picture, exact, damage=damage))
+    owned.callback(spare.close)
+    return engine, spare
 
 
 def _exact(settings: EngineSettings, engine: Engine) -> EngineSettings:
@@ -177,70 +215,33 @@ def _exact(settings: EngineSettings, engine: Engine) -> EngineSettings:
     return EngineSettings(model=settings.model, device="cpu", precision="fp32")
 
 
-def _drive(run: _Run, observer: Observer | None) -> None:
-    """Run the three stages to their end; raise the first error of any of them."""
-    workers = [
-        Thread(target=_guard, args=(run, "decode", _decode), name="decode"),
-        Thread(target=_guard, args=(run, "encode", _encode, observer), name="encode"),
-    ]
-    try:
-        for worker in workers:
-            worker.start()
-        _guard(run, "engine", _infer, catch=Exception)
-        for worker in workers:
-            worker.join()
-    except BaseException:
-        # Ctrl-C and the like: nobody may be left waiting, least of all inside the engine or
-        # the flush of an encoder's lookahead.
-        _end(run, workers)
-        raise
-    if run.failures and not run.finished:
-        raise run.failures[0]
-
-
-def _end(run: _Run, workers: Sequence[Thread]) -> None:
-    """Stop the workers. A second Ctrl-C is of no use: PyAV crashes when closed in mid-call."""
+def _cancel(run: _Run) -> None:
+    """From the caller's thread: nobody stays inside the engine or an encoder."""
     run.engine.cancel()
     run.spare.cancel()
     run.target.cancel()
     if run.matte is not None:
         run.matte.cancel()
-    run.break_off()
-    for worker in workers:
-        while worker.is_alive():
-            with suppress(BaseException):
-                worker.join()
-
-
-def _guard(
-    run: _Run,
-    stage: str,
-    work: Callable[..., None],
-    *extra: object,
-    catch: type[BaseException] = BaseException,
-) -> None:
-    """Run one stage; its first failure wakes and ends the others.
-
-    It is raised in the caller's thread, even where an observer called sys.exit() in a worker's.
-    """
-    started = time.thread_time()
-    try:
-        work(run, *extra)
-    except BrokenOff:
-        pass
-    except catch as error:
-        run.failures.append(error)
-        run.break_off()
-    finally:
-        run.stages[stage] = time.thread_time() - started
 
 
 def _decode(run: _Run) -> None:
-    frames = number_shots(mark_repeats(_counted(run)))
-    frames = deflicker(frames, run.job.repair.deflicker / 100.0)
+    asked, guide, record = run.job.repair, run.guide, run.record
+    frames = _masked(run, _counted(run))
+    frames = mark_repeats(frames)
+    frames = number_shots(frames) if guide is None else guide.number_shots(frames)
+    if record is not None:
+        frames = record.listen(frames)
+    light = None if record is None else record.add_light
+    frames = deflicker(frames, asked.deflicker / 100.0, light)
+    if run.fields:
+        frames = split_fields(frames)
     for span in cut_spans(frames, run.grid, lambda: _profilers(run)):
-        run.spans.put(span)
-    run.spans.close()
+        if record is not None:
+            record.add_span(span)
+        run.stages.spans.put(span)
+    run.stages.spans.close()
+    if guide is not None:
+        guide.finish()
 
 
 def _counted(run: _Run) -> Iterator[Frame]:
@@ -252,64 +253,98 @@ def _counted(run: _Run) -> Iterator[Frame]:
             run.target.copy(item)
 
 
+def _masked(run: _Run, frames: Iterable[Frame]) -> Iterator[Frame]:
+    """The frames with what the user says of them."""
+    readers = (run.masked, run.protected)
+    if not any(readers):
+        yield from frames
+        return
+    for frame in frames:
+        masked, protected = (None if one is None else one.read(frame.number) for one in readers)
+        yield replace(frame, masked=masked, protected=protected)
+    for one in readers:
+        if one is not None:
+            one.finish()
+
+
 def _profilers(run: _Run) -> Profilers:
     asked = run.job.repair
-    spectrum = Profiler(measure_spectrum, combine_spectra) if asked.makes_grain else None
+    spectrum = _spectrum_profiler(run) if asked.makes_grain else None
     lines = Profiler(measure_lines, judge_lines) if "scratch" in asked.damage.kinds else None
     return Profilers(_noise_profiler(run), spectrum, lines)
 
 
 def _noise_profiler(run: _Run) -> Profiler[NoiseProfile]:
-    known = run.job.repair.noise
-    rgb = run.source.clip.picture.format.family == "rgb"
+    known, guide = run.job.repair.noise, run.guide
     if known is not None:
-        fixed = known_profile(*known, rgb=rgb)
+        fixed = known_profile(*known, rgb=run.source.clip.picture.format.family == "rgb")
         return Profiler(lambda _core: None, lambda _own, _before: fixed)
+    if guide is not None:
+        return Profiler(lambda core: core[0].number, lambda first, _before: guide.noise_of(first))
     return Profiler(measure_span, combine)
 
 
+def _spectrum_profiler(run: _Run) -> Profiler[GrainSpectrum]:
+    guide = run.guide
+    if guide is not None and guide.has_spectra:
+        return Profiler(
+            lambda core: core[0].number, lambda first, _before: guide.spectrum_of(first)
+        )
+    return Profiler(measure_spectrum, combine_spectra)
+
+
 def _infer(run: _Run) -> None:
-    run.began, run.worked = time.monotonic(), run.engine.worked or 0.0
-    try:
-        narrow = run.engine.identity.precision != "fp32"
-        for answer in repair(run.spans, run.engine, run.spare if narrow else None):
-            run.answers.put(answer)
-        run.answers.close()
-    finally:
-        run.seconds = time.monotonic() - run.began
+    spare = None if run.engine.identity.precision == "fp32" else run.spare
+    for answer in repair(run.stages.spans, run.engine, spare):
+        run.stages.answers.put(answer)
+    run.stages.answers.close()
 
 
 def _encode(run: _Run, observer: Observer | None) -> None:
     clock = Speedometer(_total(run), time.monotonic)
     told = 0.0
     for frame, touch in _finished(run):
-        run.target.write(frame)
         run.tally.count(frame, touch)
+        run.target.write(_shown(run, frame, touch))
         if run.matte is not None:
-            run.matte.write(matte_frame(frame, touch.codes))
+            run.matte.write(frame, touch.codes)
+        if run.record is not None:
+            run.record.add_defects(touch.defects)
         if observer is not None and time.monotonic() - told > 0.5:
             told = time.monotonic()
-            observer(clock.progress(run.tally.frames, run.limit()))
+            observer(clock.progress(run.tally.frames, run.stages.limit()))
         if run.tally.frames == run.job.target.frames:
             break
     run.target.finish()
     if run.matte is not None:
         run.matte.finish()
-    run.finished = True
-    run.break_off()  # where --frames is reached the other stages have nothing left to do
+    run.stages.finished = True
+    run.stages.break_off()  # where --frames is reached the other stages have nothing left to do
 
 
 def _finished(run: _Run) -> Iterator[tuple[Frame, Touch]]:
     """The frames as they are written, and what was done to each."""
     asked = run.job.repair
     luma, chroma = (share / 100.0 for share in asked.denoise)
-    strengths = Strengths((luma, chroma), asked.grain / 100.0)
+    most = None if asked.max_change is None else asked.max_change / 255.0
+    strengths = Strengths((luma, chroma), asked.grain / 100.0, most)
     ahead = 0 if run.engine.worked is None else 2 * run.engine.identity.lanes
-    answers: Iterable[Answer] = run.answers
+    answers: Iterable[Answer] = run.stages.answers
     if asked.mends:
-        answers = find_defects(answers, asked.damage)
-    for frame in compose(run.tally.listen(answers), strengths, ahead=ahead):
-        yield frame, run.tally.touch(frame)
+        allows = None if run.guide is None else run.guide.allows
+        answers = find_defects(answers, asked.damage, allows)
+    frames = compose(run.tally.listen(answers), strengths, ahead=ahead)
+    pairs = ((frame, run.tally.touch(frame)) for frame in frames)
+    return weave_fields(pairs, run.source.clip.picture) if run.fields else pairs
+
+
+def _shown(run: _Run, frame: Frame, touch: Touch) -> Frame:
+    """A finished frame, or what is shown in its place."""
+    overlay = run.job.target.overlay
+    if overlay is None:
+        return frame
+    decoded = replace(frame, planes=plane_views(frame.carrier, frame.picture.format))
+    return replace(frame, planes=show(overlay, decoded, frame.planes, touch.codes))
 
 
 def _total(run: _Run) -> int | None:
@@ -318,8 +353,20 @@ def _total(run: _Run) -> int | None:
     return min((count for count in counts if count is not None), default=None)
 
 
+def _write_sidecar(run: _Run) -> None:
+    if run.record is None or run.job.target.sidecar is None:
+        return
+    analysis = run.record.build(
+        run.source.clip,
+        engine=run.engine.identity.as_dict(),
+        settings=run.job.repair.as_dict(),
+        shares=run.tally.shares(),
+    )
+    write_analysis(analysis, run.job.target.sidecar, overwrite=run.job.target.overwrite)
+
+
 def _report(run: _Run, seconds: float) -> Report:
-    tally = run.tally
+    tally, stages = run.tally, run.stages
     luma, chroma = np.mean(tally.noise, axis=0) if tally.noise else (0.0, 0.0)
     return Report(
         source=run.source.clip.name,
@@ -336,8 +383,8 @@ def _report(run: _Run, seconds: float) -> Report:
         defects=dict(tally.defects),
         touched=tally.touched(),
         shares=tally.shares(),
-        stages={name: round(value, 3) for name, value in run.stages.items()},
-        limit=run.limit(),
-        busy=round(run.busy(), 3),
+        stages={name: round(value, 3) for name, value in stages.seconds.items()},
+        limit=stages.limit(),
+        busy=round(stages.busy(), 3),
         warnings=(),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +11,58 @@ from vidrepair.errors import UsageError
 BACKENDS = ("auto", "openvino", "onnxruntime", "torch", "tensorrt", "rtx", "identity")
 KINDS = ("dust", "scratch", "dropout")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+CHANNELS = ("luma", "alpha")
+"""Of a mask."""
+MOST_GROWN = 100
+"""Samples on each side that a mask is widened by; more is another mask."""
+Overlay = Literal["red", "luma", "diff"]
+OVERLAYS: tuple[Overlay, ...] = ("red", "luma", "diff")
+Interlace = Literal["auto", "fields", "bwdif", "progressive"]
+INTERLACE: tuple[Interlace, ...] = ("auto", "fields", "bwdif", "progressive")
+LOSSES = (
+    *("hdr10", "hdr10plus", "dovi", "captions", "sar", "rotation", "range", "field-order"),
+    *("chroma-location", "display-offset", "timecode", "film-grain", "tags", "side-data"),
+    *("times",),
+    *("audio", "subtitles", "chapters", "attachments", "covers", "data"),
+)
+"""What a target may not hold of its source."""
 Pair = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class MaskSettings:
+    """Where a mask is, and which of its samples are meant."""
+
+    path: Path
+    """A video; a still picture, which holds for every frame; a folder of numbered pictures; or a
+    pattern such as mask_%06d.png, counted from the first number that is there."""
+    threshold: float = 0.5
+    """A sample is marked where it lies above this share of the way from black to white, 0 up to
+    below 1; with 0, wherever it is not black."""
+    invert: bool = False
+    """Mark the others: the infrared channel of a scanner is dark where there is dust."""
+    grow: int = 0
+    """Samples that are marked around those, on each side, after inverting."""
+    channel: str = "luma"
+    """Of CHANNELS: which plane of the mask counts."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(self.path))  # a str is as good
+        invert: Any = self.invert  # from Python anything may come
+        grow: Any = self.grow
+        if not 0.0 <= self.threshold < 1.0:
+            raise UsageError(
+                f"--mask-threshold {self.threshold:g} is out of range; use 0 up to below 1"
+            )
+        if not isinstance(invert, bool):
+            raise UsageError(f"--mask-invert {invert!r} is neither true nor false; use one of them")
+        if not isinstance(grow, int) or not 0 <= grow <= MOST_GROWN:
+            raise UsageError(
+                f"--mask-grow {grow} is out of range; use a whole number, 0 to {MOST_GROWN}"
+            )
+        if self.channel not in CHANNELS:
+            known = " or ".join(CHANNELS)
+            raise UsageError(f"--mask-channel {self.channel} is unknown; use {known}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +106,19 @@ class RepairSettings:
     """Share of the measured grain that is made anew and added after denoising, 0 to 100."""
     deflicker: float = 0.0
     """Share of the flicker that is taken away, 0 to 100."""
+    bad_frames: tuple[tuple[int, int], ...] = ()
+    """First and last of the frames, counted from 0, that are made anew of their neighbours."""
+    fill_gaps: bool = False
+    """Make the frames that the times of the film lack, up to three in a row."""
+    mask_in: MaskSettings | None = None
+    """What is damage beside what is found."""
+    protect: MaskSettings | None = None
+    """What is never repaired."""
+    max_change: float | None = None
+    """Code values of the 8-bit scale that no sample is changed by more than."""
+    interlace: Interlace = "auto"
+    """Repair combed frames as two fields each, make them progressive with FFmpeg's bwdif, or take
+    them for whole; auto looks, and takes fields."""
 
     def __post_init__(self) -> None:
         _check_pair("--denoise", self.denoise, 100.0)
@@ -67,6 +131,15 @@ class RepairSettings:
         for flag, value in (("--grain", self.grain), ("--deflicker", self.deflicker)):
             if not 0.0 <= value <= 100.0:
                 raise UsageError(f"{flag} {value:g} is out of range; use 0 to 100")
+        if self.interlace not in INTERLACE:
+            known = ", ".join(INTERLACE)
+            raise UsageError(f"--interlace {self.interlace} is unknown; use {known}")
+        if self.max_change is not None and not 0.0 <= self.max_change <= 255.0:
+            raise UsageError(f"--max-change {self.max_change:g} is out of range; use 0 to 255")
+        repairs = (("--bad-frames", bool(self.bad_frames)), ("--mask-in", bool(self.mask_in)))
+        for flag, asked in repairs:
+            if asked and not self.mends:
+                raise UsageError(f"{flag} asks for a repair, and --repair is none; leave one out")
 
     @property
     def asks(self) -> bool:
@@ -77,6 +150,14 @@ class RepairSettings:
     def mends(self) -> bool:
         """Whether damage is repaired."""
         return bool(self.damage.kinds)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        found = asdict(self)
+        for mask in ("mask_in", "protect"):
+            if found[mask] is not None:
+                found[mask]["path"] = str(found[mask]["path"])
+        return found
 
     @property
     def makes_grain(self) -> bool:
@@ -145,16 +226,45 @@ class OutputSettings:
     overwrite: bool = False
     frames: int | None = None
     """Stop the output after so many frames; they equal the full run's."""
-    mask_out: Path | None = None
-    """Where the matte goes, an .mkv file: gray, at least 1 wherever repair changed a sample."""
+    mask_out: Path | str | None = None
+    """Where the matte goes: gray, at least 1 wherever repair changed a sample. An .mkv or .mov
+    file, a folder of pictures, or a pattern such as matte_%06d.png."""
+    overlay: Overlay | None = None
+    """Show on the picture what was done: for review, not for keeping."""
+    sidecar: Path | None = None
+    """Where the analysis goes, a .json file."""
+    writes: bool = True
+    """Else only what is beside it is written, and no film."""
+    encoder_options: tuple[tuple[str, str], ...] = ()
+    """Names and values that are handed to the encoder as they are."""
+    allow_loss: frozenset[str] = frozenset()
+    """Of LOSSES: what may be lost where the target cannot hold it."""
 
     def __post_init__(self) -> None:
+        self._check_encoder_options()
+        self._check_losses()
         if self.frames is not None and self.frames < 1:
             raise UsageError(f"--frames {self.frames} leaves nothing to write; use 1 or more")
-        if self.mask_out is not None:
-            object.__setattr__(self, "mask_out", Path(self.mask_out))  # a str is as good
-            if self.mask_out.suffix.lower() != ".mkv":
-                raise UsageError(f"--mask-out {self.mask_out} has to be an .mkv file")
+        if self.overlay is not None and self.overlay not in OVERLAYS:
+            raise UsageError(f"--overlay {self.overlay} is unknown; use {', '.join(OVERLAYS)}")
+        if self.sidecar is not None:
+            object.__setattr__(self, "sidecar", Path(self.sidecar))  # a str is as good
+            if self.frames is not None:
+                raise UsageError("a sidecar tells of the whole film; leave --frames out")
+
+    def _check_encoder_options(self) -> None:
+        options: Any = self.encoder_options  # from Python anything may come
+        for option in options:
+            if not (isinstance(option, tuple) and len(option) == 2 and all(option)):
+                raise UsageError(f"-x {option!r} is no KEY=VALUE; use such as -x tune=film")
+
+    def _check_losses(self) -> None:
+        losses: Any = self.allow_loss
+        names = [losses] if isinstance(losses, str) else sorted(losses)
+        for name in names:
+            if name not in LOSSES:
+                raise UsageError(f"--allow-loss {name} is unknown; use {', '.join(LOSSES)}")
+        object.__setattr__(self, "allow_loss", frozenset(names))
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,3 +276,5 @@ class Job:
     repair: RepairSettings = field(default_factory=RepairSettings)
     engine: EngineSettings = field(default_factory=EngineSettings)
     target: OutputSettings = field(default_factory=OutputSettings)
+    analysis: Path | None = None
+    """A sidecar that is followed: its shots, its noise, and of the damage what it keeps."""

@@ -29,8 +29,9 @@ class _ShotTally:
 class Tally:
     """The counts of one run; one thread's own, but for what is read at the end."""
 
-    def __init__(self, picture: Picture) -> None:
-        self._picture = picture
+    def __init__(self, picture: Picture, *, stride: int = 1) -> None:
+        """Of a film of such pictures; `stride` is 2 where their fields are repaired apart."""
+        self._picture, self._stride = picture, stride
         self._touches: dict[int, Touch] = {}
         self._motions: dict[int, FloatArray] = {}
         self._last = UNTOUCHED
@@ -58,7 +59,7 @@ class Tally:
         before, frame, after = answer.span.walk[answer.step : answer.step + 3]
         self._touches[frame.number] = touch_of(answer.repaired, frame.picture)
         # Only beside frames that were passed over is the motion of use.
-        if answer.repaired.motion is not None and after.number - before.number != 2:
+        if answer.repaired.motion is not None and after.number - before.number != 2 * self._stride:
             self._motions[frame.number] = answer.repaired.motion
 
     def motion(self, number: int) -> FloatArray | None:

@@ -13,9 +13,11 @@ from typing import Any
 import click
 
 from vidrepair import __version__
+from vidrepair.cli.analyze import analyze
 from vidrepair.cli.bench import bench
 from vidrepair.cli.doctor import doctor
 from vidrepair.cli.engines import engines
+from vidrepair.cli.mask import mask
 from vidrepair.cli.probe import probe
 from vidrepair.cli.progress import Messages
 from vidrepair.cli.run import run
@@ -79,5 +81,5 @@ def main() -> None:
     """
 
 
-for command in (run, probe, bench, doctor, engines):
+for command in (run, analyze, mask, probe, bench, doctor, engines):
     main.add_command(command)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 import click
 from rich.console import Console
@@ -17,6 +17,22 @@ from vidrepair.report import Progress as State
 from vidrepair.report import Report
 
 KINDS = ("auto", "bar", "json", "none")
+LEVELS = ("error", "warning", "info", "debug")
+
+
+def progress_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of what it says while it runs."""
+    shown = click.option(
+        "--progress",
+        type=click.Choice(KINDS),
+        default="auto",
+        show_default=True,
+        help="On stderr: a bar, JSON lines, or only the closing line; auto is a bar on a terminal.",
+    )
+    told = click.option(
+        "--log-level", type=click.Choice(LEVELS), default="warning", show_default=True
+    )
+    return shown(told(command))
 
 
 class Shown(Protocol):

@@ -9,19 +9,19 @@ import click
 
 from trt_build.build import build_engine
 from vidrepair.cli.engine import engine_options
-from vidrepair.cli.progress import KINDS, show_messages, show_progress
-from vidrepair.cli.types import PAIR, REPAIR, path_or_pipe
+from vidrepair.cli.progress import progress_options, show_messages, show_progress
+from vidrepair.cli.repair import repair_options
+from vidrepair.cli.types import path_or_pipe
+from vidrepair.errors import UsageError
 from vidrepair.pipeline import run_job
 from vidrepair.settings import (
-    DamageSettings,
+    OVERLAYS,
     EngineSettings,
     Job,
     OutputSettings,
-    Pair,
+    Overlay,
     RepairSettings,
 )
-
-LEVELS = ("error", "warning", "info", "debug")
 
 
 @click.command()
@@ -33,63 +33,27 @@ LEVELS = ("error", "warning", "info", "debug")
 @click.option("--preset", help="Speed of h264 and hevc, such as veryfast or slow.")
 @click.option("--pix-fmt", help="Refuse unless the source, and so the result, has this format.")
 @click.option("--frames", type=int, metavar="N", help="Stop after N frames.")
-@click.option(
-    "--denoise",
-    type=PAIR,
-    default="100",
-    metavar="P[,P]",
-    show_default=True,
-    help="Share of the noise removed, luma and chroma or one number for both, 0 to 100.",
-)
-@click.option(
-    "--noise",
-    type=PAIR,
-    default="auto",
-    metavar="auto|S[,S]",
-    show_default=True,
-    help="Standard deviation of the noise before clipping, on the 8-bit scale: luma and chroma, or"
-    " one number for both; auto measures it.",
-)
-@click.option(
-    "--repair",
-    type=REPAIR,
-    default="all",
-    metavar="all|none|KIND,...",
-    show_default=True,
-    help="Which damage is repaired: dust (hair too), scratch (also those that last), dropout.",
-)
-@click.option(
-    "--min-confidence",
-    type=float,
-    default=0.75,
-    show_default=True,
-    help="Damage that is less sure stays: 0.7 is the least that is believed, 1 the surest.",
-)
-@click.option(
-    "--grain", type=float, default=0, show_default=True, help="Share of the grain put back, 0-100."
-)
-@click.option(
-    "--deflicker",
-    type=float,
-    default=0,
-    show_default=True,
-    help="Share of the flicker of old film and of lamps that is taken away, 0-100.",
-)
+@repair_options
 @click.option(
     "--mask-out",
+    metavar="FILE",
+    help="Write the matte there, gray, above 0 where the picture was repaired: an .mkv (FFV1) or"
+    " .mov file (ProRes), a folder, or a pattern such as matte_%06d.png.",
+)
+@click.option(
+    "--overlay",
+    type=click.Choice(OVERLAYS),
+    help="Show on the picture what was repaired (red, luma) or changed at all (diff).",
+)
+@click.option("--sidecar", is_flag=True, help="Write what was found beside OUT, as OUT.vr.json.")
+@click.option(
+    "--analysis",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write the matte there, an .mkv file: gray, above 0 where the picture was repaired.",
+    help="Follow a sidecar, edited or not: its shots, its noise, and of the damage what it keeps.",
 )
 @engine_options
-@click.option(
-    "--progress",
-    type=click.Choice(KINDS),
-    default="auto",
-    show_default=True,
-    help="On stderr: a bar, JSON lines, or only the closing line; auto is a bar on a terminal.",
-)
-@click.option("--log-level", type=click.Choice(LEVELS), default="warning", show_default=True)
+@progress_options
 def run(
     source: str,
     output: str,
@@ -99,13 +63,11 @@ def run(
     preset: str | None,
     pix_fmt: str | None,
     frames: int | None,
-    denoise: Pair,
-    noise: Pair | None,
-    repair: tuple[str, ...],
-    min_confidence: float,
-    grain: float,
-    deflicker: float,
-    mask_out: Path | None,
+    repair: RepairSettings,
+    mask_out: str | None,
+    overlay: Overlay | None,
+    sidecar: bool,
+    analysis: Path | None,
     engine: EngineSettings,
     progress: str,
     log_level: str,
@@ -116,12 +78,19 @@ def run(
     frames of one shot have come in, on a card up to nine.
     """
     show_messages(log_level, progress)
+    target = path_or_pipe(output)
+    if sidecar and target is None:
+        raise UsageError("--sidecar is written beside OUT, and a pipe has no place; leave it out")
+    beside = target.with_name(f"{target.name}.vr.json") if sidecar and target else None
     job = Job(
         path_or_pipe(source),
-        path_or_pipe(output),
-        RepairSettings(denoise, noise, DamageSettings(repair, min_confidence), grain, deflicker),
+        target,
+        repair,
         engine,
-        OutputSettings(codec, crf, preset, pix_fmt, overwrite, frames, mask_out),
+        OutputSettings(
+            codec, crf, preset, pix_fmt, overwrite, frames, mask_out, overlay, sidecar=beside
+        ),
+        analysis,
     )
     with show_progress(progress) as observer:
         build = partial(build_engine, progress=observer.compiling)

@@ -88,6 +88,32 @@ class RepairType(click.ParamType[tuple[str, ...]]):
         return kinds
 
 
+class FramesType(click.ParamType[tuple[tuple[int, int], ...]]):
+    """Numbers of frames and ranges of them."""
+
+    name = "frames"
+
+    def convert(
+        self,
+        value: str | tuple[tuple[int, int], ...],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> tuple[tuple[int, int], ...]:
+        if not isinstance(value, str):
+            return value
+        ranges = []
+        for part in value.split(",") if value.strip() else ():
+            first, dash, last = (piece.strip() for piece in part.partition("-"))
+            ends = (first, last if dash else first)
+            if not all(end.isascii() and end.isdigit() for end in ends):
+                self.fail(f"{part!r} is neither a frame nor a range such as 40-44", param, ctx)
+            ranges.append((int(ends[0]), int(ends[1])))
+            if ranges[-1][0] > ranges[-1][1]:
+                self.fail(f"{part!r} ends before it starts", param, ctx)
+        return tuple(ranges)
+
+
+FRAMES = FramesType()
 PAIR = PairType()
 REPAIR = RepairType()
 SIZE = SizeType()

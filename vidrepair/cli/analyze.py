@@ -1,0 +1,50 @@
+"""vidrepair analyze: what would be done to a film, as a file to be read and edited."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import click
+
+from trt_build.build import build_engine
+from vidrepair.cli.engine import engine_options
+from vidrepair.cli.progress import progress_options, show_messages, show_progress
+from vidrepair.cli.repair import repair_options
+from vidrepair.pipeline import run_job
+from vidrepair.settings import EngineSettings, Job, OutputSettings, RepairSettings
+
+
+@click.command()
+@click.argument("source", type=click.Path(path_type=Path), metavar="IN")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="By default beside IN, as IN.vr.json.",
+)
+@click.option("-y", "--overwrite", is_flag=True, help="Replace FILE if it exists.")
+@repair_options
+@engine_options
+@progress_options
+def analyze(
+    source: Path,
+    output: Path | None,
+    overwrite: bool,
+    repair: RepairSettings,
+    engine: EngineSettings,
+    progress: str,
+    log_level: str,
+) -> None:
+    """Find shots, noise, damage and flicker of IN, and write them down; no film is written.
+
+    Edit the file if you like ("keep": false leaves a place as it is), and follow it with
+    vidrepair run IN -o OUT --analysis FILE and the same options. docs/sidecar.md has its parts.
+    """
+    show_messages(log_level, progress)
+    sidecar = output or source.with_name(f"{source.name}.vr.json")
+    target = OutputSettings(overwrite=overwrite, sidecar=sidecar, writes=False)
+    with show_progress(progress) as observer:
+        build = partial(build_engine, progress=observer.compiling)
+        observer.done(run_job(Job(source, sidecar, repair, engine, target), observer, build))
