@@ -16,7 +16,8 @@ from vidrepair.frames import Defect, Frame, Picture, PixelFormat
 from vidrepair.matte import UNTOUCHED, Touch
 
 FORM = PixelFormat("yuv420p", "yuv", 8, (2, 2))
-WOVEN = av.codec.context.Flags.interlaced_dct | av.codec.context.Flags.interlaced_me
+FLAGS = av.codec.context.Flags
+WOVEN = FLAGS.interlaced_dct | FLAGS.interlaced_me | FLAGS.global_header
 SIZE = (160, 128)
 
 

@@ -42,16 +42,16 @@ class Interlacing:
             return asked
         return "fields" if self.combed else "progressive"
 
-    def remark(self, asked: Interlace) -> str | None:
+    def remarks(self, asked: Interlace) -> list[str]:
         """What is worth telling of that."""
         if asked != "auto" or self.flagged == self.combed:
-            return None
+            return []
         if self.combed:
-            return (
+            return [
                 "the film is combed and does not say so (interlaced, or telecined): its fields are"
                 " repaired apart; add --interlace progressive if that is wrong"
-            )
-        return "the film is flagged as interlaced and shows whole frames; they are repaired so"
+            ]
+        return ["the film is flagged as interlaced and shows whole frames; they are repaired so"]
 
 
 def look_for_combing(path: Path, clip: Clip) -> Interlacing:

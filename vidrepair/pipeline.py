@@ -26,8 +26,10 @@ from vidrepair.defects import find_defects
 from vidrepair.encode import OutputPlan, Target, open_target, plan_output
 from vidrepair.engines import Build, Engine, Spare, make_engine, repair
 from vidrepair.fields import half_of, split_fields, weave_fields
+from vidrepair.findings import InterlaceFacts
 from vidrepair.flicker import deflicker
 from vidrepair.frames import Answer, Frame, GrainSpectrum, NoiseProfile, Picture, Span
+from vidrepair.interlace import Interlacing
 from vidrepair.masks import MaskReader, open_masks
 from vidrepair.matte import Touch
 from vidrepair.matte_file import MatteFile, open_matte
@@ -39,7 +41,7 @@ from vidrepair.repeats import mark_repeats
 from vidrepair.report import Progress, Report, Speedometer
 from vidrepair.scratch_runs import judge as judge_lines
 from vidrepair.scratches import measure_lines
-from vidrepair.settings import EngineSettings, Interlace, Job, MaskSettings
+from vidrepair.settings import EngineSettings, Job, MaskSettings
 from vidrepair.shots import number_shots
 from vidrepair.sidecar import check_sidecar, write_analysis
 from vidrepair.spectrum import combine as combine_spectra
@@ -61,6 +63,7 @@ class _Run:
     job: Job
     source: Source
     target: Target | Nowhere
+    interlacing: Interlacing
     fields: bool
     """The even and the odd rows are repaired apart."""
     engine: Engine
@@ -93,8 +96,10 @@ def run_job(job: Job, observer: Observer | None = None, build: Build | None = No
         guide = open_guide(job.analysis, clip)
         if job.target.sidecar is not None:
             check_sidecar(job.target.sidecar, overwrite=job.target.overwrite)
-        way, warnings = _interlacing(source, job)
+        interlacing = _interlacing(source, job)
         clip = source.clip
+        way = interlacing.way(job.repair.interlace)
+        warnings = interlacing.remarks(job.repair.interlace)
         planned = None if not job.target.writes else _plan(source, job)
         if planned is not None:
             warnings += [*planned[0].warnings, *planned[1].warnings]
@@ -116,6 +121,7 @@ def run_job(job: Job, observer: Observer | None = None, build: Build | None = No
             protected=_open_mask(job.repair.protect, "--protect-mask", job, clip, owned),
             matte=_open_matte(clip, job, owned),
             target=_open_target(clip, planned, job, owned),
+            interlacing=interlacing,
             fields=way == "fields",
             grid=Grid(files.card.warm_up, files.card.core_length(picture)),
             stages=Stages(engine, source.cancel, spans, Channel[Answer](2 * lanes)),
@@ -180,17 +186,16 @@ def _open_matte(clip: Clip, job: Job, owned: ExitStack) -> MatteFile | None:
     return owned.enter_context(matte)
 
 
-def _interlacing(source: Source, job: Job) -> tuple[Interlace, list[str]]:
-    """How interlaced film is repaired, and what is worth telling of that."""
+def _interlacing(source: Source, job: Job) -> Interlacing:
+    """What is known of the film's fields; it is made progressive from here on if asked for."""
     asked = job.repair.interlace
-    if asked == "progressive":
-        return asked, []
-    found = source.interlacing()
-    way = found.way(asked)
-    if way == "bwdif":
+    # Whoever takes frames for whole ones has looked.
+    found = Interlacing(source.clip.interlaced, combed=False)
+    if asked != "progressive":
+        found = source.interlacing()
+    if found.way(asked) == "bwdif":
         source.deinterlace()
-    remark = found.remark(asked)
-    return way, [] if remark is None else [remark]
+    return found
 
 
 def _open_engine(
@@ -360,6 +365,7 @@ def _write_sidecar(run: _Run) -> None:
         run.source.clip,
         engine=run.engine.identity.as_dict(),
         settings=run.job.repair.as_dict(),
+        interlace=InterlaceFacts(run.interlacing.flagged, run.interlacing.combed),
         shares=run.tally.shares(),
     )
     write_analysis(analysis, run.job.target.sidecar, overwrite=run.job.target.overwrite)
