@@ -47,11 +47,13 @@ class Interlacing:
         if asked != "auto" or self.flagged == self.combed:
             return []
         if self.combed:
-            return [
+            said = (
                 "the film is combed and does not say so (interlaced, or telecined): its fields are"
                 " repaired apart; add --interlace progressive if that is wrong"
-            ]
-        return ["the film is flagged as interlaced and shows whole frames; they are repaired so"]
+            )
+        else:
+            said = "the film is flagged as interlaced and shows whole frames; they are repaired so"
+        return [said]
 
 
 def look_for_combing(path: Path, clip: Clip) -> Interlacing:
