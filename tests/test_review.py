@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from clips import moving, read_frames, samples_of, write_clip
 
 from vidrepair import (
@@ -16,6 +18,7 @@ from vidrepair import (
     RepairSettings,
     repair,
 )
+from vidrepair.cli.group import main
 from vidrepair.errors import InputError, UsageError
 
 FRAMES = 20
@@ -44,8 +47,6 @@ def clip(tmp_path: Path) -> Path:
 @pytest.fixture
 def mask(tmp_path: Path) -> Path:
     """White on the patch in frame 5."""
-    import av
-
     path = tmp_path / "mask.mkv"
     frames = []
     for number in range(12):
@@ -161,3 +162,43 @@ def test_a_sidecar_of_another_film_is_refused(
     with pytest.raises(InputError, match="another film"):
         repair(clip, tmp_path / "x.mkv", settings=KEEP, target=LOSSLESS, analysis=analysed[2])
     assert not (tmp_path / "x.mkv").exists()
+
+
+def test_grain_goes_from_one_film_to_another(clip: Path, tmp_path: Path) -> None:
+    """analyze -> grain -> run --noise-profile, as a user types them."""
+    sidecar, profile = tmp_path / "in.mkv.vr.json", tmp_path / "grain.json"
+    table, out = tmp_path / "grain.tbl", tmp_path / "out.mkv"
+    none = ("--progress", "none")
+    refused = CliRunner().invoke(main, ["grain", str(sidecar), "-o", str(profile)])
+    assert refused.exit_code == 3
+    for command in (
+        ("analyze", clip, *none),
+        ("grain", sidecar, "-o", profile),
+        ("grain", sidecar, "-o", table),
+        ("run", clip, "-o", out, "-c", "ffv1", "--noise-profile", profile, *none),
+    ):
+        done = CliRunner().invoke(main, [str(word) for word in command])
+        assert done.exit_code == 0, done.output
+    spans = json.loads(sidecar.read_text())["spans"]
+    assert json.loads(profile.read_text())["luma"]["deviation"] == pytest.approx(
+        spans[0]["noise"]["luma"]
+    )
+    assert table.read_text().startswith("filmgrn1\nE 0 4800000 ")
+    # What the profile says was taken away, as the film's own noise would have been.
+    plain = tmp_path / "plain.mkv"
+    repair(clip, plain, target=LOSSLESS)
+    for one, other in zip(lumas(out), lumas(plain), strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_the_matte_alone(clip: Path, mask: Path, tmp_path: Path) -> None:
+    out = tmp_path / "matte"
+    command = ["mask", clip, "-o", f"{out}/", "--mask-in", mask, "--progress", "none"]
+    done = CliRunner().invoke(main, [str(word) for word in command])
+    assert done.exit_code == 0, done.output
+    names = sorted(path.name for path in out.iterdir())
+    assert names == [f"matte_{number:06d}.png" for number in range(12)]
+    with av.open(str(out / names[5])) as opened:
+        codes = next(opened.decode(video=0)).to_ndarray()
+    assert codes[SPOT].min() > 0
+    assert np.count_nonzero(codes) == codes[SPOT].size

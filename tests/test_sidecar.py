@@ -20,13 +20,14 @@ from vidrepair.batch import Grid, Profiler, Profilers, cut_spans
 from vidrepair.decode import open_source
 from vidrepair.errors import InputError, UsageError, VidrepairError
 from vidrepair.fields import split_fields
+from vidrepair.files import check_writable
 from vidrepair.findings import Analysis, Fingerprint, InterlaceFacts
 from vidrepair.frames import Defect, Frame, GrainSpectrum, NoiseProfile, Picture, PixelFormat, Span
 from vidrepair.noise import combine, measure_span
 from vidrepair.repeats import mark_repeats
 from vidrepair.settings import KINDS, RepairSettings
 from vidrepair.shots import number_shots
-from vidrepair.sidecar import check_sidecar, read_analysis, write_analysis
+from vidrepair.sidecar import read_analysis, write_analysis
 from vidrepair.spectrum import combine as combine_spectra
 from vidrepair.spectrum import measure_spectrum
 from vidrepair.tags import Clip
@@ -755,7 +756,7 @@ def test_marks_are_left_after_1_2_4_and_8_frames() -> None:
 
 def test_an_existing_file_stays_unless_it_may_go(analysis: Analysis, tmp_path: Path) -> None:
     path = written(tmp_path / "reel.vr.json", "mine")
-    for refuse in (check_sidecar, lambda path: write_analysis(analysis, path)):
+    for refuse in (check_writable, lambda path: write_analysis(analysis, path)):
         with pytest.raises(UsageError, match="exists; add -y to replace it"):
             refuse(path)
     assert path.read_text() == "mine"
@@ -765,7 +766,7 @@ def test_an_existing_file_stays_unless_it_may_go(analysis: Analysis, tmp_path: P
 
 def test_a_folder_that_is_missing_or_none_is_explained(analysis: Analysis, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is a folder; name a file in it"):
-        check_sidecar(tmp_path)
+        check_writable(tmp_path)
     written(tmp_path / "file", "")
     for path in (tmp_path / "missing" / "a.json", tmp_path / "file" / "a.json"):
         with pytest.raises(VidrepairError, match="does not exist; make it first"):

@@ -162,7 +162,8 @@ def measure_light(frames: Iterable[Frame]) -> Iterator[tuple[Frame, Light]]:
     for frame in chain(frames, [None]):
         if frame is not None:
             newest = moments[-1] if moments else None
-            distinct = newest is None or not frame.repeat or frame.shot != newest.shot
+            distinct = newest is None or not (frame.repeat or frame.lost)
+            distinct |= newest is not None and frame.shot != newest.shot
             if distinct:
                 moments.append(_remember(frame, newest))
             waiting.append((frame, distinct))

@@ -12,12 +12,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vidrepair.errors import UsageError
+from vidrepair.errors import InputError, UsageError
 from vidrepair.frames import FloatArray, GrainProfile, GrainSpectrum, NoiseProfile, Picture
 from vidrepair.grain import FREQUENCIES, deviations, unit_grain
 
@@ -69,6 +70,18 @@ def profile_to_json(profile: GrainProfile) -> str:
         f'    "power": {table(spectrum.chroma)},\n'
         f'    "follows_luma": {row(spectrum.follows)}\n  }}\n}}\n'
     )
+
+
+def read_profile(path: Path | None) -> GrainProfile | None:
+    """The profile in a file; None for none. Raises InputError where it cannot be read."""
+    if path is None:
+        return None
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise InputError(f"the grain profile {path} cannot be read: {reason}") from error
+    return profile_from_json(text, str(path))
 
 
 def profile_from_json(text: str, where: str) -> GrainProfile:

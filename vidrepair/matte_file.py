@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import secrets
 import shutil
@@ -20,6 +19,7 @@ import numpy as np
 from vidrepair.carriers import new_carrier, plane_views
 from vidrepair.encode import OutputPlan, Target, open_target, plan_output
 from vidrepair.errors import UsageError, VidrepairError
+from vidrepair.files import FULL, sync
 from vidrepair.frames import Frame, Picture, PixelFormat
 from vidrepair.masks import is_pattern, numbered_files, numbered_name, same_file
 from vidrepair.matte import Codes, matte_clip, matte_frame
@@ -304,7 +304,7 @@ class PngMatte:
         with _explained(self._name):
             for name in self._files:
                 self._check_open()
-                _sync(self._temporary / name)
+                sync(self._temporary / name)
             self._publish()
         self._closed = True
 
@@ -349,7 +349,7 @@ class PngMatte:
             if place.folder.exists():
                 raise VidrepairError(f"{place.folder} appeared meanwhile; add -y to replace it")
             self._temporary.rename(place.folder)
-            _sync(place.folder.absolute().parent)
+            sync(place.folder.absolute().parent)
             return
         earlier = {path.name for path in place.own.values()}
         if earlier and not place.overwrite:
@@ -360,7 +360,7 @@ class PngMatte:
         for name in earlier - set(self._files):
             (place.folder / name).unlink()
         self._temporary.rmdir()
-        _sync(place.folder)
+        sync(place.folder)
 
 
 @contextmanager
@@ -371,22 +371,10 @@ def _explained(name: str) -> Iterator[None]:
     except (av.FFmpegError, OSError, ValueError) as error:
         number = getattr(error, "errno", None)
         reason = getattr(error, "strerror", None) or str(error)
-        if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if number in FULL:
             raise VidrepairError(
                 f"no space left for {name} ({reason}); free some, or write to another folder"
             ) from error
         raise VidrepairError(
             f"{name} cannot be written ({reason}); try another folder or an .mkv file"
         ) from error
-
-
-def _sync(path: Path) -> None:
-    """Flush a file or folder to the disk, where the system can."""
-    try:
-        handle = os.open(path, os.O_RDONLY)
-    except PermissionError:  # folders on Windows
-        return
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -26,9 +26,11 @@ from vidrepair.defects import find_defects
 from vidrepair.encode import OutputPlan, Target, open_target, plan_output
 from vidrepair.engines import Build, Engine, Spare, make_engine, repair
 from vidrepair.fields import half_of, split_fields, weave_fields
+from vidrepair.files import check_writable
 from vidrepair.findings import InterlaceFacts
 from vidrepair.flicker import deflicker
-from vidrepair.frames import Answer, Frame, GrainSpectrum, NoiseProfile, Picture, Span
+from vidrepair.frames import Answer, Frame, GrainProfile, GrainSpectrum, NoiseProfile, Picture, Span
+from vidrepair.grain_table import read_profile
 from vidrepair.interlace import Interlacing
 from vidrepair.masks import MaskReader, open_masks
 from vidrepair.matte import Touch
@@ -43,7 +45,7 @@ from vidrepair.scratch_runs import judge as judge_lines
 from vidrepair.scratches import measure_lines
 from vidrepair.settings import EngineSettings, Job, MaskSettings
 from vidrepair.shots import number_shots
-from vidrepair.sidecar import check_sidecar, write_analysis
+from vidrepair.sidecar import write_analysis
 from vidrepair.spectrum import combine as combine_spectra
 from vidrepair.spectrum import measure_spectrum
 from vidrepair.stages import Stages
@@ -75,6 +77,8 @@ class _Run:
     """What the user calls damage."""
     protected: MaskReader | None
     """What the user wants kept."""
+    grain: GrainProfile | None
+    """Known beforehand."""
     guide: Guide | None
     """An analysis that is followed."""
     matte: MatteFile | None
@@ -94,8 +98,9 @@ def run_job(job: Job, observer: Observer | None = None, build: Build | None = No
         source = owned.enter_context(_open(job))
         clip = source.clip
         guide = open_guide(job.analysis, clip)
+        grain = read_profile(job.repair.noise_profile)
         if job.target.sidecar is not None:
-            check_sidecar(job.target.sidecar, overwrite=job.target.overwrite)
+            check_writable(job.target.sidecar, overwrite=job.target.overwrite)
         interlacing = _interlacing(source, job)
         clip = source.clip
         way = interlacing.way(job.repair.interlace)
@@ -126,6 +131,7 @@ def run_job(job: Job, observer: Observer | None = None, build: Build | None = No
             grid=Grid(files.card.warm_up, files.card.core_length(picture)),
             stages=Stages(engine, source.cancel, spans, Channel[Answer](2 * lanes)),
             tally=Tally(clip.picture, stride=2 if way == "fields" else 1),
+            grain=grain,
             guide=guide,
             record=None if job.target.sidecar is None else AnalysisBuilder(),
         )
@@ -149,7 +155,9 @@ def _tell(warnings: Sequence[str]) -> None:
 
 def _open(job: Job) -> Source:
     """The source; its decoder tells of its quantiser where the noise is to be measured."""
-    measured = job.repair.noise is None and job.repair.asks and job.analysis is None
+    asked = job.repair
+    known = (asked.noise, asked.noise_profile, job.analysis)
+    measured = asked.asks and all(one is None for one in known)
     return open_source(job.source, tell_quantiser=measured)
 
 
@@ -274,13 +282,16 @@ def _masked(run: _Run, frames: Iterable[Frame]) -> Iterator[Frame]:
 
 def _profilers(run: _Run) -> Profilers:
     asked = run.job.repair
-    spectrum = _spectrum_profiler(run) if asked.makes_grain else None
+    wanted = asked.makes_grain or run.record is not None
+    spectrum = _spectrum_profiler(run) if wanted else None
     lines = Profiler(measure_lines, judge_lines) if "scratch" in asked.damage.kinds else None
     return Profilers(_noise_profiler(run), spectrum, lines)
 
 
 def _noise_profiler(run: _Run) -> Profiler[NoiseProfile]:
-    known, guide = run.job.repair.noise, run.guide
+    known, guide, grain = run.job.repair.noise, run.guide, run.grain
+    if grain is not None:
+        return Profiler(lambda _core: None, lambda _own, _before: grain.noise)
     if known is not None:
         fixed = known_profile(*known, rgb=run.source.clip.picture.format.family == "rgb")
         return Profiler(lambda _core: None, lambda _own, _before: fixed)
@@ -290,7 +301,9 @@ def _noise_profiler(run: _Run) -> Profiler[NoiseProfile]:
 
 
 def _spectrum_profiler(run: _Run) -> Profiler[GrainSpectrum]:
-    guide = run.guide
+    guide, grain = run.guide, run.grain
+    if grain is not None:
+        return Profiler(lambda _core: None, lambda _own, _before: grain.spectrum)
     if guide is not None and guide.has_spectra:
         return Profiler(
             lambda core: core[0].number, lambda first, _before: guide.spectrum_of(first)

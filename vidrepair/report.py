@@ -99,6 +99,16 @@ class Report:
         if self.defects:
             places = ", ".join(f"{count} {kind}" for kind, count in sorted(self.defects.items()))
             lines.append(f"repaired: {places}; {self.touched:.4%} of the picture")
+        made = [
+            f"{count} {what}"
+            for count, what in (
+                (self.copies, "near-copies of the frame before, computed once"),
+                (self.rebuilt, "lost frames made of their neighbours"),
+            )
+            if count
+        ]
+        if made:
+            lines.append(", ".join(made))
         if met := str(self.damage):
             lines.append(f"damage met in the source: {met}")
         return "\n".join(lines)

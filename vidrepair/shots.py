@@ -63,9 +63,9 @@ def number_shots(frames: Iterable[Frame]) -> Iterator[Frame]:
     """Yield every frame once, in order, stamped with its shot from 0 up.
 
     A shot starts at frame n if frames n - 3 to n - 1 all differ from frames n to n + 2: what
-    returns after one or two frames is a flash or damage, not a cut. A repeat never starts a
-    shot and does not count as one of these frames; a change of size or pixel format always
-    does. The answer depends on no other frames: a job that starts elsewhere finds the same
+    returns after one or two frames is a flash or damage, not a cut. A frame that is passed over
+    never starts a shot and does not count as one of these frames; a change of size or pixel format
+    always does. The answer depends on no other frames: a job that starts elsewhere finds the same
     cuts from its fourth distinct frame on. Holds 2 frames back, at most 5 where they repeat.
     """
     held: deque[tuple[Frame, _Look | None]] = deque()
@@ -73,7 +73,7 @@ def number_shots(frames: Iterable[Frame]) -> Iterator[Frame]:
     newest: _Look | None = None
     shot = 0
     for arrived in frames:
-        look = None if arrived.repeat and newest is not None else _look(arrived, newest)
+        look = None if arrived.passed_over and newest is not None else _look(arrived, newest)
         newest = look or newest
         held.append((arrived, look))
         while _ready(held):

@@ -6,13 +6,9 @@ differ; what a schema cannot say, such as that boxes lie within the picture, is 
 
 from __future__ import annotations
 
-import errno
 import json
 import math
-import os
-import secrets
 from collections.abc import Sequence
-from contextlib import suppress
 from fractions import Fraction
 from itertools import chain, pairwise
 from pathlib import Path
@@ -20,7 +16,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from vidrepair.errors import InputError, UsageError, VidrepairError
+from vidrepair.errors import InputError
+from vidrepair.files import write_text
 from vidrepair.findings import (
     SCALE,
     VERSION,
@@ -40,62 +37,9 @@ from vidrepair.frames import FloatArray, GrainSpectrum, NoiseProfile
 from vidrepair.sidecar_schema import Nonsense, plain, rules, shown
 
 
-def check_sidecar(path: Path, *, overwrite: bool = False) -> None:
-    """Refuse, before any work, a file that cannot or must not be written.
-
-    Raises UsageError for one that exists, unless it may be overwritten, and for a folder;
-    VidrepairError where the folder is missing or closed.
-    """
-    try:
-        if path.is_dir():
-            raise UsageError(f"{path} is a folder; name a file in it")
-        if path.exists() and not overwrite:
-            raise UsageError(f"{path} exists; add -y to replace it, or choose another name")
-        trial = _beside(path)
-        trial.touch(exist_ok=False)
-        trial.unlink()
-    except OSError as error:
-        raise VidrepairError(f"{path} cannot be written: {_remedy(path, error)}") from error
-
-
 def write_analysis(analysis: Analysis, path: Path, *, overwrite: bool = False) -> None:
-    """Write a sidecar; nothing but a whole one gets the name.
-
-    Raises as `check_sidecar`, and VidrepairError when the disk is full.
-    """
-    check_sidecar(path, overwrite=overwrite)
-    temporary = _beside(path)
-    try:
-        with temporary.open("x", encoding="utf-8", newline="\n") as file:
-            file.writelines(analysis.lines())
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise VidrepairError(f"{path} cannot be written: {_remedy(path, error)}") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-    with suppress(OSError):  # some systems cannot; the file has its name
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-def _beside(path: Path) -> Path:
-    """A hidden name in the same folder, short enough for any file system."""
-    return path.parent / f".{path.name[:40]}.{secrets.token_hex(4)}.part"
-
-
-def _remedy(path: Path, error: OSError) -> str:
-    """Why a file could not be written, and what to do about it."""
-    if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return f"the folder {path.parent} does not exist; make it first"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return f"no space is left ({error.strerror}); free some, or choose another folder"
-    return f"{error.strerror or error}; choose another folder, or change its permissions"
+    """Write a sidecar; nothing but a whole one gets the name. Raises as `files.write_text`."""
+    write_text(path, analysis.lines(), overwrite=overwrite)
 
 
 def read_analysis(path: Path) -> Analysis:

@@ -17,6 +17,7 @@ from vidrepair.cli.analyze import analyze
 from vidrepair.cli.bench import bench
 from vidrepair.cli.doctor import doctor
 from vidrepair.cli.engines import engines
+from vidrepair.cli.grain import grain
 from vidrepair.cli.mask import mask
 from vidrepair.cli.probe import probe
 from vidrepair.cli.progress import Messages
@@ -81,5 +82,5 @@ def main() -> None:
     """
 
 
-for command in (run, analyze, mask, probe, bench, doctor, engines):
+for command in (run, analyze, mask, grain, probe, bench, doctor, engines):
     main.add_command(command)

@@ -20,7 +20,7 @@ from vidrepair.settings import (
 
 FILE = click.Path(path_type=Path)
 _PLAIN = (
-    *("denoise", "noise", "grain", "deflicker"),
+    *("denoise", "noise", "noise_profile", "grain", "deflicker"),
     *("bad_frames", "fill_gaps", "interlace", "max_change"),
 )
 """Options that are settings of the same name."""
@@ -41,6 +41,12 @@ _OPTIONS = (
         show_default=True,
         help="Standard deviation of the noise before clipping, on the 8-bit scale: luma and"
         " chroma, or one number for both; auto measures it.",
+    ),
+    click.option(
+        "--noise-profile",
+        type=FILE,
+        metavar="FILE",
+        help="What vidrepair grain wrote, instead: noise by brightness, and how coarse it is.",
     ),
     click.option(
         "--repair",

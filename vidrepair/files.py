@@ -1,0 +1,80 @@
+"""Files are written beside under a hidden name, made sure of, and renamed: whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from vidrepair.errors import UsageError, VidrepairError
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says when there is no room."""
+
+
+def beside(path: Path) -> Path:
+    """A hidden name in the same folder, short enough for any file system."""
+    return path.parent / f".{path.name[:40]}.{secrets.token_hex(4)}.part"
+
+
+def sync(path: Path) -> None:
+    """Flush a file or folder to the disk, where the system can."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except PermissionError:  # folders on Windows
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def check_writable(path: Path, *, overwrite: bool = False) -> None:
+    """Refuse, before any work, a file that cannot or must not be written.
+
+    Raises UsageError for one that exists, unless it may be overwritten, and for a folder;
+    VidrepairError where the folder is missing or closed.
+    """
+    try:
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder; name a file in it")
+        if path.exists() and not overwrite:
+            raise UsageError(f"{path} exists; add -y to replace it, or choose another name")
+        trial = beside(path)
+        trial.touch(exist_ok=False)
+        trial.unlink()
+    except OSError as error:
+        raise VidrepairError(f"{path} cannot be written: {_remedy(path, error)}") from error
+
+
+def write_text(path: Path, lines: Iterable[str], *, overwrite: bool = False) -> None:
+    """Write a text file of UTF-8; nothing but a whole one gets the name.
+
+    Raises as `check_writable`, and VidrepairError when the disk is full.
+    """
+    check_writable(path, overwrite=overwrite)
+    temporary = beside(path)
+    try:
+        with temporary.open("x", encoding="utf-8", newline="\n") as file:
+            file.writelines(lines)
+        sync(temporary)
+        temporary.replace(path)
+    except OSError as error:
+        raise VidrepairError(f"{path} cannot be written: {_remedy(path, error)}") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    with suppress(OSError):  # some network file systems cannot; the file has its name
+        sync(path.parent)
+
+
+def _remedy(path: Path, error: OSError) -> str:
+    """Why a file could not be written, and what to do about it."""
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return f"the folder {path.parent} does not exist; make it first"
+    if error.errno in FULL:
+        return f"no space is left ({error.strerror}); free some, or choose another folder"
+    return f"{error.strerror or error}; choose another folder, or change its permissions"
