@@ -20,7 +20,8 @@ OVERLAYS: tuple[Overlay, ...] = ("red", "luma", "diff")
 Interlace = Literal["auto", "fields", "bwdif", "progressive"]
 INTERLACE: tuple[Interlace, ...] = ("auto", "fields", "bwdif", "progressive")
 LOSSES = (
-    *("hdr10", "hdr10plus", "dovi", "captions", "sar", "rotation", "range", "field-order"),
+    *("hdr10", "hdr10plus", "dovi", "captions", "sar", "rotation", "range", "matrix"),
+    *("field-order",),
     *("chroma-location", "display-offset", "timecode", "film-grain", "tags", "side-data"),
     *("times",),
     *("audio", "subtitles", "chapters", "attachments", "covers", "data"),
@@ -101,6 +102,8 @@ class RepairSettings:
     noise: Pair | None = None
     """Standard deviation on the 8-bit scale before clipping, luma and chroma; for R'G'B'
     sources the first is that of each sample. None: measured span by span."""
+    noise_profile: Path | None = None
+    """A grain profile instead: noise by level, and its spectrum, of the whole film."""
     damage: DamageSettings = field(default_factory=DamageSettings)
     grain: float = 0.0
     """Share of the measured grain that is made anew and added after denoising, 0 to 100."""
@@ -124,6 +127,8 @@ class RepairSettings:
         _check_pair("--denoise", self.denoise, 100.0)
         if self.noise is not None:
             _check_pair("--noise", self.noise, 255.0)
+            if self.noise_profile is not None:
+                raise UsageError("--noise and --noise-profile say the same; leave one out")
         if self.grain > 0.0 and not any(self.denoise):
             raise UsageError(
                 "--grain puts back what --denoise takes away, and --denoise is 0; leave one out"
@@ -156,7 +161,9 @@ class RepairSettings:
         found = asdict(self)
         for mask in ("mask_in", "protect"):
             if found[mask] is not None:
-                found[mask]["path"] = str(found[mask]["path"])
+                found[mask]["path"] = found[mask]["path"].name
+        if self.noise_profile is not None:
+            found["noise_profile"] = self.noise_profile.name
         return found
 
     @property
