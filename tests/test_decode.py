@@ -17,7 +17,7 @@ from unpacking import PACKED, random_frame, rows, unpacked
 from vidrepair.carriers import Repacker, plane_views
 from vidrepair.combing import combed
 from vidrepair.decode import open_source
-from vidrepair.errors import InputError
+from vidrepair.errors import InputError, UsageError
 from vidrepair.frames import Frame
 from vidrepair.tags import Copied, native_format, pixel_format
 
@@ -238,8 +238,10 @@ def test_a_changing_picture_is_refused(tmp_path: Path, change: str) -> None:
     )
     both = (tmp_path / "1.h264").read_bytes() + (tmp_path / "2.h264").read_bytes()
     (tmp_path / "a.h264").write_bytes(both)
-    with open_source(tmp_path / "a.h264") as source, pytest.raises(InputError, match="changes at"):
-        list(source.read())
+    with open_source(tmp_path / "a.h264") as source:
+        said = r"changes at frame 4 \(0\.160 s\) from 64x48 yuv420p to"
+        with pytest.raises(InputError, match=said):
+            list(source.read())
 
 
 def moving(number: int, phase: float = 0.0) -> NDArray[np.uint8]:
@@ -291,7 +293,7 @@ def test_combing_is_told_from_everything_else() -> None:
 
 
 @pytest.mark.parametrize("flagged", [True, False])
-def test_interlaced_film_is_refused_with_the_remedy(tmp_path: Path, flagged: bool) -> None:
+def test_interlaced_film_is_told_by_its_flags_and_by_combing(tmp_path: Path, flagged: bool) -> None:
     frames = []
     for number in range(24):
         frame: Any = av.VideoFrame(176, 144, "gray")
@@ -303,8 +305,8 @@ def test_interlaced_film_is_refused_with_the_remedy(tmp_path: Path, flagged: boo
     write_clip(path, frames=frames, size=(176, 144), pix_fmt="gray", **order)
     with open_source(path) as source:
         assert source.clip.interlaced == flagged
-        with pytest.raises(InputError, match=r"interlaced.*bwdif"):
-            source.require_progressive()
+        found = source.interlacing()
+    assert (found.flagged, found.combed) == (flagged, not flagged)
 
 
 def test_a_film_of_more_bits_that_starts_on_black_passes(tmp_path: Path) -> None:
@@ -317,10 +319,10 @@ def test_a_film_of_more_bits_that_starts_on_black_passes(tmp_path: Path) -> None
         frames.append(frame)
     write_clip(tmp_path / "a.mkv", frames=frames, size=(64, 48), pix_fmt="yuv420p10le")
     with open_source(tmp_path / "a.mkv") as source:
-        source.require_progressive()
+        assert not source.interlacing().combed
 
 
-def test_film_that_turns_interlaced_is_refused(tmp_path: Path) -> None:
+def test_film_that_turns_interlaced_is_found(tmp_path: Path) -> None:
     """Two parts put together, only the second one flagged."""
     parts = []
     for number, order in enumerate((0, 2)):
@@ -334,14 +336,24 @@ def test_film_that_turns_interlaced_is_refused(tmp_path: Path) -> None:
     (tmp_path / "both.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
     with open_source(tmp_path / "both.ts") as source:
         assert not source.clip.interlaced
-        with pytest.raises(InputError, match="interlaced"):
-            source.require_progressive()
+        assert source.interlacing().flagged
 
 
 def test_progressive_film_passes(tmp_path: Path) -> None:
     write_clip(tmp_path / "a.mkv", frames=30, size=(176, 144))
     with open_source(tmp_path / "a.mkv") as source:
-        source.require_progressive()
+        found = source.interlacing()
+    assert (found.flagged, found.combed) == (False, False)
+
+
+def test_frames_without_times_pass_through_bwdif(tmp_path: Path) -> None:
+    """AVI with B-frames says no times at all; they are counted before the filter."""
+    write_clip(tmp_path / "a.avi", frames=20, codec="libx264", options={"bf": "3"})
+    with open_source(tmp_path / "a.avi") as source:
+        source.deinterlace()
+        frames = [item for item in source.read() if isinstance(item, Frame)]
+    assert len(frames) == 20
+    assert {float((b.pts - a.pts) * a.time_base) for a, b in pairwise(frames)} == {0.04}
 
 
 def test_y4m_files_are_read(tmp_path: Path) -> None:
@@ -350,3 +362,81 @@ def test_y4m_files_are_read(tmp_path: Path) -> None:
     decoded, _ = read(tmp_path / "a.y4m")
     assert len(decoded) == 3
     np.testing.assert_array_equal(decoded[2].planes[1], samples_of(frames[2])[1])
+
+
+NAMES = ["a:b.mkv", "-x.mkv", "%03d.mkv", "a|b.mkv", "http:x.mkv", "concat:a.mkv", "a b'\"é.mkv"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_are_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Not a protocol, an option, a pattern or a list."""
+    write_clip(tmp_path / "a.mkv", frames=3)
+    (tmp_path / "a.mkv").rename(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    assert len(read(Path(name))[0]) == 3
+
+
+def test_a_header_that_lies_about_the_number_of_frames(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a.avi", frames=20, codec="mpeg4")
+    data = bytearray((tmp_path / "a.avi").read_bytes())
+    at = data.index(b"avih") + 24
+    data[at : at + 4] = (7).to_bytes(4, "little")
+    at = data.index(b"strh") + 40
+    assert int.from_bytes(data[at : at + 4], "little") == 20
+    data[at : at + 4] = (7000).to_bytes(4, "little")
+    (tmp_path / "a.avi").write_bytes(bytes(data))
+    with open_source(tmp_path / "a.avi") as source:
+        assert source.clip.frame_count == 7000
+        assert sum(isinstance(item, Frame) for item in source.read()) == 20
+        assert source.damage.truncated
+
+
+def test_a_file_that_is_written_to_meanwhile_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.mkv"
+    write_clip(path, frames=30)
+    for change, named in ((False, False), (True, True)):
+        with open_source(path) as source:
+            if change:
+                with path.open("ab") as file:
+                    file.write(b"more")
+            list(source.read())
+            assert source.damage.changed == named
+            assert ("changed while it was read" in str(source.damage)) == named
+
+
+def test_one_that_takes_the_name_meanwhile_is_another(tmp_path: Path) -> None:
+    path = tmp_path / "a.mkv"
+    write_clip(path, frames=30)
+    with open_source(path) as source:
+        write_clip(tmp_path / "b.mkv", frames=3)
+        (tmp_path / "b.mkv").replace(path)
+        assert sum(isinstance(item, Frame) for item in source.read()) == 30
+        assert not source.damage.changed
+
+
+def test_one_of_several_videos_is_chosen(tmp_path: Path) -> None:
+    one, two, both = (tmp_path / f"{name}.mkv" for name in "abc")
+    write_clip(one, frames=10, codec="libx264")
+    write_clip(two, frames=10, codec="libx264", size=(32, 16), extras=Extras(audio=1))
+    with av.open(str(both), "w") as output:
+        sources = [av.open(str(path)) for path in (one, two)]
+        copies = {}
+        for number, source in enumerate(sources):
+            for stream in source.streams:
+                copies[number, stream.index] = output.add_stream_from_template(stream, opaque=True)
+        output.start_encoding()
+        for number, source in enumerate(sources):
+            for packet in source.demux():
+                if packet.size:
+                    packet.stream = copies[number, packet.stream.index]
+                    output.mux(packet)
+            source.close()
+    with open_source(both, stream=1) as source:
+        assert (source.clip.picture.width, source.clip.video.index) == (32, 1)
+        items = list(source.read())
+    frames = [item for item in items if isinstance(item, Frame)]
+    assert [frame.planes[0].shape for frame in frames] == [(16, 32)] * 10
+    assert {item.stream for item in items if isinstance(item, Copied)} == {0, 2}
+    for wrong in (2, 7):
+        with pytest.raises(UsageError, match=rf"stream {wrong} .* one of: 0 \(h264\), 1 \(h264\)"):
+            open_source(both, stream=wrong)

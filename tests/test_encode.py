@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from clips import Extras, picture, png, read_frames, samples_of, write_clip, y4m
 from passing import pass_through
 
+from vidrepair.carried import Carried
 from vidrepair.decode import open_source
 from vidrepair.encode import open_target, plan_output
 from vidrepair.errors import CannotCarry, UsageError, VidrepairError
@@ -295,7 +297,7 @@ def test_frames_cuts_the_sound_with_the_picture(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        (OutputSettings(codec="vp10"), "vp10 is unknown; use ffv1, h264, hevc"),
+        (OutputSettings(codec="vp10"), "vp10 is unknown; use av1, dnxhr, ffv1, h264, hevc, prores"),
         (OutputSettings(crf=52), "--crf 52 is out of range for h264; use 0"),
         (OutputSettings(crf=-1), "--crf -1 is out of range"),
         (OutputSettings(codec="hevc", crf=0), "crf 0 is not lossless with hevc; use --codec ffv1"),
@@ -326,7 +328,7 @@ def test_equal_pix_fmt_is_accepted(tmp_path: Path) -> None:
         ("yuv420p", (64, 48), "ffv1", "b.mov", "ffv1 does not go into mov; write an .mkv"),
         ("yuv420p", (17, 33), "h264", "b.mkv", "h264 cannot hold .*17x33"),
         ("yuv411p", (64, 48), "hevc", "b.mkv", "has no yuv411p.*--codec ffv1"),
-        ("yuv420p", (64, 48), None, "b.webm", "use .mkv, .mp4 or .mov"),
+        ("yuv420p", (64, 48), None, "b.avi", "use .mkv, .mp4, .mov or .webm"),
         ("gbrp10le", (64, 48), None, "b.y4m", "y4m cannot hold gbrp10le"),
     ],
 )
@@ -346,21 +348,27 @@ def test_ffv1_in_mp4_only_if_asked_for(tmp_path: Path) -> None:
     assert_equal_frames(tmp_path / "a.mkv", tmp_path / "b.mp4")
 
 
-def test_lost_shape_is_warned_of(tmp_path: Path) -> None:
+def test_the_shape_is_kept_by_ffv1_in_matroska(tmp_path: Path) -> None:
+    """FFmpeg's muxer looks for it where PyAV puts nothing: it comes into the finished file."""
     write_clip(tmp_path / "a.mp4", codec="libx264", sample_aspect_ratio=Fraction(16, 15))
     passed = pass_through(tmp_path / "a.mp4", tmp_path / "b.mkv", OutputSettings(codec="ffv1"))
-    assert "sample aspect ratio 16/15 is not carried" in passed.plan.warnings[0]
+    assert not passed.plan.warnings
+    with open_source(tmp_path / "b.mkv") as opened:
+        assert opened.clip.sar == Fraction(16, 15)
 
 
-def test_hdr_metadata_is_named(tmp_path: Path) -> None:
+def test_hdr_metadata_without_values_are_refused_by_name(tmp_path: Path) -> None:
     colours = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1)"
     options = {"x265-params": f"log-level=none:master-display={colours}:max-cll=1000,400:hdr10=1"}
     form = "yuv420p10le"
     source = tmp_path / "a.mkv"
     write_clip(source, size=(64, 64), codec="libx265", pix_fmt=form, options=options)
-    passed = pass_through(source, tmp_path / "b.mkv")
-    # Not every x265 writes the light level as well.
-    assert "the HDR mastering display metadata is not carried yet" in passed.plan.warnings
+    with open_source(source) as opened:
+        plan = partial(plan_output, opened.clip, tmp_path / "b.mkv")
+        with pytest.raises(CannotCarry, match=r"HDR10 mastering display .*--allow-loss hdr10$"):
+            plan(OutputSettings(), Carried())
+        told = plan(OutputSettings(allow_loss=frozenset({"hdr10"})), Carried())
+        assert told.lost == {"hdr10"}
 
 
 # Where the writing goes wrong.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from clips import moving, read_frames, samples_of, write_clip
 
 from vidrepair import DamageSettings, OutputSettings, RepairSettings, repair
-from vidrepair.fields import half_of, split_fields, weave_fields
+from vidrepair.fields import apart, half_of, split_fields, weave_fields
 from vidrepair.frames import Defect, Frame, Picture, PixelFormat
 from vidrepair.matte import UNTOUCHED, Touch
 
@@ -140,3 +141,23 @@ def test_bwdif_makes_a_progressive_film_of_as_many_frames(tmp_path: Path) -> Non
         combing = np.abs(luma[1:-1] - (luma[:-2] + luma[2:]) / 2.0).mean()
         torn = woven.astype(np.float64)
         assert combing < 0.5 * np.abs(torn[1:-1] - (torn[:-2] + torn[2:]) / 2.0).mean()
+
+
+def test_a_stage_sees_the_fields_of_one_parity_alone() -> None:
+    fields = list(split_fields([frame(8, number) for number in range(5)]))
+    seen: list[list[int]] = []
+
+    def held_back(frames: Iterable[Frame]) -> Iterator[Frame]:
+        """Holds two."""
+        numbers: list[int] = []
+        seen.append(numbers)
+        waiting: list[Frame] = []
+        for one in frames:
+            numbers.append(one.number)
+            waiting.append(one)
+            if len(waiting) > 2:
+                yield waiting.pop(0)
+        yield from waiting
+
+    assert [one.number for one in apart(fields, held_back)] == list(range(10))
+    assert seen == [[0, 2, 4, 6, 8], [1, 3, 5, 7, 9]]

@@ -136,7 +136,12 @@ def test_flicker_goes(tmp_path: Path) -> None:
         (lambda: RepairSettings(grain=101.0), "--grain 101"),
         (lambda: RepairSettings(denoise=(0.0, 0.0), grain=50.0), "--grain puts back"),
         (lambda: RepairSettings(deflicker=-1.0), "--deflicker -1"),
-        (lambda: OutputSettings(mask_out=Path("matte.mp4")), "--mask-out matte.mp4"),
+        (lambda: RepairSettings(max_change=300.0), "--max-change 300"),
+        (lambda: RepairSettings(noise=(3.0, 3.0), noise_profile=Path("g.json")), "--noise-profile"),
+        (
+            lambda: RepairSettings(damage=DamageSettings(kinds=()), bad_frames=(range(3, 4),)),
+            "--bad-frames",
+        ),
     ],
 )
 def test_what_cannot_be_asked_is_named(what: Callable[[], object], names: str) -> None:

@@ -77,8 +77,8 @@ def test_mp4_and_mov_name_what_they_leave(tmp_path: Path, suffix: str, cover: bo
     write_clip(source, frames=50, codec="libx264", extras=FULL)
     passed = pass_through(source, output)
     left = "\n".join(passed.left)
-    assert "subtitle stream 3 (srt, eng) is not carried" in left
-    assert "subtitle stream 4 (srt, deu)" in left
+    assert "subtitle stream 3 (srt, eng) becomes mov_text" in left
+    assert "subtitle stream 4 (srt, deu) becomes" in left
     assert "attachment stream 5 (text/plain, note.txt)" in left
     assert ("cover stream" in left) != cover
     assert "the tag DIRECTOR is not carried" in passed.plan.warnings[0]
@@ -112,9 +112,24 @@ def test_from_mp4_back_to_matroska(tmp_path: Path) -> None:
     write_clip(tmp_path / "a.mkv", frames=50, codec="libx264", extras=FULL)
     pass_through(tmp_path / "a.mkv", middle)
     passed = pass_through(middle, tmp_path / "c.mkv")
-    assert passed.left == ()  # the text track of the chapters is made anew
+    # The text track of the chapters is made anew.
+    assert [line[:40] for line in passed.left] == [
+        "subtitle stream 3 (mov_text, eng) become",
+        "subtitle stream 4 (mov_text, deu) become",
+    ]
     kinds = [kind for kind, _, _ in described(tmp_path / "c.mkv")]
-    assert kinds == ["video", "audio", "audio", "cover"]
+    assert kinds == ["video", "audio", "audio", "subtitle", "subtitle", "cover"]
+    told = []
+    for name in ("a.mkv", "c.mkv"):
+        # Matroska moves all streams by the priming of AAC.
+        moved = packets(tmp_path / name, "audio")[0][0][0]
+        cues = packets(tmp_path / name, "subtitle")
+        told.append([[(time - moved, text) for time, text in stream] for stream in cues])
+    assert [[text for _, text in stream] for stream in told[0]] == [[b"One", b"Two"]] * 2
+    for one, other in zip(*told, strict=True):
+        for (time, text), (later, words) in zip(one, other, strict=True):
+            assert text == words
+            assert abs(later - time) <= Fraction(1, 1000)
     with av.open(str(tmp_path / "c.mkv")) as opened:
         assert len(opened.chapters()) == 3
 
@@ -243,3 +258,92 @@ def test_packets_that_run_backwards_are_dropped_and_counted(tmp_path: Path) -> N
             target.finish()
         assert copies.dropped == {1: 1}
     assert len(packets(tmp_path / "b.mkv", "audio")[0]) == count - 1
+
+
+def test_a_thousand_streams(tmp_path: Path) -> None:
+    """As many as FFmpeg reads; all fit, and where they do not the list stays short."""
+    source = tmp_path / "a.mkv"
+    write_clip(source, frames=3, codec="libx264", extras=Extras(subtitles=999))
+    passed = pass_through(source, tmp_path / "b.mkv")
+    assert passed.left == ()
+    with av.open(str(tmp_path / "b.mkv")) as opened:
+        assert len(opened.streams) == 1000
+    passed = pass_through(source, tmp_path / "b.y4m")
+    assert len(passed.left) == 1
+    assert passed.left[0].startswith(
+        "999 subtitle streams are not carried, the first of them subtitle stream 1 (srt, eng)"
+    )
+
+
+def test_a_codec_that_nobody_knows_is_named(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a.mkv", frames=25, codec="libx264", extras=Extras(audio=1))
+    data = (tmp_path / "a.mkv").read_bytes()
+    assert data.count(b"A_AAC") == 1
+    (tmp_path / "a.mkv").write_bytes(data.replace(b"A_AAC", b"A_XYZ"))
+    for suffix in ("mkv", "mp4", "mov"):
+        passed = pass_through(tmp_path / "a.mkv", tmp_path / f"b.{suffix}")
+        assert [line[:46] for line in passed.left] == [
+            "audio stream 1 (unknown codec, eng Track 0) is"
+        ]
+        assert passed.frames == 25
+
+
+def test_data_and_attachments_are_named(tmp_path: Path) -> None:
+    """Telemetry of a transport stream goes nowhere; an attachment not into MP4."""
+    write_clip(tmp_path / "a.mkv", codec="libx264")
+    with (
+        av.open(str(tmp_path / "a.mkv")) as raw,
+        av.open(str(tmp_path / "a.ts"), "w", format="mpegts") as output,
+    ):
+        picture = output.add_stream_from_template(raw.streams.video[0], opaque=True)
+        data = output.add_data_stream("klv")
+        output.start_encoding()
+        for packet in raw.demux():
+            if packet.size:
+                time, unit = packet.dts, packet.time_base
+                packet.stream = picture
+                output.mux(packet)
+                telemetry: Any = av.Packet(b"\x06\x0e\x2b\x34 and so on")
+                telemetry.pts = telemetry.dts = time
+                telemetry.time_base, telemetry.stream = unit, data
+                output.mux(telemetry)
+    for suffix in ("mkv", "mp4", "mov"):
+        passed = pass_through(tmp_path / "a.ts", tmp_path / f"b.{suffix}")
+        assert len(passed.left) == 1
+        assert passed.left[0].startswith("data stream 1")
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mp4", "mov"])
+def test_tags_with_control_characters_pass(tmp_path: Path, suffix: str) -> None:
+    text = "a\x01b\x1bc\x7f\r\nd\u202e\u0085"
+    extras = Extras(audio=1, chapters=1, metadata=(("title", text), ("comment", "\t")))
+    write_clip(tmp_path / "a.mkv", codec="libx264", extras=extras)
+    passed = pass_through(tmp_path / "a.mkv", tmp_path / f"b.{suffix}")
+    assert passed.left == ()
+    with av.open(str(tmp_path / f"b.{suffix}")) as opened:
+        assert opened.metadata["title"] == text
+
+
+def test_what_stays_behind_is_known_by_number_and_by_name(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a.mkv", frames=5, codec="libx264", extras=FULL)
+    with open_source(tmp_path / "a.mkv") as source:
+        copies = plan_copies(source.container, source.clip, "mov", source.covers)
+        assert copies.left == {5, 6}
+        assert copies.lost == {"attachments", "covers"}
+        assert copies.converted == {3, 4}
+        copies = plan_copies(source.container, source.clip, "yuv4mpegpipe", source.covers)
+        assert copies.lost == {"audio", "subtitles", "chapters", "attachments", "covers"}
+
+
+def test_subtitles_that_are_pictures_are_named_where_they_do_not_go(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a.mkv", frames=25, codec="libx264", extras=Extras(subtitles=1))
+    data = (tmp_path / "a.mkv").read_bytes()
+    (tmp_path / "a.mkv").write_bytes(data.replace(b"S_TEXT/UTF8", b"S_HDMV/PGS\0"))
+    for suffix, carried in (("mkv", True), ("mp4", False), ("mov", False)):
+        passed = pass_through(tmp_path / "a.mkv", tmp_path / f"b.{suffix}")
+        assert passed.frames == 25
+        assert bool(packets(tmp_path / f"b.{suffix}", "subtitle")) == carried
+        if not carried:
+            assert [line[:46] for line in passed.left] == [
+                "subtitle stream 1 (pgssub, eng) is not carried"
+            ]

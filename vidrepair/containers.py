@@ -14,7 +14,7 @@ from typing import Any
 
 import av
 
-from vidrepair.errors import InputError
+from vidrepair.errors import InputError, UsageError
 from vidrepair.frames import Picture, PixelFormat
 from vidrepair.tags import (
     FULL_RANGE,
@@ -153,18 +153,29 @@ def _open(url: str | Pipe, name: str, options: Mapping[str, str], *, form: str |
         ) from None
 
 
-def video_stream(container: Any, name: str) -> Any:
-    """The first video stream that is no cover art. Raises InputError when there is none."""
+def video_stream(container: Any, name: str, number: int | None = None) -> Any:
+    """The video stream of that number in the file; by default the first that is no cover art.
+
+    Raises InputError when there is none at all, UsageError when that one is none.
+    """
     found = [stream for stream in container.streams.video if not stream.disposition & COVER]
     if not found:
         kinds = sorted({stream.type for stream in container.streams})
         held = f"only {' and '.join(kinds)}" if kinds else "nothing that is known"
         raise InputError(f"{name} has no video stream, it holds {held}; name a file with a picture")
-    if found[0].codec_context is None:
+    chosen = found[0]
+    if number is not None:
+        chosen = next((stream for stream in found if stream.index == number), None)
+        if chosen is None:
+            there = ", ".join(f"{stream.index} ({facts(stream).codec})" for stream in found)
+            raise UsageError(
+                f"stream {number} of {name} is no video; --video-stream takes one of: {there}"
+            )
+    if chosen.codec_context is None:
         raise InputError(
             f"the video codec of {name} is not known here; convert it with ffmpeg to FFV1 first"
         )
-    return found[0]
+    return chosen
 
 
 def fraction(value: Any) -> Fraction | None:
@@ -198,6 +209,7 @@ def describe(container: Any, stream: Any, first: Any, name: str) -> Clip:
         rate=rate,
         start=fraction(min(starts)) or Fraction(0) if starts else Fraction(0),
         video_start=(stream.start_time or 0) * base,
+        zero=(stream.start_time or 0) * base,
         duration=duration,
         frame_count=count,
         bit_rate=container.bit_rate or None,

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+import math
+import os
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -13,12 +16,21 @@ from typing import Any, Self
 import av
 
 from vidrepair.carriers import Repacker, plane_views
-from vidrepair.containers import Pipe, describe, open_container, video_stream, work_format
-from vidrepair.errors import InputError
+from vidrepair.containers import (
+    Pipe,
+    describe,
+    fraction,
+    open_container,
+    video_stream,
+    work_format,
+)
+from vidrepair.errors import InputError, UsageError
+from vidrepair.excerpt import Excerpt
 from vidrepair.frames import Frame
 from vidrepair.interlace import Deinterlacer, Interlacing, look_for_combing
 from vidrepair.quantiser import EXPORT, TELLING, quantiser_step
 from vidrepair.tags import Clip, Copied, Damage
+from vidrepair.timeline import FrameClock, Timeline
 
 READ_ERRORS = 100
 """So many failed reads in a row, and the file is taken to have ended."""
@@ -30,22 +42,49 @@ ASKED = 5
 """Every fifth frame is asked for its quantiser."""
 COLLECTED = 200
 """Frames between two runs of the garbage collector while frames are asked."""
+SOUGHT = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
+"""Containers in which a place is found without reading all that lies before."""
+LEAD = Fraction(5)
+"""Seconds that are read before a start that was asked for: a subtitle may be on the screen still,
+and sound may lie in the file before the picture that it belongs to."""
 
 
-def open_source(path: Path | None, *, tell_quantiser: bool = False) -> Source:
+def open_source(
+    path: Path | None,
+    *,
+    tell_quantiser: bool = False,
+    stream: int | None = None,
+    start: Fraction | None = None,
+) -> Source:
     """Open a file, or y4m on standard input, up to its first frame.
 
     `tell_quantiser` lets the frames of H.264 and MPEG-2 carry the step of their quantiser; they
-    are then decoded in a thread for each slice instead of each frame.
+    are then decoded in a thread for each slice instead of each frame. `stream` is the number of
+    the video stream to restore, by default the first. With `start`, in seconds from where the
+    picture starts, the first frame is the one at or after it, and of the other streams comes what
+    belongs to the rest; times stay those of the file.
 
     Raises InputError when it is missing, unreadable, a playlist, has no picture, or not one
-    frame can be decoded.
+    frame can be decoded; UsageError for a stream that is no video, and a start behind the end.
     """
+    if start is None or start <= 0:
+        return _open(path, tell_quantiser, stream, Fraction(0), sought=False)
+    source = _open(path, tell_quantiser, stream, start, sought=True)
+    if not source.overshot or source.clip.container not in SOUGHT:
+        return source
+    # The file's index is wrong.
+    source.close()
+    return _open(path, tell_quantiser, stream, start, sought=False)
+
+
+def _open(
+    path: Path | None, tell_quantiser: bool, number: int | None, start: Fraction, *, sought: bool
+) -> Source:
     name = "standard input" if path is None else str(path)
     origin = Pipe() if path is None else path
     container = open_container(origin)
     try:
-        stream = video_stream(container, name)
+        stream = video_stream(container, name, number)
         tells = tell_quantiser and stream.codec_context.name in TELLING
         if tells:
             # With a thread for each frame, FFmpeg tells the steps before it knows them.
@@ -53,7 +92,9 @@ def open_source(path: Path | None, *, tell_quantiser: bool = False) -> Source:
             stream.codec_context.options = EXPORT
         else:
             stream.thread_type = "AUTO"
-        return Source(container, stream, name, origin, tells=tells)
+        if sought and container.format.name in SOUGHT:
+            _seek(container, stream, start)
+        return Source(container, stream, name, origin, tells=tells, start=start)
     except BaseException:
         container.close()
         raise
@@ -66,12 +107,23 @@ class Source:
     """
 
     def __init__(
-        self, container: Any, stream: Any, name: str, origin: Path | Pipe, *, tells: bool = False
+        self,
+        container: Any,
+        stream: Any,
+        name: str,
+        origin: Path | Pipe,
+        *,
+        tells: bool = False,
+        start: Fraction = Fraction(0),
     ) -> None:
         self.container = container
         """Opaque to all but streams."""
         self.damage = Damage()
         """What has been met so far."""
+        self._marks = None if isinstance(origin, Pipe) else origin.stat()
+        self._timeline = Timeline(container.format.name)
+        self._clock = FrameClock(stream)
+        self._excerpt = Excerpt(stream, start)
         self._origin = origin
         self._stream = stream
         self._tells = tells
@@ -86,8 +138,17 @@ class Source:
             if not isinstance(item, Copied):
                 break
         else:
+            if start and self._clock.counted:
+                raise UsageError(
+                    f"--ss {float(start):g} lies behind the end of {name}, whose last frame is at"
+                    f" {float(self._clock.seconds - self._excerpt.zero):.3f} s; choose less"
+                )
             raise InputError(f"{name} holds no frame that can be decoded; copy it again")
-        self.clip: Clip = describe(container, stream, self._held[-1], name)
+        described = describe(container, stream, self._held[-1], name)
+        self._stated = _stated_end(described)
+        self.clip: Clip = self._excerpt.clip(described)
+        self.overshot = self._excerpt.met == 1 and self.clip.cut
+        """The place that was sought was passed, so that frames before the first may be missing."""
         covers = {facts.index for facts in self.clip.others if facts.kind == "cover"}
         # FFmpeg hands the attached pictures out before everything else.
         self.covers: dict[int, bytes] = {
@@ -131,21 +192,18 @@ class Source:
         Holds no frame but the first. Raises InputError when size or pixel format change on the
         way. Damage is counted in `damage` and ends nothing.
         """
-        clock = _Clock(self.clip)
         number = 0
         items = self._all() if self._bwdif is None else self._bwdif.frames(self._all())
         for item in items:
             if isinstance(item, Copied):
                 yield item
                 continue
-            pts, repaired = clock.stamp(item)
-            if repaired:
-                self._count(repaired_pts=1)
-            yield self._frame(item, number, pts)
+            yield self._frame(item, number)
             number += 1
-        stated = self.clip.duration if self.clip.container in STATED_LENGTH else None
-        if stated is not None and self._seen < float(self.clip.start) + stated - MISSING:
+        if self._stated is not None and self._seen < self._stated - MISSING:
             self.damage = replace(self.damage, truncated=True)
+        if self._marks is not None and not isinstance(self._origin, Pipe):
+            self.damage = replace(self.damage, changed=_changed(self._origin, self._marks))
 
     def deinterlace(self) -> None:
         """From now on each frame is made progressive by FFmpeg's bwdif, one for one."""
@@ -169,13 +227,14 @@ class Source:
         if not self._closed:
             yield from self._items
 
-    def _frame(self, decoded: Any, number: int, pts: int) -> Frame:
+    def _frame(self, decoded: Any, number: int) -> Frame:
         """Check a decoded frame and wrap it, its planes as views."""
         clip, picture = self.clip, self.clip.picture
         size = (decoded.width, decoded.height)
         if size != (picture.width, picture.height) or decoded.format.name != clip.stored_format:
             raise InputError(
-                f"the picture of {clip.name} changes at frame {number} from"
+                f"the picture of {clip.name} changes at frame {number}"
+                f" ({float(decoded.pts * clip.time_base):.3f} s) from"
                 f" {picture.width}x{picture.height} {clip.stored_format} to"
                 f" {size[0]}x{size[1]} {decoded.format.name};"
                 " cut the file there and repair the parts"
@@ -194,7 +253,7 @@ class Source:
             planes=plane_views(carrier, picture.format),
             picture=picture,
             number=number,
-            pts=pts,
+            pts=decoded.pts,
             time_base=clip.time_base,
             duration=decoded.duration or 0,
             carrier=carrier,
@@ -215,12 +274,15 @@ class Source:
     def _decoded(self) -> Generator[Any]:
         """Decoded frames and copied packets, through every error on the way."""
         for packet in self._packets():
+            mended = self._timeline.mend(packet)
             if packet.stream.index != self._stream.index:
                 # The last packet of a stream is an empty one that flushes its decoder.
-                if packet.size:
+                if packet.size and self._excerpt.takes_packet(packet):
                     yield Copied(packet.stream.index, self._time(packet), packet)
                 continue
             self._time(packet)
+            if mended and packet.size:
+                self._count(repaired_pts=1)
             if packet.is_corrupt:
                 self._count(corrupt_packets=1)
             try:
@@ -228,7 +290,20 @@ class Source:
             except (av.FFmpegError, EOFError):
                 self._count(decode_errors=1)
                 continue
-            yield from frames
+            yield from filter(self._takes_frame, frames)
+
+    def _takes_frame(self, decoded: Any) -> bool:
+        """Give a frame its time; whether it belongs to what was asked for."""
+        if self._clock.stamp(decoded):
+            self._count(repaired_pts=1)
+        first = not self._excerpt.found
+        if not self._excerpt.takes_frame(decoded):
+            return False
+        if first and self._excerpt.met > 1:
+            # What was met before is no damage of this part.
+            self.damage = Damage()
+            self._held = [item for item in self._held if self._excerpt.takes_packet(item.packet)]
+        return True
 
     def _packets(self) -> Iterator[Any]:
         """All packets, flushing ones included; a failed read is counted and tried again."""
@@ -261,30 +336,27 @@ class Source:
         self.damage = replace(self.damage, **more)
 
 
-class _Clock:
-    """Gives every frame a time that is later than that of the frame before."""
+def _seek(container: Any, stream: Any, start: Fraction) -> None:
+    """To the key frame before a start; where that fails the file is read from its own."""
+    unit = fraction(stream.time_base) or Fraction(1, 90000)
+    place = (stream.start_time or 0) + math.floor((start - LEAD) / unit)
+    with suppress(av.FFmpegError):
+        container.seek(place, stream=stream)
 
-    def __init__(self, clip: Clip) -> None:
-        rate = clip.rate or Fraction(25)
-        self._step = max(Fraction(1), 1 / (rate * clip.time_base))
-        self._next = Fraction(clip.video_start / clip.time_base)
-        self._last: int | None = None
-        self._timed = False
 
-    def stamp(self, decoded: Any) -> tuple[int, bool]:
-        """The frame's pts, and whether it was made up though the film has times.
+def _stated_end(clip: Clip) -> float | None:
+    """Where the file ends by what its header says, in seconds."""
+    if clip.duration is None or clip.container not in STATED_LENGTH:
+        return None
+    return float(clip.start) + clip.duration
 
-        AVI with B-frames and raw streams have none at all: there frames are counted.
-        """
-        pts, repaired = decoded.pts, False
-        if pts is None or (self._last is not None and pts <= self._last):
-            repaired = self._timed
-            pts = round(self._next)
-            if self._last is not None:
-                pts = max(pts, self._last + 1)
-            self._next += self._step
-        else:
-            self._timed = True
-            self._next = pts + self._step
-        self._last = pts
-        return pts, repaired
+
+def _changed(path: Path, marks: os.stat_result) -> bool:
+    """Whether somebody wrote to a file; one that took its name is another."""
+    try:
+        now = path.stat()
+    except OSError:
+        return False  # deleted, but what was open was read to its end
+    if (now.st_dev, now.st_ino) != (marks.st_dev, marks.st_ino):
+        return False
+    return (now.st_size, now.st_mtime_ns) != (marks.st_size, marks.st_mtime_ns)

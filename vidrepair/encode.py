@@ -18,15 +18,21 @@ import numpy as np
 
 from vidrepair.carriers import Cloner, Repacker, new_carrier, plane_views
 from vidrepair.containers import TEXT_ERRORS
-from vidrepair.errors import VidrepairError
+from vidrepair.errors import CannotCarry, VidrepairError
+from vidrepair.exact_time import holds_time
 from vidrepair.frames import Frame
+from vidrepair.headers import Header, complete
 from vidrepair.outputs import OutputPlan, plan_output
-from vidrepair.tags import Clip, Copied, Passengers, kept_tags
+from vidrepair.tags import Clip, Copied, Passengers
 
 __all__ = ["OutputPlan", "Target", "open_target", "plan_output"]
 
 MOST_WAITING = 64 << 20
 """Bytes of copied packets that wait for the picture."""
+COLOUR_VOLUME = 0x2C
+"""Byte of a DNxHR frame whose bits 1 and 2 tell the matrix (SMPTE ST 2019-1, CLV)."""
+VOLUMES = {1: 0, 9: 1, 10: 2}
+"""Of FFmpeg's matrix: BT.709, BT.2020 twice; 3 leaves it to the container."""
 
 
 def open_target(
@@ -59,12 +65,14 @@ class Target:
         self._passengers = passengers
         self._temporary = None if output is None else _beside(output)
         self._container: Any = None
+        """An _Output."""
         self._stream: Any = None
         self._closed = False
         self._cancelled = False
         picture = clip.picture
         self._cloner = Cloner(picture.width, picture.height, picture.format.name, clip.time_base)
         self._repacker = Repacker()
+        self._flagger = _Flagger(clip, plan.fields) if plan.fields else None
         self._offset = round(plan.offset / clip.time_base)
         self._waiting: Frame | None = None
         self._durations: dict[int, int] = {}
@@ -92,14 +100,15 @@ class Target:
         url = "pipe:1" if self._temporary is None else f"file:{self._temporary}"
         plan = self._plan
         with self._explained():
-            self._container = av.open(
+            container: Any = av.open(
                 url, "w", format=plan.container, options=dict(plan.muxing), **TEXT_ERRORS
             )
-            self._stream = self._add_video()
+            self._container = _Output(container, self._temporary, plan.header)
+            self._stream = self._add_video(container)
             if self._passengers is not None:
-                self._passengers.board(self._container, plan.offset)
-            self._container.metadata.update(dict(plan.metadata))
-            self._container.start_encoding()
+                self._passengers.board(container, plan.offset)
+            container.metadata.update(dict(plan.metadata))
+            container.start_encoding()
 
     def write(self, frame: Frame) -> None:
         """Encode one frame, in order. Its carrier and planes are read, never written.
@@ -136,7 +145,12 @@ class Target:
         self._cancelled = True
 
     def finish(self) -> None:
-        """Write what is left, and give the file its name.
+        """Write what is left, and give the file its name."""
+        self.end()
+        self.publish()
+
+    def end(self) -> None:
+        """Write what is left; the file is whole then, and waits for `publish` or `reject`.
 
         Raises VidrepairError when no frame was written, the disk is full or the pipe is closed.
         """
@@ -157,7 +171,25 @@ class Target:
             with self._muxing:
                 self._closed = True
                 self._container.close()
+
+    @property
+    def written(self) -> Path | None:
+        """Where the file lies until it has its name; None for standard output."""
+        return self._temporary
+
+    def publish(self) -> None:
+        """Give the finished file its name. Raises VidrepairError where something took it."""
+        with self._explained():
             self._publish()
+
+    def reject(self) -> Path | None:
+        """Keep the finished file as NAME.failed.ext, in place of an earlier one; where it is."""
+        if self._temporary is None or self._output is None:
+            return None
+        failed = self._output.with_suffix(f".failed{self._output.suffix}")
+        with self._explained():
+            self._temporary.replace(failed)
+        return failed
 
     def losses(self) -> list[str]:
         """What the target could not hold and only the frames themselves told."""
@@ -178,7 +210,7 @@ class Target:
                 if self._container is not None:
                     # The disk may be full or the pipe gone: this error is not the one to tell of.
                     with suppress(av.FFmpegError, OSError, ValueError):
-                        self._container.close()
+                        self._container.opened.close()
         self._delete()  # Windows deletes no open file
 
     def _delete(self) -> None:
@@ -199,9 +231,9 @@ class Target:
         if self._closed:
             raise VidrepairError(f"{self._name} is closed already")
 
-    def _add_video(self) -> Any:
+    def _add_video(self, container: Any) -> Any:
         clip, plan = self._clip, self._plan
-        stream = self._container.add_stream(plan.codec, rate=plan.rate, options=dict(plan.options))
+        stream = container.add_stream(plan.codec, rate=plan.rate, options=dict(plan.options))
         context = stream.codec_context
         stream.width, stream.height = clip.picture.width, clip.picture.height
         stream.pix_fmt = plan.pix_fmt
@@ -216,12 +248,19 @@ class Target:
             context.codec_tag = plan.tag
         if clip.display_matrix is not None:
             stream.set_display_matrix(clip.display_matrix)
-        stream.metadata.update(kept_tags(dict(clip.video_metadata)))
+        stream.metadata.update(dict(plan.film_metadata))
+        marks = (av.stream.Disposition[name] for name in clip.video.disposition)
+        stream.disposition = av.stream.Disposition(sum(marks))
         return stream
 
     def _encode(self, frame: Frame, duration: int) -> None:
         self._frames += 1
         pts = frame.pts + self._offset
+        if self._plan.exact and not holds_time(pts * frame.time_base, self._plan.container):
+            raise CannotCarry(
+                f"frame {frame.number} at {frame.seconds:.6f} s has a time that {self._name} cannot"
+                " hold; write an .mp4 or .mov file, or leave --exact-time out"
+            )
         self._end = pts + duration
         carrier = self._loaded(frame)
         carrier.pict_type = 0  # or the encoder repeats the source's choice of I, P and B
@@ -241,7 +280,7 @@ class Target:
         """A frame with the samples to write and the side data of the decoded one."""
         form = frame.picture.format
         if frame.carrier is None:
-            return self._repacker.repack(new_carrier(frame), self._plan.pix_fmt)
+            return self._dressed(self._tagged(new_carrier(frame)))
         clone = self._cloner.clone(frame.carrier)
         stored = plane_views(frame.carrier, form)
         pairs = list(zip(stored, frame.planes, strict=True))
@@ -249,10 +288,31 @@ class Target:
             clone.make_writable()
             for own, new in zip(plane_views(clone, form, writable=True), frame.planes, strict=True):
                 np.copyto(own, new, casting="equiv")
-        return self._repacker.repack(clone, self._plan.pix_fmt)
+        return self._dressed(clone)
+
+    def _tagged(self, carrier: Any) -> Any:
+        """A new carrier with the film's colours: some encoders ask each frame for them."""
+        clip = self._clip
+        carrier.color_range, carrier.colorspace = clip.color_range, clip.color_matrix
+        carrier.color_primaries, carrier.color_trc = clip.color_primaries, clip.color_transfer
+        return carrier
+
+    def _dressed(self, carrier: Any) -> Any:
+        """In the format that the encoder takes, and with an order of its fields where it has them.
+
+        A frame that is flagged has its own. The others take the film's: an encoder that codes
+        fields would take the bottom one of them for the first.
+        """
+        if self._flagger is not None and not carrier.interlaced_frame:
+            carrier = self._flagger.flag(carrier)
+        return self._repacker.repack(carrier, self._plan.pix_fmt)
 
     def _mux(self, packet: Any) -> None:
         packet.stream = self._stream
+        if self._plan.codec == "dnxhd" and self._clip.picture.format.family == "yuv":
+            # FFmpeg's encoder says BT.709 whatever it is told, and players believe it.
+            head = np.frombuffer(packet, np.uint8)
+            head[COLOUR_VOLUME] |= VOLUMES.get(self._clip.color_matrix, 3) << 1
         if self._frames <= 2:
             # x265 leaves the dts of so short a film uninitialised, and MP4 then refuses it.
             packet.dts = packet.pts
@@ -261,7 +321,7 @@ class Target:
         seconds = float((packet.dts if packet.dts is not None else packet.pts) * packet.time_base)
         self._mux_copied(seconds - float(self._plan.offset))
         with self._muxing:
-            self._container.mux(packet)
+            self._container.opened.mux(packet)
 
     def _mux_copied(self, until: float) -> None:
         """Write the waiting packets up to `until`, in seconds of the source."""
@@ -273,7 +333,7 @@ class Target:
         item = self._copied.popleft()
         self._copied_bytes -= item.packet.size
         if self._passengers is not None:
-            self._passengers.mux(self._container, item)
+            self._passengers.mux(self._container.opened, item)
 
     def _publish(self) -> None:
         """Make sure that it is on the disk, then give it its name."""
@@ -310,6 +370,42 @@ class Target:
                 f"{self._name} cannot be written ({reason}); try another folder or --codec ffv1"
                 " into an .mkv file"
             ) from error
+
+
+class _Output:
+    """An open output of PyAV; when it is closed its header says what FFmpeg's muxer does not."""
+
+    def __init__(self, opened: Any, path: Path | None, header: Header | None) -> None:
+        self.opened = opened
+        self._path, self._header = path, header
+
+    def close(self) -> None:
+        self.opened.close()
+        if self._path is not None and self._header is not None:
+            complete(self._path, self._header)
+
+
+class _Flagger:
+    """Says of frames that they are two fields, and which comes first; PyAV has no word for it."""
+
+    def __init__(self, clip: Clip, fields: str) -> None:
+        picture = clip.picture
+        graph: Any = av.filter.Graph()
+        graph.threads = 1
+        source = graph.add(
+            "buffer",
+            video_size=f"{picture.width}x{picture.height}",
+            pix_fmt=picture.format.name,
+            time_base=str(clip.time_base),
+        )
+        sink = graph.add("buffersink")
+        graph.link_nodes(source, graph.add("setfield", f"mode={fields}"), sink).configure()
+        self._graph = graph
+
+    def flag(self, frame: Any) -> Any:
+        """A new frame over the same samples."""
+        self._graph.vpush(frame)
+        return self._graph.vpull()
 
 
 def _same_memory(one: Any, other: Any) -> bool:

@@ -7,7 +7,8 @@ they were, so that field order and motion stay as they are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -41,6 +42,30 @@ def split_fields(frames: Iterable[Frame]) -> Iterator[Frame]:
                 masked=_mask_rows(frame.masked, parity),
                 protected=_mask_rows(frame.protected, parity),
             )
+
+
+def apart(
+    fields: Iterable[Frame], stage: Callable[[Iterable[Frame]], Iterator[Frame]]
+) -> Iterator[Frame]:
+    """Run a stage on the even and on the odd fields, which come and go in turns, each by itself.
+
+    Holds what the stage holds, twice.
+    """
+    arriving = iter(fields)
+    waiting: tuple[deque[Frame], deque[Frame]] = (deque(), deque())
+
+    def of(parity: int) -> Iterator[Frame]:
+        while True:
+            while not waiting[parity]:
+                field = next(arriving, None)
+                if field is None:
+                    return
+                waiting[field.parity or 0].append(field)
+            yield waiting[parity].popleft()
+
+    for even, odd in zip(stage(of(0)), stage(of(1)), strict=True):
+        yield even
+        yield odd
 
 
 def weave_fields(

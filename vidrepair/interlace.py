@@ -132,7 +132,7 @@ class _Samples:
             return  # nothing was ever interlaced there, and idet needs some lines
         container = open_container(self._path)
         try:
-            stream = video_stream(container, clip.name)
+            stream = video_stream(container, clip.name, clip.video.index)
             long = (clip.frame_count or 0) > 2 * COMBING_FRAMES
             for place in (0.0, 0.5) if long else (0.0,):
                 if place and clip.duration:

@@ -18,7 +18,7 @@ class Nowhere:
     def cancel(self) -> None:
         """Nothing is under way."""
 
-    def finish(self) -> None:
+    def end(self) -> None:
         """Nothing is left to be written."""
 
     def losses(self) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
@@ -109,8 +110,8 @@ class RepairSettings:
     """Share of the measured grain that is made anew and added after denoising, 0 to 100."""
     deflicker: float = 0.0
     """Share of the flicker that is taken away, 0 to 100."""
-    bad_frames: tuple[tuple[int, int], ...] = ()
-    """First and last of the frames, counted from 0, that are made anew of their neighbours."""
+    bad_frames: tuple[range, ...] = ()
+    """Numbers of frames, counted from 0, that are made anew of their neighbours."""
     fill_gaps: bool = False
     """Make the frames that the times of the film lack, up to three in a row."""
     mask_in: MaskSettings | None = None
@@ -162,6 +163,7 @@ class RepairSettings:
         for mask in ("mask_in", "protect"):
             if found[mask] is not None:
                 found[mask]["path"] = found[mask]["path"].name
+        found["bad_frames"] = [[part.start, part.stop] for part in self.bad_frames]
         if self.noise_profile is not None:
             found["noise_profile"] = self.noise_profile.name
         return found
@@ -246,6 +248,8 @@ class OutputSettings:
     """Names and values that are handed to the encoder as they are."""
     allow_loss: frozenset[str] = frozenset()
     """Of LOSSES: what may be lost where the target cannot hold it."""
+    exact_time: bool = False
+    """Refuse a target that would round the times of the picture."""
 
     def __post_init__(self) -> None:
         self._check_encoder_options()
@@ -275,6 +279,29 @@ class OutputSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceSettings:
+    """Which part of a source is repaired."""
+
+    stream: int | None = None
+    """The number of the video stream in the file; None takes the first that is no cover."""
+    start: Fraction | None = None
+    """The output starts with the first frame at or after this, in seconds from the first."""
+    end: Fraction | None = None
+    """It stops before the first frame at or after this, in seconds from the first."""
+
+    def __post_init__(self) -> None:
+        if self.stream is not None and self.stream < 0:
+            raise UsageError(f"--video-stream {self.stream} is no stream; use 0 or more")
+        for flag, seconds in (("--ss", self.start), ("--to", self.end)):
+            if seconds is not None and seconds < 0:
+                raise UsageError(f"{flag} {float(seconds):g} is before the start; use 0 or more")
+        if self.end is not None and self.end <= (self.start or 0):
+            raise UsageError(
+                f"--to {float(self.end):g} leaves nothing to write; use more than --ss"
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """One file to repair. A path of None is a y4m pipe: standard input or output."""
 
@@ -285,3 +312,10 @@ class Job:
     target: OutputSettings = field(default_factory=OutputSettings)
     analysis: Path | None = None
     """A sidecar that is followed: its shots, its noise, and of the damage what it keeps."""
+    reading: SourceSettings = field(default_factory=SourceSettings)
+
+    def __post_init__(self) -> None:
+        asked = self.reading
+        for flag, seconds in (("--ss", asked.start), ("--to", asked.end)):
+            if seconds and (self.analysis or self.target.sidecar):
+                raise UsageError(f"a sidecar tells of the whole film; leave {flag} out")

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import errno
 import io
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 import av
 
 from vidrepair.containers import TEXT_ERRORS, facts
+from vidrepair.exact_time import MILLISECOND
+from vidrepair.excerpt import cut_chapters
+from vidrepair.subtitles import HEADER, Converter, convertible
 from vidrepair.tags import Clip, Copied, StreamFacts, kept_tags
 
 # What the muxers take at all; tried below besides, since a passed trial alone proves nothing.
@@ -19,8 +24,22 @@ CARRIED_KINDS = {
     "matroska": ("video", "audio", "subtitle", "attachment", "cover"),
     "mp4": ("video", "audio", "subtitle", "cover"),
     "mov": ("video", "audio", "subtitle"),
+    "webm": ("video", "audio", "subtitle"),
 }
-CHAPTERED = ("matroska", "mp4", "mov")
+CHAPTERED = ("matroska", "mp4", "mov", "webm")
+# What text subtitles become where they cannot be copied.
+TEXTS = {"matroska": "subrip", "mp4": "mov_text", "mov": "mov_text", "webm": "webvtt"}
+LOSSES = {
+    "audio": "audio",
+    "subtitle": "subtitles",
+    "attachment": "attachments",
+    "cover": "covers",
+    "data": "data",
+    "video": "video",
+}
+"""What is lost with a stream of that kind, as `--allow-loss` takes it."""
+NAMED = 20
+"""Streams of one kind that are left behind are named one by one up to that many."""
 # MOV knows languages by the older, bibliographic code alone and drops the others.
 MOV_LANGUAGES = {
     "ces": "cze",
@@ -49,15 +68,21 @@ LOST_TARGET = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE, errno.EIO, 
 COVER_FILES = {"png": ("cover.png", "image/png"), "mjpeg": ("cover.jpg", "image/jpeg")}
 
 
-def plan_copies(container: Any, clip: Clip, target: str, covers: Mapping[int, bytes]) -> Copies:
+def plan_copies(
+    container: Any,
+    clip: Clip,
+    target: str,
+    covers: Mapping[int, bytes],
+    *,
+    end: Fraction | None = None,
+) -> Copies:
     """Find out, without a file, which streams of an open source `target` takes.
 
     `container` and `covers` (cover pictures by stream index) are the source's own, `target` is
-    FFmpeg's name of the muxer.
+    FFmpeg's name of the muxer. `end` is where the picture is stopped, in seconds of the file.
     """
     routes: dict[int, _Route] = {}
-    names: dict[int, str] = {}
-    left: list[str] = []
+    left: list[StreamFacts] = []
     for stream in container.streams:
         if stream.index == clip.video.index:
             continue
@@ -65,25 +90,47 @@ def plan_copies(container: Any, clip: Clip, target: str, covers: Mapping[int, by
         if _rebuilt(fact, stream.metadata.get("handler_name", ""), clip, target):
             continue
         route = _route(stream, fact, target, covers)
-        if route is not None and _trial(target, fact.codec, route):
-            routes[stream.index] = route
-            names[stream.index] = str(fact)
+        if route is None:
+            left.append(fact)
         else:
-            left.append(f"{fact} is not carried: {_name(target)} does not take it")
-    chapters = container.chapters()
+            routes[stream.index] = route
+    chapters = cut_chapters(container.chapters(), clip, end)
+    warnings = [*_left_behind(left, target), *_converted(routes.values(), target)]
     if chapters and target not in CHAPTERED:
-        left.append(f"{len(chapters)} chapters are not carried: {_name(target)} does not take them")
-        chapters = []
+        warnings.append(
+            f"{len(chapters)} chapters are not carried: {_name(target)} does not take them"
+        )
     depths = {
         film.index: film.codec_context.reorder_depth
         for film in container.streams.video
         if film.codec_context is not None
     }
-    return Copies(routes, names, depths, chapters, tuple(left))
+    kept = chapters if target in CHAPTERED else []
+    lost = {LOSSES[fact.kind] for fact in left} | ({"chapters"} if chapters and not kept else set())
+    return Copies(
+        routes,
+        depths,
+        kept,
+        warnings=tuple(warnings),
+        left=frozenset(fact.index for fact in left),
+        lost=frozenset(lost),
+    )
 
 
-_Route = Callable[[Any], Any]
+_Add = Callable[[Any], Any]
 """Adds a stream to an output and returns it, or None when it has no packets."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """How one stream gets into the target."""
+
+    facts: StreamFacts
+    add: _Add
+    source: str = ""
+    """The codec of text that is converted, as FFmpeg calls it; empty for a copy."""
+    target: str = ""
+    """What it becomes."""
 
 
 class Copies:
@@ -92,17 +139,29 @@ class Copies:
     def __init__(
         self,
         routes: Mapping[int, _Route],
-        names: Mapping[int, str],
         depths: Mapping[int, int],
         chapters: list[Any],
-        warnings: tuple[str, ...],
+        *,
+        warnings: tuple[str, ...] = (),
+        left: frozenset[int] = frozenset(),
+        lost: frozenset[str] = frozenset(),
     ) -> None:
         self.warnings = warnings
-        """What is left behind, by name."""
+        """What is left behind or converted, by name."""
+        self.left = left
+        """Streams that stay behind, by index in the source."""
+        self.lost = lost
+        """What that is, as `--allow-loss` takes it."""
+        self.converted = frozenset(index for index, route in routes.items() if route.source)
+        """Text subtitles that are written in another codec, by index in the source."""
         self.dropped: dict[int, int] = {}
         """Packets, by stream, whose times ran backwards or that the muxer refused."""
         self._routes = routes
-        self._names = names
+        self._texts = {
+            index: Converter(route.source, route.target)
+            for index, route in routes.items()
+            if route.source
+        }
         self._chapters = chapters
         self._streams: dict[int, Any] = {}
         self._offset = Fraction(0)
@@ -116,8 +175,8 @@ class Copies:
         `offset` are seconds, added to the time of every packet and chapter.
         """
         self._offset = offset
-        for index, add in self._routes.items():
-            stream = add(output)
+        for index, route in self._routes.items():
+            stream = route.add(output)
             if stream is not None:
                 self._streams[index] = stream
         if self._chapters:
@@ -128,8 +187,10 @@ class Copies:
         stream = self._streams.get(item.stream)
         if stream is None:
             return
-        packet = item.packet
-        dts = self._decoding_time(item)
+        packet = self._converted(item)
+        if packet is None:
+            return
+        dts = self._decoding_time(packet, item.stream)
         if dts < self._last.get(item.stream, dts):
             self.dropped[item.stream] = self.dropped.get(item.stream, 0) + 1
             return
@@ -149,22 +210,38 @@ class Copies:
     def losses(self) -> list[str]:
         """What was lost on the way, by name."""
         return [
-            f"{self._names[index]}: {count} packets were dropped, for their times run backwards"
-            " or the target refused them"
+            f"{self._routes[index].facts}: {count} packets were dropped, for their times run"
+            " backwards or the target refused them"
             for index, count in self.dropped.items()
         ]
 
-    def _decoding_time(self, item: Copied) -> int:
+    def _converted(self, item: Copied) -> Any:
+        """The packet as it is written; None for text that shows nothing."""
+        packet, converter = item.packet, self._texts.get(item.stream)
+        if converter is None:
+            return packet
+        start = packet.pts if packet.pts is not None else packet.dts
+        found = converter.convert(bytes(packet), start or 0, packet.duration or 0)
+        if found is None:
+            return None
+        text: Any = av.Packet(found[0])
+        text.time_base = packet.time_base
+        text.pts = text.dts = start
+        text.duration = found[1]
+        text.is_keyframe = True
+        return text
+
+    def _decoding_time(self, packet: Any, index: int) -> int:
         """The packet's dts, or where it says none, the one that follows from those before.
 
         Matroska knows no dts; of films with B-frames some packets stay without.
         """
-        packet, last = item.packet, self._last.get(item.stream)
+        last = self._last.get(index)
         if packet.dts is not None:
             return int(packet.dts)
         step = packet.duration or 1
         if last is None:
-            return (packet.pts or 0) - self._depths.get(item.stream, 0) * step
+            return (packet.pts or 0) - self._depths.get(index, 0) * step
         return last + step if packet.pts is None else min(packet.pts, last + step)
 
 
@@ -181,19 +258,47 @@ def _rebuilt(fact: StreamFacts, handler: str, clip: Clip, target: str) -> bool:
     """Data streams that the muxers make anew: the text track of chapters, and timecode.
 
     PyAV shows no more of a data stream than its handler's name; telemetry has one of its own.
+    Other containers than MP4 and MOV hold neither as a stream.
     """
-    if fact.kind != "data" or target not in CHAPTERED:
+    if fact.kind != "data" or target not in CHAPTERED or not clip.container.startswith("mov"):
         return False
     name = handler.lower().replace(" ", "")
-    texts = clip.chapters > 0 and ("text" in name or "subtitle" in name)
-    times = any(word in name for word in ("timecode", "tcd", "tmcd"))
-    return not name or texts or (times and "timecode" in dict(clip.video_metadata))
+    texts = clip.chapters > 0 and (not name or "text" in name or "subtitle" in name)
+    timed = "timecode" in dict(clip.video_metadata)
+    times = not name or any(word in name for word in ("timecode", "tcd", "tmcd"))
+    return texts or (timed and times)
+
+
+def _left_behind(left: list[StreamFacts], target: str) -> Iterator[str]:
+    """Every stream by name; of very many of a kind, their number."""
+    counts = Counter(fact.kind for fact in left)
+    for fact in left:
+        if counts[fact.kind] <= NAMED:
+            yield f"{fact} is not carried: {_name(target)} does not take it"
+    for kind, count in counts.items():
+        if count > NAMED:
+            first = next(fact for fact in left if fact.kind == kind)
+            yield (
+                f"{count} {kind} streams are not carried, the first of them {first}:"
+                f" {_name(target)} does not take them"
+            )
+
+
+def _converted(routes: Iterable[_Route], target: str) -> Iterator[str]:
+    texts = [route for route in routes if route.source]
+    for route in texts[:NAMED]:
+        yield (
+            f"{route.facts} becomes {route.target}, for {_name(target)} does not take it as it is:"
+            " bold, italic and underlined words stay so, other styles and places are lost"
+        )
+    if len(texts) > NAMED:
+        yield f"so do {len(texts) - NAMED} more subtitle streams"
 
 
 def _route(
     stream: Any, fact: StreamFacts, target: str, covers: Mapping[int, bytes]
 ) -> _Route | None:
-    """How a stream gets into the target, if its kind does at all."""
+    """How a stream gets into the target; None when it does not."""
     if fact.kind not in CARRIED_KINDS.get(target, ()):
         return None
     if fact.kind == "cover" and target == "matroska":
@@ -202,8 +307,18 @@ def _route(
         cover = covers.get(fact.index)
         if names is None or cover is None:
             return None
-        return lambda output: _attach(output, *names, cover)
-    return lambda output: _template(output, stream, target)
+        copy = _Route(fact, lambda output: _attach(output, *names, cover))
+    else:
+        copy = _Route(fact, lambda output: _template(output, stream, target))
+    if _trial(target, fact.codec, copy.add):
+        return copy
+    context = getattr(stream, "codec_context", None)
+    codec = "" if context is None else context.codec.canonical_name
+    if fact.kind != "subtitle" or not convertible(codec):
+        return None
+    text = TEXTS[target]
+    converted = _Route(fact, lambda output: _text(output, stream, text, target), codec, text)
+    return converted if _trial(target, text, converted.add) else None
 
 
 def _attach(output: Any, name: str, mimetype: str, data: bytes) -> None:
@@ -213,15 +328,28 @@ def _attach(output: Any, name: str, mimetype: str, data: bytes) -> None:
 def _template(output: Any, stream: Any, target: str) -> Any:
     # Not opaque, PyAV would look for an encoder of the same name to copy video.
     copy = output.add_stream_from_template(stream, opaque=True)
+    _name_alike(copy, stream, target)
+    return copy
+
+
+def _text(output: Any, stream: Any, codec: str, target: str) -> Any:
+    """A stream of text that is converted."""
+    copy = output.add_stream(codec)
+    copy.codec_context.subtitle_header = HEADER
+    copy.codec_context.time_base = copy.time_base = MILLISECOND
+    _name_alike(copy, stream, target)
+    return copy
+
+
+def _name_alike(copy: Any, stream: Any, target: str) -> None:
     # Neither follows the template by itself; attachments need their names for the header.
     copy.metadata.update(kept_tags(stream.metadata))
     if target == "mov" and (language := copy.metadata.get("language")) in MOV_LANGUAGES:
         copy.metadata["language"] = MOV_LANGUAGES[language]
     copy.disposition = stream.disposition
-    return copy
 
 
-def _trial(target: str, codec: str, route: _Route) -> bool:
+def _trial(target: str, codec: str, add: _Add) -> bool:
     """Whether a header with that stream alone can be written.
 
     MP4 and MOV describe a stream only at the end, where it is too late to refuse it; fragmented
@@ -231,7 +359,7 @@ def _trial(target: str, codec: str, route: _Route) -> bool:
     options = {"movflags": "empty_moov+default_base_moof"} if early else {}
     output: Any = av.open(io.BytesIO(), "w", format=target, options=options, **TEXT_ERRORS)
     try:
-        route(output)
+        add(output)
         output.start_encoding()
     except (ValueError, av.FFmpegError):
         return False
@@ -243,4 +371,5 @@ def _trial(target: str, codec: str, route: _Route) -> bool:
 
 
 def _name(target: str) -> str:
-    return {"matroska": "Matroska", "mp4": "MP4", "mov": "MOV", "yuv4mpegpipe": "y4m"}[target]
+    names = {"matroska": "Matroska", "webm": "WebM", "yuv4mpegpipe": "y4m"}
+    return names.get(target, target.upper())

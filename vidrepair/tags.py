@@ -213,7 +213,9 @@ class Clip:
     start: Fraction
     """Seconds at which the earliest stream starts; may be negative."""
     video_start: Fraction
-    """Seconds at which the restored stream starts."""
+    """Seconds at which the restored stream starts, or the part of it that was asked for."""
+    zero: Fraction
+    """Seconds at which the restored stream starts in the file; `--ss` and `--to` count from it."""
     duration: float | None
     """Seconds; None when unknown, as on a pipe."""
     frame_count: int | None
@@ -239,6 +241,11 @@ class Clip:
     chapters: int
     metadata: tuple[tuple[str, str], ...]
     video_metadata: tuple[tuple[str, str], ...]
+
+    @property
+    def cut(self) -> bool:
+        """Only what follows `video_start` was asked for; the output's times start at 0 there."""
+        return self.video_start != self.zero
 
     @property
     def interlaced(self) -> bool:
@@ -327,11 +334,14 @@ class Damage:
     decode_errors: int = 0
     """Packets or reads that gave nothing but an error."""
     repaired_pts: int = 0
-    """Frames whose time was missing or not later than that of the frame before."""
+    """Frames whose time was missing or not later than that of the frame before, or counted from
+    a clock that wrapped or started anew."""
     truncated: bool = False
     """The file ends well before the length that it states."""
     interlaced_frames: int = 0
     """Flagged as such in a film that is progressive where it was looked at."""
+    changed: bool = False
+    """The file was written to while it was read."""
 
     def as_dict(self) -> dict[str, int | bool]:
         """For JSON."""
@@ -347,6 +357,8 @@ class Damage:
         said = [f"{count} {what}" for what, count in counts.items() if count]
         if self.truncated:
             said.append("the file is truncated")
+        if self.changed:
+            said.append("the file changed while it was read: what was written may be of both")
         if self.interlaced_frames:
             said.append(f"{self.interlaced_frames} interlaced frames, treated as progressive")
         return ", ".join(said)

@@ -22,6 +22,7 @@ from vidrepair.cli.mask import mask
 from vidrepair.cli.probe import probe
 from vidrepair.cli.progress import Messages
 from vidrepair.cli.run import run
+from vidrepair.cli.verify import verify
 from vidrepair.errors import VidrepairError
 
 INTERRUPTED, TERMINATED = 130, 143
@@ -82,5 +83,5 @@ def main() -> None:
     """
 
 
-for command in (run, analyze, mask, grain, probe, bench, doctor, engines):
+for command in (run, analyze, mask, grain, verify, probe, bench, doctor, engines):
     main.add_command(command)

@@ -81,7 +81,7 @@ _OPTIONS = (
     click.option(
         "--bad-frames",
         type=FRAMES,
-        default="",
+        default=(),
         metavar="LIST",
         help="Frames, counted from 0, that are made anew of their neighbours: such as 17,40-44.",
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from trt_build.build import build_engine
 from vidrepair.cli.engine import engine_options
 from vidrepair.cli.progress import progress_options, show_messages, show_progress
 from vidrepair.cli.repair import repair_options
-from vidrepair.cli.types import path_or_pipe
+from vidrepair.cli.types import TIME, path_or_pipe
 from vidrepair.errors import UsageError
 from vidrepair.pipeline import run_job
 from vidrepair.settings import (
@@ -21,6 +22,7 @@ from vidrepair.settings import (
     OutputSettings,
     Overlay,
     RepairSettings,
+    SourceSettings,
 )
 
 
@@ -33,6 +35,20 @@ from vidrepair.settings import (
 @click.option("--preset", help="Speed of h264 and hevc, such as veryfast or slow.")
 @click.option("--pix-fmt", help="Refuse unless the source, and so the result, has this format.")
 @click.option("--frames", type=int, metavar="N", help="Stop after N frames.")
+@click.option(
+    "--video-stream",
+    type=int,
+    metavar="N",
+    help="Repair this stream, by its number in probe; by default the first video. The others are"
+    " copied.",
+)
+@click.option(
+    "--ss", type=TIME, metavar="T", help="Start there: seconds, or HH:MM:SS.mmm, into the picture."
+)
+@click.option("--to", type=TIME, metavar="T", help="Stop there, counted as --ss counts.")
+@click.option(
+    "--exact-time", is_flag=True, help="Refuse a container that would round the frames' times."
+)
 @repair_options
 @click.option(
     "--mask-out",
@@ -63,6 +79,10 @@ def run(
     preset: str | None,
     pix_fmt: str | None,
     frames: int | None,
+    video_stream: int | None,
+    ss: Fraction | None,
+    to: Fraction | None,
+    exact_time: bool,
     repair: RepairSettings,
     mask_out: str | None,
     overlay: Overlay | None,
@@ -88,9 +108,12 @@ def run(
         repair,
         engine,
         OutputSettings(
-            codec, crf, preset, pix_fmt, overwrite, frames, mask_out, overlay, sidecar=beside
+            *(codec, crf, preset, pix_fmt, overwrite, frames, mask_out, overlay),
+            sidecar=beside,
+            exact_time=exact_time,
         ),
         analysis,
+        SourceSettings(video_stream, ss, to),
     )
     with show_progress(progress) as observer:
         build = partial(build_engine, progress=observer.compiling)

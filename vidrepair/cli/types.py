@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from fractions import Fraction
 from pathlib import Path
 
 import click
 
+from vidrepair.broken import frame_list
 from vidrepair.settings import KINDS, Pair
 
 
@@ -88,29 +91,37 @@ class RepairType(click.ParamType[tuple[str, ...]]):
         return kinds
 
 
-class FramesType(click.ParamType[tuple[tuple[int, int], ...]]):
+class FramesType(click.ParamType[tuple[range, ...]]):
     """Numbers of frames and ranges of them."""
 
     name = "frames"
 
     def convert(
         self,
-        value: str | tuple[tuple[int, int], ...],
+        value: str | tuple[range, ...],
         param: click.Parameter | None,
         ctx: click.Context | None,
-    ) -> tuple[tuple[int, int], ...]:
+    ) -> tuple[range, ...]:
+        del param, ctx  # click's own signature
+        return frame_list(value) if isinstance(value, str) else value
+
+
+class TimeType(click.ParamType[Fraction]):
+    """Seconds, or hours, minutes and seconds with colons."""
+
+    name = "time"
+
+    def convert(
+        self, value: str | Fraction, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Fraction:
         if not isinstance(value, str):
             return value
-        ranges = []
-        for part in value.split(",") if value.strip() else ():
-            first, dash, last = (piece.strip() for piece in part.partition("-"))
-            ends = (first, last if dash else first)
-            if not all(end.isascii() and end.isdigit() for end in ends):
-                self.fail(f"{part!r} is neither a frame nor a range such as 40-44", param, ctx)
-            ranges.append((int(ends[0]), int(ends[1])))
-            if ranges[-1][0] > ranges[-1][1]:
-                self.fail(f"{part!r} ends before it starts", param, ctx)
-        return tuple(ranges)
+        if re.fullmatch(r"(\d+:){0,2}\d+(\.\d+)?", value, re.ASCII) is None:
+            self.fail(f"{value!r} is no time such as 83.5 or 00:01:23.500", param, ctx)
+        seconds = Fraction(0)
+        for part in value.split(":"):
+            seconds = seconds * 60 + Fraction(part)
+        return seconds
 
 
 FRAMES = FramesType()
@@ -118,6 +129,7 @@ PAIR = PairType()
 REPAIR = RepairType()
 SIZE = SizeType()
 TILE = TileType()
+TIME = TimeType()
 
 
 def path_or_pipe(name: str) -> Path | None:

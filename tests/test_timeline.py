@@ -1,0 +1,190 @@
+"""timeline: clocks that wrap and clocks that restart, with sound and picture together."""
+
+from __future__ import annotations
+
+import subprocess
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from clips import Extras, write_clip
+from passing import pass_through
+
+from vidrepair.decode import open_source
+from vidrepair.exact_time import holds_time, inexact_times
+from vidrepair.frames import Frame
+from vidrepair.settings import OutputSettings
+from vidrepair.tags import Copied
+
+HOUR = 3600
+
+
+def times(path: Path) -> tuple[list[float], list[float], Any]:
+    """Seconds of frames and of sound, and the damage."""
+    with open_source(path) as source:
+        items = list(source.read())
+        frames = [item.seconds for item in items if isinstance(item, Frame)]
+        sound = [
+            float(item.packet.pts * item.packet.time_base)
+            for item in items
+            if isinstance(item, Copied)
+        ]
+        return frames, sound, source.damage
+
+
+def stretched(path: Path, starts: list[float]) -> None:
+    """A transport stream whose frames lie at those seconds, each with a packet of sound."""
+    write_clip(
+        path.with_suffix(".mkv"),
+        frames=len(starts),
+        codec="libx264",
+        options={"bf": "0", "g": "1"},
+        extras=Extras(audio=1, audio_codec="mp2"),
+    )
+    with (
+        av.open(str(path.with_suffix(".mkv"))) as raw,
+        av.open(str(path), "w", format="mpegts") as output,
+    ):
+        copies = [output.add_stream_from_template(s, opaque=True) for s in raw.streams]
+        output.start_encoding()
+        kinds: tuple[list[Any], list[Any]] = ([], [])
+        for packet in raw.demux():
+            if packet.size:
+                kinds[packet.stream.index].append(packet)
+        for start, *pair in zip(starts, *kinds, strict=False):
+            for copy, packet in zip(copies, pair, strict=True):
+                packet.pts = packet.dts = round(start / packet.time_base)
+                packet.stream = copy
+                output.mux(packet)
+
+
+def test_a_clock_that_wraps_twice_runs_on(tmp_path: Path) -> None:
+    """33 bits of 90 kHz are 26.5 h; FFmpeg undoes the first wrap alone."""
+    starts = [20.0 * HOUR + HOUR * n for n in range(70)]
+    stretched(tmp_path / "a.ts", starts)
+    frames, sound, damage = times(tmp_path / "a.ts")
+    assert len(frames) == len(sound) == 70
+    for found in (frames, sound):
+        np.testing.assert_allclose(np.diff(found), HOUR, atol=0.1)
+    assert abs(frames[0] - sound[0]) < 0.1
+    assert damage.repaired_pts > 0
+    assert "repaired timestamps" in str(damage)
+
+
+@pytest.mark.parametrize("target", ["mp4", "mkv"])
+def test_a_film_that_starts_before_the_clock_wraps(tmp_path: Path, target: str) -> None:
+    """FFmpeg counts from below zero there, and MP4 would drop what is."""
+    wrap = 2**33 / 90000
+    starts = [wrap - 1 + 0.04 * n for n in range(50)]
+    stretched(tmp_path / "a.ts", starts)
+    frames, sound, damage = times(tmp_path / "a.ts")
+    assert frames[0] < 0
+    assert str(damage) == ""
+    output = tmp_path / f"b.{target}"
+    pass_through(tmp_path / "a.ts", output)
+    after, heard, _ = times(output)
+    assert len(after) == len(heard) == 50
+    np.testing.assert_allclose(np.diff(after), 0.04, atol=0.0011)
+    assert abs((heard[0] - after[0]) - (sound[0] - frames[0])) < 0.0011
+
+
+def test_a_usual_stream_is_left_alone(tmp_path: Path) -> None:
+    extras = Extras(audio=1, audio_codec="mp2")
+    write_clip(tmp_path / "a.ts", frames=60, codec="libx264", container="mpegts", extras=extras)
+    frames, sound, damage = times(tmp_path / "a.ts")
+    with av.open(str(tmp_path / "a.ts")) as raw:
+        told = [(p.stream.type, float(p.pts * p.time_base)) for p in raw.demux() if p.size]
+    assert frames == sorted(seconds for kind, seconds in told if kind == "video")
+    assert sound == [seconds for kind, seconds in told if kind == "audio"]
+    assert str(damage) == ""
+
+
+def test_parts_put_together_stay_in_step(tmp_path: Path) -> None:
+    """Three recordings in one, as copy /b makes them: no packet of sound is lost."""
+    extras = Extras(audio=1, audio_codec="mp2")
+    write_clip(tmp_path / "a.ts", frames=50, codec="libx264", container="mpegts", extras=extras)
+    one, one_sound, _ = times(tmp_path / "a.ts")
+    (tmp_path / "b.ts").write_bytes((tmp_path / "a.ts").read_bytes() * 3)
+    frames, sound, damage = times(tmp_path / "b.ts")
+    assert len(frames) == 150
+    assert len(sound) == 3 * len(one_sound)
+    assert damage.repaired_pts == 100
+    for part in range(3):
+        gaps = np.subtract(frames[50 * part : 50 * part + 50], one)
+        own = np.subtract(sound[len(one_sound) * part :][: len(one_sound)], one_sound)
+        assert np.ptp(gaps) < 1e-6
+        np.testing.assert_allclose(own, gaps[0], atol=1e-6)
+    steps = np.diff(frames)
+    assert steps.min() > 0.039
+    assert steps.max() < 0.2
+    assert np.diff(sound).min() > 0
+    pass_through(tmp_path / "b.ts", tmp_path / "c.mkv", OutputSettings(codec="ffv1"))
+    with av.open(str(tmp_path / "c.mkv")) as opened:
+        written = [p for p in opened.demux(opened.streams.audio[0]) if p.size]
+    assert len(written) == len(sound)
+
+
+def edited(path: Path, folder: Path, start: str) -> None:
+    """A part of a film cut out without encoding, by an edit list."""
+    source = folder / "whole.mp4"
+    write_clip(
+        source, frames=75, codec="libx264", options={"bf": "2", "g": "25"}, extras=Extras(audio=1)
+    )
+    subprocess.run(
+        ["ffmpeg", "-v", "error", "-y", "-ss", start, "-i", str(source), "-c", "copy", str(path)],
+        check=True,
+    )
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mov"])
+@pytest.mark.parametrize("target", ["mp4", "mov", "mkv"])
+def test_edit_lists_keep_sound_and_picture_together(
+    tmp_path: Path, suffix: str, target: str
+) -> None:
+    """What lies before the edit is not shown, and the sound does not move against the picture."""
+    cut = tmp_path / f"cut.{suffix}"
+    edited(cut, tmp_path, "1.3")
+    frames, sound, damage = times(cut)
+    assert len(frames) == 75 - 33
+    assert str(damage) == ""
+    output = tmp_path / f"b.{target}"
+    pass_through(cut, output)
+    after, heard, _ = times(output)
+    assert len(after) == len(frames)
+    lag = sound[-1] - frames[-1]
+    assert abs(heard[-1] - after[-1] - lag) <= (0.0011 if target == "mkv" else 1e-6)
+    for (a, b), (c, d) in zip(pairwise(frames), pairwise(after), strict=True):
+        assert abs((b - a) - (d - c)) < 0.0011
+
+
+def test_times_that_a_container_holds() -> None:
+    assert holds_time(Fraction(1, 25), "matroska")
+    assert not holds_time(Fraction(1001, 30000), "matroska")
+    assert not holds_time(Fraction(1001, 30000), "webm")
+    assert holds_time(Fraction(1001, 30000), "mp4")
+
+
+@pytest.mark.parametrize(
+    ("rate", "unit", "exact"),
+    [
+        (Fraction(25), Fraction(1, 12800), True),
+        (Fraction(30000, 1001), Fraction(1, 30000), False),
+        (Fraction(24), Fraction(1, 12288), False),
+        (Fraction(24), Fraction(1, 1000), True),
+    ],
+)
+def test_times_that_matroska_cannot_hold_are_known_before(
+    tmp_path: Path, rate: Fraction, unit: Fraction, exact: bool
+) -> None:
+    path = tmp_path / ("a.mkv" if unit == Fraction(1, 1000) else "a.mov")
+    write_clip(path, frames=10, codec="libx264", rate=rate)
+    with open_source(path) as source:
+        clip = source.clip
+    said = inexact_times(clip, "matroska")
+    assert (said is None) == exact
+    assert said is None or "write an .mp4 or .mov file" in said
+    assert inexact_times(clip, "mp4") is None

@@ -1,0 +1,603 @@
+"""verify: a good file passes, and each kind of loss, planted in one, is found and named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from clips import Extras, picture, read_frames, samples_of, write_clip
+
+from vidrepair import DamageSettings, OutputSettings, RepairSettings, repair
+from vidrepair.cli.verify import verify
+from vidrepair.decode import open_source
+from vidrepair.errors import CheckFailed, InputError, UsageError
+from vidrepair.facts import Facts, FactsBuilder, read_facts
+from vidrepair.frames import Frame
+from vidrepair.streams import plan_copies
+from vidrepair.verify import (
+    Expectation,
+    check,
+    check_files,
+    compare,
+    compare_pictures,
+    loss_name,
+)
+
+FULL = Extras(
+    audio=2,
+    subtitles=2,
+    chapters=3,
+    attachment=b"hello",
+    metadata=(("title", "Ä film"), ("comment", "x"), ("director", "Y")),
+)
+IDLE = RepairSettings(denoise=(0.0, 0.0), damage=DamageSettings(kinds=()))
+HDR = (
+    "log-level=none:hdr10=1:max-cll=1000,400:master-display="
+    "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What goes wrong while a file is copied; streams by their index in the source."""
+
+    packet: Callable[[Any, int], Any] = lambda packet, _number: packet
+    """Gets a packet and its number in its stream; None drops it."""
+    stream: Callable[[Any, int], None] = lambda _copy, _index: None
+    """Gets the new stream before the header is written."""
+    order: Callable[[list[int]], list[int]] = lambda order: order
+    """Which streams are copied, in which order."""
+    chapters: Callable[[list[Any]], list[Any]] = lambda chapters: chapters
+    tags: Callable[[dict[str, str]], dict[str, str]] = lambda tags: tags
+    attachment: Callable[[bytes], bytes] = lambda data: data
+    container: str | None = None
+
+
+def copied(source: Path, output: Path, fault: Fault) -> Path:
+    """Remux a file with a fault."""
+    with av.open(str(source)) as read, av.open(str(output), "w", format=fault.container) as written:
+        copies: dict[int, Any] = {}
+        for index in fault.order([stream.index for stream in read.streams]):
+            stream: Any = read.streams[index]
+            if stream.type == "attachment":
+                data = fault.attachment(stream.data)
+                written.add_attachment(stream.name, stream.mimetype, data)
+                continue
+            copy: Any = written.add_stream_from_template(stream, opaque=True)
+            copy.metadata.update(stream.metadata)
+            copy.disposition = stream.disposition
+            fault.stream(copy, index)
+            copies[index] = copy
+        written.metadata.update(fault.tags(dict(read.metadata)))
+        written.set_chapters(fault.chapters(read.chapters()))
+        written.start_encoding()
+        numbers = dict.fromkeys(copies, -1)
+        for packet in read.demux():
+            index = packet.stream.index
+            if packet.size and index in copies:
+                numbers[index] += 1
+                changed = fault.packet(packet, numbers[index])
+                if changed is not None:
+                    changed.stream = copies[index]
+                    written.mux(changed)
+    return output
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """FFV1 in Matroska with two sounds, two subtitles, chapters, an attachment and tags."""
+    folder = tmp_path_factory.mktemp("film")
+    write_clip(folder / "raw.mkv", frames=25, extras=FULL)
+
+    def mark(copy: Any, index: int) -> None:
+        if index == 2:
+            copy.disposition = 1 | 8  # default, comment
+        if index == 0:
+            copy.metadata["timecode"] = "01:02:03:04"
+
+    return copied(folder / "raw.mkv", folder / "film.mkv", Fault(stream=mark))
+
+
+def found(output: Path, source: Path, **options: Any) -> list[tuple[str, str]]:
+    """What and where."""
+    told = check_files(output, source, **options)
+    return [(each.what, each.where) for each in told]
+
+
+def altered(stream: int, number: int, change: Callable[[Any], Any]) -> Callable[[Any, int], Any]:
+    """A fault in one packet."""
+
+    def alter(packet: Any, place: int) -> Any:
+        hit = packet.stream.index == stream and place == number
+        return change(packet) if hit else packet
+
+    return alter
+
+
+def moved(packet: Any, ticks: int) -> Any:
+    packet.pts += ticks
+    packet.dts = packet.pts
+    return packet
+
+
+def flipped(packet: Any) -> Any:
+    """The same packet with one bit changed."""
+    data = bytearray(bytes(packet))
+    data[len(data) // 2] ^= 4
+    return replaced(packet, bytes(data))
+
+
+def replaced(packet: Any, data: bytes) -> Any:
+    """The same packet with other bytes."""
+    other: Any = av.Packet(data)
+    other.pts, other.dts, other.time_base = packet.pts, packet.dts, packet.time_base
+    other.duration, other.is_keyframe = packet.duration, packet.is_keyframe
+    return other
+
+
+def ruined(packet: Any) -> Any:
+    """The same packet with all but its first bytes overwritten."""
+    data = bytes(packet)
+    return replaced(packet, data[:8] + b"\xff" * (len(data) - 8))
+
+
+def told(index: int, key: str, value: str) -> Callable[[Any, int], None]:
+    def tell(copy: Any, place: int) -> None:
+        if place == index:
+            copy.metadata[key] = value
+
+    return tell
+
+
+def unmarked(copy: Any, index: int) -> None:
+    if index == 2:
+        copy.disposition = 1
+
+
+def later(chapters: list[Any]) -> list[Any]:
+    return [*chapters[:2], {**chapters[2], "start": chapters[2]["start"] + 40_000_000}]
+
+
+def retitled(chapters: list[Any]) -> list[Any]:
+    return [{**chapters[0], "metadata": {"title": "Kapitel"}}, *chapters[1:]]
+
+
+SOUND, TEXT = "audio stream 1 (aac, eng Track 0)", "subtitle stream 3 (srt, eng)"
+NOTE = "attachment stream 5 (text/plain, note.txt)"
+FAULTS: dict[str, tuple[Fault, str, str]] = {
+    "a dropped frame": (
+        Fault(packet=altered(0, 7, lambda _: None)),
+        "number of frames",
+        "the picture",
+    ),
+    "a frame late by a tick": (
+        Fault(packet=altered(0, 7, lambda packet: moved(packet, 1))),
+        "time of frame",
+        "the picture",
+    ),
+    "shifted audio": (
+        Fault(packet=lambda p, _: moved(p, 5) if p.stream.index == 1 else p),
+        "time of packet",
+        SOUND,
+    ),
+    "a changed audio packet": (Fault(packet=altered(1, 9, flipped)), "content", SOUND),
+    "a lost audio packet": (
+        Fault(packet=altered(1, 9, lambda _: None)),
+        "number of packets",
+        SOUND,
+    ),
+    "a late subtitle": (
+        Fault(packet=altered(3, 1, lambda packet: moved(packet, 1))),
+        "time of packet",
+        TEXT,
+    ),
+    "a lost language": (Fault(stream=told(1, "language", "und")), "language", SOUND),
+    "a changed track title": (Fault(stream=told(1, "title", "Track")), "title", SOUND),
+    "a lost disposition": (
+        Fault(stream=unmarked),
+        "disposition",
+        "audio stream 2 (aac, deu Track 1)",
+    ),
+    "a tag of a stream": (Fault(stream=told(1, "note", "new")), "tag note", SOUND),
+    "a lost sound": (Fault(order=lambda order: [i for i in order if i != 1]), "stream", SOUND),
+    "a lost subtitle": (Fault(order=lambda order: [i for i in order if i != 3]), "stream", TEXT),
+    "a lost attachment": (Fault(order=lambda order: order[:5]), "stream", NOTE),
+    "a stream too many": (
+        Fault(order=lambda order: [*order, 4]),
+        "stream",
+        "subtitle stream 4 (srt, deu) of the output",
+    ),
+    "swapped streams": (
+        Fault(order=lambda order: [0, 3, 1, 2, 4, 5]),
+        "order of streams",
+        "the file",
+    ),
+    "a changed byte of an attachment": (
+        Fault(attachment=lambda data: b"j" + data[1:]),
+        "content",
+        NOTE,
+    ),
+    "a missing chapter": (Fault(chapters=lambda chapters: chapters[:2]), "chapters", "the file"),
+    "a late chapter": (Fault(chapters=later), "chapters", "chapter 2"),
+    "a chapter's title": (Fault(chapters=retitled), "chapters", "chapter 0"),
+    "a changed title": (
+        Fault(tags=lambda tags: {**tags, "title": "A film"}),
+        "tag title",
+        "the file",
+    ),
+    "a lost tag": (
+        Fault(tags=lambda tags: {k: v for k, v in tags.items() if k != "DIRECTOR"}),
+        "tag director",
+        "the file",
+    ),
+    "a lost timecode": (
+        Fault(stream=lambda copy, index: index or copy.metadata.clear()),
+        "timecode",
+        "the picture",
+    ),
+}
+
+
+def test_a_copy_differs_in_nothing(film: Path, tmp_path: Path) -> None:
+    output = copied(film, tmp_path / "copy.mkv", Fault())
+    assert check_files(output, film) == ()
+    assert check_files(output, film, whole=True) == ()
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_planted_fault_is_found_and_named(film: Path, tmp_path: Path, name: str) -> None:
+    fault, what, where = FAULTS[name]
+    output = copied(film, tmp_path / "bad.mkv", fault)
+    assert set(found(output, film)) == {(what, where)}
+
+
+def test_damage_at_the_end_is_found_and_elsewhere_by_decoding_all(tmp_path: Path) -> None:
+    source = tmp_path / "a.mkv"
+    write_clip(source, codec="libx264", frames=45, options={"g": "10"})
+    last = copied(source, tmp_path / "b.mkv", Fault(packet=altered(0, 44, ruined)))
+    assert found(last, source) == [("content", "the file")]
+    middle = copied(source, tmp_path / "c.mkv", Fault(packet=altered(0, 20, ruined)))
+    assert check_files(middle, source) == ()
+    assert ("content", "the file") in found(middle, source, whole=True)
+
+
+def test_a_file_that_ends_early_is_found(film: Path, tmp_path: Path) -> None:
+    output = tmp_path / "half.mkv"
+    output.write_bytes(film.read_bytes()[: film.stat().st_size * 2 // 3])
+    what = dict(found(output, film))
+    assert {"number of frames", "number of packets"} <= set(what)
+
+
+@pytest.mark.parametrize(
+    ("what", "right", "wrong"),
+    [
+        ("matrix", {"colorspace": 1}, {"colorspace": 5}),
+        ("primaries", {"color_primaries": 9}, {"color_primaries": 1}),
+        ("transfer", {"color_trc": 16}, {"color_trc": 1}),
+        ("range", {"color_range": 2}, {"color_range": 1}),
+        ("range", {"color_range": 2}, {}),
+        ("sample aspect ratio", {"sample_aspect_ratio": Fraction(16, 15)}, {}),
+        ("rotation", {"display_rotation": 90}, {}),
+        ("rotation", {"display_rotation": 90}, {"display_rotation": 180}),
+        ("size", {}, {"size": (64, 40)}),
+        ("pixel format", {"pix_fmt": "yuv420p10le"}, {"pix_fmt": "yuv420p"}),
+        ("mastering display", {"options": {"x265-params": HDR}}, {}),
+        (
+            "content light level",
+            {"options": {"x265-params": HDR}},
+            {"options": {"x265-params": HDR.replace("1000,400", "1000,500")}},
+        ),
+    ],
+)
+def test_a_fact_of_the_picture_that_changed_is_named(
+    tmp_path: Path, what: str, right: dict[str, Any], wrong: dict[str, Any]
+) -> None:
+    source, output = tmp_path / "a.mp4", tmp_path / "b.mp4"
+    shared: dict[str, Any] = {"codec": "libx265", "frames": 4}
+    write_clip(source, **{**shared, **right})
+    write_clip(output, **{**shared, **wrong})
+    names = [name for name, _ in found(output, source)]
+    assert what in names
+    assert set(names) <= {what, "content light level"}  # x265 writes both or none
+    facts = read_facts(source)
+    assert what not in [each.what for each in check(facts, source)]
+    allowed = Expectation(lost=frozenset(map(loss_name, names)))
+    assert check(facts, output, allowed) == ()
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mp4", "mov"])
+@pytest.mark.parametrize("source", ["full.mkv", "plain.mkv", "sound.mp4", "sound.mov", "vfr.mkv"])
+def test_what_we_write_passes(tmp_path: Path, source: str, suffix: str) -> None:
+    path, output = tmp_path / source, tmp_path / f"out.{suffix}"
+    if source == "full.mkv" and suffix != "mkv":
+        pytest.skip("MP4 and MOV do not take all of it, and say so")
+    extras = {
+        "full.mkv": replace(FULL, cover=True),
+        "plain.mkv": Extras(audio=2, chapters=2, metadata=(("title", "T"), ("director", "Y"))),
+        "vfr.mkv": Extras(audio=1),
+    }.get(source, Extras(audio=2, metadata=(("title", "T"),)))
+    pts = [0, 40, 81, 200, 201, 360, 400, 500, 777, 900] if source == "vfr.mkv" else None
+    write_clip(
+        path,
+        frames=len(pts) if pts else 25,
+        codec="ffv1" if source == "full.mkv" else "libx264",
+        pts=pts,
+        time_base=Fraction(1, 1000) if pts else None,
+        color_range=1,
+        colorspace=1,
+        extras=extras,
+    )
+    repair(path, output, settings=IDLE)
+    differences = check_files(output, path, whole=True)
+    # The picture's own mark as the default stream is not written into Matroska.
+    assert {(each.what, each.where) for each in differences} <= {("disposition", "the picture")}
+    if path.suffix == output.suffix:
+        assert differences == ()
+
+
+def test_what_was_announced_is_excused(tmp_path: Path) -> None:
+    """MP4 takes no attachment, and subtitles only as mov_text."""
+    source, output = tmp_path / "a.mkv", tmp_path / "b.mp4"
+    write_clip(source, codec="libx264", frames=25, extras=FULL)
+    repair(source, output, settings=IDLE)
+    facts = facts_of(source)
+    named = {each.where.split(" (")[0] for each in check(facts, output)}
+    assert named == {"subtitle stream 3", "subtitle stream 4", "attachment stream 5"}
+    with open_source(source) as opened:
+        copies = plan_copies(opened.container, opened.clip, "mp4", opened.covers)
+    allowed = Expectation(left=copies.left, converted=copies.converted)
+    assert check(facts, output, allowed) == ()
+
+
+def facts_of(path: Path) -> Facts:
+    """As a run takes them, from the frames that are decoded."""
+    with open_source(path) as source:
+        builder = FactsBuilder(source.container, source.clip.video.index)
+        for item in source.read():
+            if isinstance(item, Frame):
+                builder.add_frame(item)
+            else:
+                builder.add_packet(item)
+        return builder.build(source.clip)
+
+
+def test_a_film_that_was_stopped_early(tmp_path: Path) -> None:
+    source, output = tmp_path / "a.mkv", tmp_path / "b.mkv"
+    write_clip(source, codec="libx264", frames=100, extras=Extras(audio=1, chapters=2))
+    repair(source, output, settings=IDLE, target=OutputSettings(frames=60))
+    assert check_files(output, source, frames=60) == ()
+    assert [what for what, _ in found(output, source)] == ["number of frames", "number of packets"]
+    assert [what for what, _ in found(output, source, frames=59)] == ["number of frames"]
+    silent = copied(output, tmp_path / "c.mkv", Fault(packet=only_the_first_sounds))
+    assert found(silent, source, frames=60) == [("end", "audio stream 1 (aac, eng Track 0)")]
+
+
+def only_the_first_sounds(packet: Any, number: int) -> Any:
+    return packet if packet.stream.index == 0 or number < 5 else None
+
+
+def test_a_start_below_zero_moves_all_streams_together(tmp_path: Path) -> None:
+    """Sound of MP4 starts before zero; Matroska moves it and the picture by 21 ms."""
+    source, output = tmp_path / "a.mp4", tmp_path / "b.mkv"
+    write_clip(source, codec="libx264", frames=25, rate=Fraction(30000, 1001), extras=Extras(1))
+    repair(source, output, settings=IDLE)
+    assert read_frames(output)[0].pts == 21
+    assert {what for what, _ in found(output, source)} <= {"disposition"}
+    fault = Fault(packet=lambda p, _: moved(p, 1) if p.stream.index == 1 else p)
+    late = copied(output, tmp_path / "c.mkv", fault)
+    assert ("time of packet", "audio stream 1 (aac, eng Track 0)") in found(late, source)
+
+
+def test_an_offset_is_taken_into_account(film: Path, tmp_path: Path) -> None:
+    output = copied(film, tmp_path / "late.mkv", Fault(packet=lambda p, _: moved(p, 500)))
+    what = {each.what for each in check(facts_of(film), output)}
+    assert what == {"time of frame", "time of packet"}
+    later = Expectation(offset=Fraction(1, 2), lost=frozenset({"chapters"}))
+    assert check(facts_of(film), output, later) == ()
+
+
+def test_streams_of_which_packets_were_dropped(film: Path, tmp_path: Path) -> None:
+    output = copied(film, tmp_path / "b.mkv", Fault(packet=altered(1, 9, lambda _: None)))
+    assert check(facts_of(film), output, Expectation(thinned=frozenset({1}))) == ()
+    worse = copied(output, tmp_path / "c.mkv", Fault(packet=altered(1, 4, flipped)))
+    assert check(facts_of(film), worse, Expectation(thinned=frozenset({1})))
+
+
+def test_converted_subtitles_keep_their_times(film: Path, tmp_path: Path) -> None:
+    """Into mov_text, in MP4: two bytes of length before the words, and gaps that say nothing."""
+    output = tmp_path / "b.mp4"
+    with av.open(str(film)) as read, av.open(str(output), "w") as written:
+        text: Any = written.add_mux_stream("mov_text")
+        text.time_base, text.metadata["language"] = Fraction(1, 1000), "eng"
+        film_copy: Any = written.add_stream_from_template(read.streams.video[0], opaque=True)
+        written.start_encoding()
+        for packet in read.demux(read.streams[0], read.streams[3]):
+            if packet.size and packet.stream.index == 3:
+                data = bytes(packet)
+                words: Any = av.Packet(len(data).to_bytes(2, "big") + data)
+                words.stream, words.time_base = text, packet.time_base
+                words.pts, words.dts, words.duration = packet.pts, packet.dts, packet.duration
+                written.mux(words)
+            elif packet.size:
+                packet.stream = film_copy
+                written.mux(packet)
+    facts = facts_of(film)
+    allowed = Expectation(left=frozenset({1, 2, 4, 5}), converted=frozenset({3}))
+    named = {each.what for each in check(facts, output, allowed) if each.where == TEXT}
+    assert named <= {"disposition"}
+    unannounced = replace(allowed, converted=frozenset())
+    assert "codec" in {each.what for each in check(facts, output, unannounced)}
+
+
+def test_y4m_holds_the_number_of_frames_alone(tmp_path: Path) -> None:
+    source, output = tmp_path / "a.mkv", tmp_path / "b.y4m"
+    write_clip(source, frames=9, extras=Extras(audio=1))
+    repair(source, output, settings=IDLE)
+    allowed = Expectation(renumbered=True)
+    assert check(facts_of(source), output, allowed) == ()
+    output.write_bytes(output.read_bytes()[: -(64 * 48 * 3 // 2 + 6)])
+    assert [each.what for each in check(facts_of(source), output, allowed)] == ["number of frames"]
+
+
+def test_sound_with_headers_of_a_transport_stream_is_the_same(tmp_path: Path) -> None:
+    source, output = tmp_path / "a.ts", tmp_path / "b.mkv"
+    write_clip(tmp_path / "a.mp4", codec="libx264", frames=25, extras=Extras(audio=1))
+    copied(tmp_path / "a.mp4", source, Fault(container="mpegts"))
+    repair(source, output, settings=IDLE)
+    assert check_files(output, source) == ()
+    bad = copied(output, tmp_path / "c.mkv", Fault(packet=altered(1, 9, flipped)))
+    assert [what for what, _ in found(bad, source)] == ["content"]
+
+
+@pytest.mark.parametrize("pix_fmt", ["gray", "gbrp", "yuv422p12le", "yuva444p10le", "ya8"])
+def test_every_format_passes(tmp_path: Path, pix_fmt: str) -> None:
+    source, output = tmp_path / "a.mkv", tmp_path / "b.mkv"
+    stored = "bgr0" if pix_fmt == "gbrp" else pix_fmt
+    frames = [picture(pix_fmt, 21, 13, number).reformat(format=stored) for number in range(3)]
+    write_clip(source, frames=frames, size=(21, 13), pix_fmt=stored)
+    repair(source, output, settings=IDLE)
+    assert check_files(output, source, whole=True) == ()
+    shots, differences = compare_pictures(output, source)
+    assert differences == ()
+    assert {figures.changed for shot in shots for _, figures in shot.planes} == {0}
+
+
+def test_facts_are_the_same_however_they_are_taken(film: Path) -> None:
+    told, read = facts_of(film).as_dict(), read_facts(film).as_dict()
+    assert told == read
+    assert json.loads(json.dumps(told)) == told
+    assert told["pts"] == list(range(0, 1000, 40))
+    assert [stream["packets"] for stream in told["streams"]] == [48, 48, 2, 2, 0]
+    assert told["chapters"][1]["title"] == "Kapitel 1 é"
+    assert dict(compare_facts(film)) == {}
+
+
+def compare_facts(path: Path) -> list[tuple[str, str]]:
+    return [(d.what, d.where) for d in compare(facts_of(path), read_facts(path), Expectation())]
+
+
+def edited(frames: list[av.VideoFrame], changes: dict[tuple[int, int, int, int], int]) -> None:
+    """Set samples: frame, plane, row, column."""
+    for (frame, plane, row, column), code in changes.items():
+        view = np.frombuffer(frames[frame].planes[plane], np.uint8)
+        view.reshape(frames[frame].planes[plane].height, -1)[row, column] = code
+
+
+def test_no_change_outside_the_matte_goes_unseen(tmp_path: Path) -> None:
+    source, output, mask = (tmp_path / f"{name}.mkv" for name in ("a", "b", "matte"))
+    write_clip(source, frames=6)
+    frames = [picture("yuv420p", 64, 48, number) for number in range(6)]
+    edited(frames, {(2, 0, 10, 21): 255, (2, 1, 5, 10): 0, (4, 0, 30, 30): 255})
+    write_clip(output, frames=frames)
+    marks = [av.VideoFrame(64, 48, "gray") for _ in range(6)]
+    for mark in marks:
+        np.frombuffer(mark.planes[0], np.uint8)[:] = 0
+    edited(marks, {(2, 0, 10, 21): 1, (4, 0, 30, 30): 255})
+    write_clip(mask, frames=marks, pix_fmt="gray", color_range=2)
+    shots, differences = compare_pictures(output, source, mask)
+    assert differences == ()
+    regions = {shot.region: dict(shot.planes) for shot in shots}
+    assert regions["inside"]["Y"].samples == regions["inside"]["Y"].changed == 2
+    assert regions["inside"]["Cb"].changed == 1
+    assert regions["outside"]["Y"].changed == 0
+    assert regions["outside"]["Y"].ssim == 1.0
+    assert regions["outside"]["Y"].psnr == float("inf")
+    assert regions["outside"]["Y"].samples == 6 * 64 * 48 - 2
+    edited(frames, {(5, 2, 23, 31): 3, (5, 0, 0, 0): 1})
+    write_clip(output, frames=frames)
+    _, (difference,) = compare_pictures(output, source, mask)
+    assert difference.found == "2 in 1 frames, the first in frame 5"
+
+
+def test_figures_are_those_of_the_field(tmp_path: Path) -> None:
+    """PSNR as OpenCV has it, SSIM as its definition says, window by window."""
+    source, output = tmp_path / "a.mkv", tmp_path / "b.mkv"
+    write_clip(source, frames=3)
+    write_clip(output, frames=3, codec="libx264", options={"crf": "30"})
+    (shot,), _ = compare_pictures(output, source)
+    assert (shot.shot, shot.first, shot.frames, shot.region) == (0, 0, 3, "all")
+    luma = dict(shot.planes)["Y"]
+    pairs = [
+        (samples_of(before)[0], samples_of(after)[0])
+        for before, after in zip(read_frames(source), read_frames(output), strict=True)
+    ]
+    one, other = (np.concatenate(planes) for planes in zip(*pairs, strict=True))
+    assert luma.psnr == pytest.approx(cv2.PSNR(one, other))
+    assert luma.largest == np.abs(one.astype(int) - other).max()
+    assert luma.changed == (one != other).sum()
+    assert (luma.before, luma.after) == pytest.approx((one.mean(), other.mean()))
+    values = []
+    for before, after in pairs:
+        for y in range(0, 41, 4):
+            for x in range(0, 57, 4):
+                a, b = (p[y : y + 8, x : x + 8].astype(float) for p in (before, after))
+                level, contrast = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+                value = (2 * a.mean() * b.mean() + level) / (a.mean() ** 2 + b.mean() ** 2 + level)
+                covariance = ((a - a.mean()) * (b - b.mean())).mean()
+                values.append(value * (2 * covariance + contrast) / (a.var() + b.var() + contrast))
+    assert luma.ssim == pytest.approx(np.mean(values))
+    assert 0.5 < luma.ssim < 1.0
+
+
+def test_a_picture_of_one_sample(tmp_path: Path) -> None:
+    source = tmp_path / "a.mkv"
+    write_clip(source, frames=2, size=(1, 1), pix_fmt="yuv444p")
+    assert check_files(source, source) == ()
+    shots, _ = compare_pictures(source, source)
+    assert sum(dict(shot.planes)["Y"].samples for shot in shots) == 2
+
+
+def test_pictures_of_two_sizes_are_refused(tmp_path: Path) -> None:
+    source, output = tmp_path / "a.mkv", tmp_path / "b.mkv"
+    write_clip(source, frames=2)
+    write_clip(output, frames=2, size=(32, 48))
+    with pytest.raises(UsageError, match=r"32x48 yuv420p and .* 64x48 yuv420p"):
+        compare_pictures(output, source)
+    with pytest.raises(InputError, match=r"--matte .*b\.mkv is 32x48"):
+        compare_pictures(source, source, output)
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(verify, [str(argument) for argument in arguments])
+
+
+def test_the_command_says_what_was_compared(film: Path, tmp_path: Path) -> None:
+    output = copied(film, tmp_path / "copy.mkv", Fault())
+    result = run(output, "--against", film, "--picture")
+    assert result.exit_code == 0
+    lines = result.output.splitlines()
+    assert lines[0] == "shot 0, frames 0 to 24"
+    assert lines[-1].startswith(f"{output}: as {film}, compared were frames, times")
+
+
+def test_the_command_names_each_difference(film: Path, tmp_path: Path) -> None:
+    fault = Fault(packet=altered(0, 7, lambda packet: moved(packet, 1)), chapters=later)
+    output = copied(film, tmp_path / "bad.mkv", fault)
+    result = run(output, "--against", film)
+    assert result.output == (
+        "the picture: time of frame is 0.281000 s (281 x 1/1000),"
+        " expected 0.280000 s (280 x 1/1000) for frame 7\n"
+        "chapter 2: chapters is 0.706 s, expected 0.666 s\n"
+    )
+    assert isinstance(result.exception, CheckFailed)
+    assert result.exception.exit_code == 5
+    assert "differs from" in str(result.exception)
+    told = json.loads(run(output, "--against", film, "--json").output)
+    assert [each["what"] for each in told["differences"]] == ["time of frame", "chapters"]
+
+
+def test_a_file_that_cannot_be_read(film: Path, tmp_path: Path) -> None:
+    (difference,) = check(facts_of(film), tmp_path / "none.mkv")
+    assert difference.what == "content"
+    assert "does not exist" in str(difference)
+    with pytest.raises(InputError, match="does not exist"):
+        check_files(tmp_path / "none.mkv", film)

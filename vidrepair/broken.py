@@ -1,0 +1,430 @@
+"""Broken and missing frames, found: flagged by the decoder and by a second cue, named, or a gap.
+
+What a decoder flags may look perfect, and what it damages lasts in frames that it does not flag:
+those that were predicted from it, before and after. So each flagged frame is compared block by
+block with what its sound neighbours let expect, brought together by the motion between them; how
+far off the expectation is wrong by nature is seen at a sound frame nearby. Several pairs of
+neighbours are tried, since the nearest may share the damage.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from itertools import pairwise, product
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from vidrepair.errors import UsageError
+from vidrepair.frames import FloatArray, Frame
+from vidrepair.rebuild import halved, meet
+from vidrepair.regions import Mask, connected_regions, dilate
+
+BLOCK = 16
+"""Samples of luma along the side of a block: a macroblock of most codecs."""
+BEHIND, AHEAD = 4, 8
+"""Frames before and after a flagged one that are looked at."""
+LOST = 1 / 3
+"""Share of broken blocks from which on a frame is of no use."""
+GROWN = 4
+"""Samples by which holes reach over broken blocks: deblocking filters smear that far."""
+LONGEST_GAP = 3
+"""Missing frames in a row that are filled."""
+REGULAR = 3
+"""Gaps on either side of a longer one that have to be regular."""
+_PAIRS = ((0, 0), (0, 1), (2, 0), (1, 2), (0, 6))
+"""The neighbours tried: how many sound frames lie between, before and after. Measured on damaged
+H.264, MPEG-2 and MPEG-4: the nearest pair alone finds half as much."""
+_LOOK = 1 << 18
+"""Samples of the picture that is looked at, at most; larger ones are halved."""
+_OFF = 3.0 / 255.0
+"""Mean difference from the expectation, below which a block is sound."""
+_BEYOND = 5.0 / 255.0
+"""The same of what lies beyond both neighbours, wherever between them."""
+_UNLIKE, _UNLIKE_BEYOND = 1.5, 2.5
+"""Times the natural difference."""
+_DOUBT = 1.5
+"""By which these are multiplied for frames that are not flagged themselves."""
+_APART = 0.7
+"""Times the difference of the neighbours from each other."""
+_ENOUGH = 0.8
+"""Of the blocks that the best pair finds, from which on a nearer one is taken."""
+_REGION = 9
+"""Blocks that touch one another below which they are not believed, or a fiftieth of all."""
+_TOGETHER, _ENCLOSED = 2, 5
+"""Broken blocks of the eight around one that is believed, and around one that is taken along."""
+_UNRELATED = 24.0 / 255.0
+"""Natural difference, in the median, above which two frames are not of one shot."""
+_STRICT_OFF, _STRICT = 10.0 / 255.0, 3.0
+"""Mean difference, and times the natural one, where one neighbour is all there is."""
+_FLAT = 1.0 / 255.0
+"""Deviation of a block that shows nothing."""
+_SPREAD = 3
+"""Blocks around broken ones that frames beside a flagged one are broken in."""
+
+FrameSet = tuple[range, ...]
+"""Numbers of frames, counted from 0."""
+
+
+def frame_list(text: str) -> FrameSet:
+    """Read a list of frames such as `17,40-44`, both ends counted in.
+
+    Raises UsageError.
+    """
+    found = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part, re.ASCII)
+        if match is None:
+            raise UsageError(
+                f"--bad-frames {text}: {part.strip() or 'an empty part'} is no frame; use numbers"
+                " and ranges, counted from 0, such as 17,40-44"
+            )
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
+            raise UsageError(f"--bad-frames {text}: {part.strip()} runs backwards; turn it round")
+        found.append(range(first, last + 1))
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Frames that are missing in a film of constant rate."""
+
+    after: int
+    """Number of the frame before them, in output order."""
+    count: int
+    filled: bool
+    """Whether lost frames stand in their place, to be made anew."""
+
+
+@dataclass(slots=True)
+class Gaps:
+    """What `fill_gaps` met so far."""
+
+    found: list[Gap] = field(default_factory=list)
+
+    def remarks(self) -> list[str]:
+        """A sentence on what is missing and stays so."""
+        left = [gap for gap in self.found if not gap.filled]
+        if not left:
+            return []
+        places = ", ".join(f"{gap.count} after frame {gap.after}" for gap in left[:5])
+        more = f" and {len(left) - 5} gaps more" if len(left) > 5 else ""
+        said = f"frames are missing by the film's times: {places}{more}"
+        short = any(gap.count <= LONGEST_GAP for gap in left)
+        return [f"{said}; --fill-gaps makes up to {LONGEST_GAP} in a row" if short else said]
+
+
+def fill_gaps(
+    frames: Iterable[Frame], step: Fraction, gaps: Gaps, *, fill: bool
+) -> Iterator[Frame]:
+    """Yield every frame once, in order, with `lost` ones where 1 to 3 are missing, if `fill`.
+
+    `step` is the time between two frames in time_base units. A gap counts if it is two steps or
+    more within a tick, and the 3 gaps before it and the 3 after it (at the ends of a film as many
+    as there are, one at least) are one step within a tick: films of variable rate are left alone.
+    Longer gaps stay, and all are written down in `gaps`. A lost frame has the planes and the
+    carrier of the frame before, and numbers are counted anew. Holds 4 frames.
+    """
+    waiting: deque[Frame] = deque()
+    steps: deque[int] = deque(maxlen=REGULAR)
+    number = 0
+    source = iter(frames)
+    while True:
+        while len(waiting) < REGULAR + 2 and (arrived := next(source, None)) is not None:
+            waiting.append(arrived)
+        if not waiting:
+            return
+        frame = waiting.popleft()
+        frame = frame if frame.number == number else replace(frame, number=number)
+        yield frame
+        number += 1
+        if not waiting:
+            return
+        until = waiting[0].pts
+        ahead = [later.pts - sooner.pts for sooner, later in pairwise(waiting)]
+        missing = _missing(until - frame.pts, step, steps, ahead)
+        steps.append(until - frame.pts)
+        if not missing:
+            continue
+        filled = fill and missing <= LONGEST_GAP
+        gaps.found.append(Gap(frame.number, missing, filled))
+        if not filled:
+            continue
+        for lost in _placeholders(frame, until, missing):
+            yield lost
+            number += 1
+
+
+def _missing(gap: int, step: Fraction, before: Iterable[int], after: Iterable[int]) -> int:
+    """How many frames a gap lacks; 0 where the film around it has no constant rate."""
+    missing = round(gap / step) - 1
+    around = (list(before), list(after))
+    regular = all(side and all(abs(one - step) <= 1 for one in side) for side in around)
+    return missing if missing > 0 and regular and abs(gap - (missing + 1) * step) <= 1 else 0
+
+
+def _placeholders(frame: Frame, until: int, count: int) -> Iterator[Frame]:
+    """Lost frames between one and the time of the next."""
+    times = [
+        frame.pts + round(Fraction((until - frame.pts) * n, count + 1)) for n in range(1, count + 1)
+    ]
+    for number, (pts, end) in enumerate(zip(times, [*times[1:], until], strict=True), 1):
+        yield replace(
+            frame,
+            number=frame.number + number,
+            pts=pts,
+            duration=end - pts,
+            corrupt=False,
+            quantiser_step=0.0,
+            lost=True,
+            holes=None,
+        )
+
+
+@dataclass(slots=True, eq=False)
+class _Held:
+    """A frame on its way through, and what is known of it."""
+
+    frame: Frame
+    named: bool
+    broken: Mask | None = None
+    """(rows, columns) of blocks."""
+
+    @property
+    def suspect(self) -> bool:
+        """Flagged, and not lost anyway."""
+        return self.frame.corrupt and not self.named
+
+    @property
+    def sound(self) -> bool:
+        """Others may be judged by it."""
+        return not (self.frame.corrupt or self.named)
+
+    def marked(self) -> Frame:
+        """The frame with what was found."""
+        if self.named:
+            return replace(self.frame, lost=True)
+        if self.broken is None:
+            return self.frame
+        if self.broken.mean() >= LOST:
+            return replace(self.frame, lost=True)
+        size = self.frame.picture
+        holes = self.broken.repeat(BLOCK, axis=0).repeat(BLOCK, axis=1)
+        return replace(self.frame, holes=dilate(holes, GROWN)[: size.height, : size.width])
+
+
+def mark_broken(frames: Iterable[Frame], named: FrameSet = ()) -> Iterator[Frame]:
+    """Yield every frame once, in order, with `lost` or `holes` set where it is broken.
+
+    Frames that are named are lost, whatever they show. Of a frame that the decoder flags those
+    blocks are broken that differ from what its neighbours let expect; so are such blocks, around
+    the same places, of the frames between those neighbours. A third of all blocks makes a frame
+    lost, fewer are holes. The answer depends on 12 frames before and 11 after. Holds 3 frames
+    back, 11 where one is flagged, and 5 of the past.
+    """
+    held: deque[_Held] = deque()
+    judged = out = 0  # places in `held` of the next to be judged, and to be yielded
+    source = iter(frames)
+    more = True
+    while more or out < len(held):
+        arrived = next(source, None) if more else None
+        more = arrived is not None
+        if arrived is not None:
+            held.append(_Held(arrived, any(arrived.number in part for part in named)))
+        while judged < len(held):
+            if held[judged].suspect:
+                if more and len(held) <= judged + AHEAD:
+                    break
+                _judge(held, judged)
+            judged += 1
+        while out < len(held) and (out + BEHIND <= judged or not more):
+            yield held[out].marked()
+            out += 1
+        while out and judged > BEHIND + 1:
+            held.popleft()
+            judged, out = judged - 1, out - 1
+
+
+def _judge(held: Sequence[_Held], index: int) -> None:
+    """Mark the broken blocks of a flagged frame, and of those between its sound neighbours."""
+    looks = _Looks(held)
+    before = [n for n in range(index - 1, index - BEHIND - 2, -1) if n >= 0 and held[n].sound]
+    last = min(index + AHEAD, len(held) - 1)
+    after = [n for n in range(index + 1, last + 1) if held[n].sound]
+    found = []
+    for nearer, farther in _PAIRS:
+        if nearer + 1 < len(before) and farther < len(after):
+            pair = _Sides(before[nearer], after[farther])
+            natural = _compare(looks, _Sides(before[nearer + 1], pair.after), pair.before)
+            if float(np.median(natural.off)) <= _UNRELATED:
+                found.append((pair, natural, _broken(_compare(looks, pair, index), natural)))
+    if not found:
+        _mark(held[index], _broken_by_one_side(looks, index, before, after))
+        return
+    counts = [int(np.count_nonzero(broken)) for _, _, broken in found]
+    best = next(n for n, count in enumerate(counts) if count >= _ENOUGH * max(counts))
+    pair, natural, broken = found[best]
+    _mark(held[index], broken)
+    around = dilate(broken, _SPREAD)
+    for other in range(pair.before + 1, pair.after):
+        if other != index and not held[other].named:
+            _mark(held[other], _broken(_compare(looks, pair, other), natural, _DOUBT) & around)
+
+
+def _mark(held: _Held, broken: Mask) -> None:
+    """Add what was found to what is known of a frame."""
+    if broken.any():
+        held.broken = broken if held.broken is None else held.broken | broken
+
+
+class _Looks:
+    """The lumas of held frames, small enough, made when they are asked for."""
+
+    def __init__(self, held: Sequence[_Held]) -> None:
+        self._held = held
+        self._made: dict[int, FloatArray] = {}
+        self._halvings = 0
+        samples = held[0].frame.luma.size
+        while samples >> 2 * self._halvings > _LOOK and BLOCK >> self._halvings > 2:
+            self._halvings += 1
+
+    def of(self, index: int) -> FloatArray:
+        """(h, w), 0..1."""
+        if index not in self._made:
+            frame = self._held[index].frame
+            luma = frame.luma.astype(np.float32) * np.float32(1.0 / frame.picture.format.peak)
+            for _ in range(self._halvings):
+                luma = halved(luma)
+            self._made[index] = luma
+        return self._made[index]
+
+    def time(self, index: int) -> int:
+        """The frame's pts."""
+        return self._held[index].frame.pts
+
+    def blocks(self, picture: FloatArray) -> FloatArray:
+        """The means of a picture's blocks, of those at an odd edge with the edge repeated."""
+        side = BLOCK >> self._halvings
+        wide = np.pad(picture, [(0, -size % side) for size in picture.shape], mode="edge")
+        rows, columns = (size // side for size in wide.shape)
+        return np.asarray(wide.reshape(rows, side, columns, side).mean(axis=(1, 3)), np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sides:
+    """Places of two sound frames."""
+
+    before: int
+    after: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Comparison:
+    """Of a frame with those on its sides, by blocks (rows, columns), shares of the peak."""
+
+    off: FloatArray
+    """Mean difference from the middle of both sides."""
+    beyond: FloatArray
+    """How far it lies beyond both, at the best of the displacements within a sample of the one
+    that suits the whole frame: sides that disagree, or a camera that shakes, do not count."""
+    apart: FloatArray
+    """Mean difference of the sides."""
+
+
+def _compare(looks: _Looks, sides: _Sides, index: int) -> _Comparison:
+    """What a frame shows beside what is to be expected between two others."""
+    first, here, last = (looks.time(n) for n in (sides.before, index, sides.after))
+    share = (here - first) / (last - first)
+    near, far = meet(looks.of(sides.before), looks.of(sides.after), share)
+    middle, half = (near + far) * np.float32(0.5), np.abs(far - near) * np.float32(0.5)
+    shown = looks.of(index)
+    height, width = shown.shape
+    wide = np.pad(shown, 2, mode="edge")
+    beyond = {}
+    for down, across in product(range(5), range(5)):
+        moved = wide[down : down + height, across : across + width]
+        beyond[down, across] = looks.blocks(np.maximum(np.abs(moved - middle) - half, 0.0))
+    best = min(beyond, key=lambda at: (float(np.median(beyond[at])), at != (2, 2)))
+    close = [
+        left for at, left in beyond.items() if max(abs(at[0] - best[0]), abs(at[1] - best[1])) <= 1
+    ]
+    return _Comparison(
+        looks.blocks(np.abs(shown - middle)), np.min(close, axis=0), looks.blocks(2.0 * half)
+    )
+
+
+def _broken(seen: _Comparison, natural: _Comparison, doubt: float = 1.0) -> Mask:
+    """Blocks that differ from the expectation by more than sound ones around them do by nature.
+
+    `doubt` multiplies what counts as natural.
+    """
+    off = seen.off > np.maximum(_OFF, doubt * _UNLIKE * _largest_around(natural.off))
+    off &= seen.off > _APART * seen.apart
+    # What is broken lies in rows of blocks, as they are coded.
+    beyond, usual = _along(seen.beyond), _along(_largest_around(natural.beyond))
+    found = off | (
+        (beyond > np.maximum(_BEYOND, doubt * _UNLIKE_BEYOND * usual))
+        & (seen.beyond > 0.5 * _BEYOND)
+    )
+    return _together(found)
+
+
+def _broken_by_one_side(
+    looks: _Looks, index: int, before: Sequence[int], after: Sequence[int]
+) -> Mask:
+    """The same where sound frames are on one side only, or on the other side of a cut.
+
+    Stricter, and a whole frame is another shot rather than broken; but not where it is flat gray.
+    """
+    shown = looks.of(index)
+    flat = looks.blocks(np.square(shown)) - np.square(looks.blocks(shown)) < _FLAT**2
+    candidates = []
+    for side in (before, after):
+        if len(side) > 1:
+            off, usual = (
+                looks.blocks(
+                    np.abs(meet(looks.of(side[at]), looks.of(there), 1.0)[0] - looks.of(there))
+                )
+                for at, there in ((0, index), (1, side[0]))
+            )
+            textured = (
+                looks.blocks(np.square(looks.of(side[0])))
+                - np.square(looks.blocks(looks.of(side[0])))
+                > (4.0 * _FLAT) ** 2
+            )
+            broken = off > np.maximum(_STRICT_OFF, _STRICT * _largest_around(usual))
+            whole = broken.mean() >= LOST
+            candidates.append(_together(broken & flat & textured if whole else broken))
+    if not candidates:
+        return np.zeros(flat.shape, dtype=bool)
+    return min(candidates, key=np.count_nonzero)
+
+
+def _largest_around(blocks: FloatArray) -> FloatArray:
+    """The largest of 3 x 3 blocks."""
+    wide = np.pad(blocks, 1, mode="edge")
+    return np.asarray(sliding_window_view(wide, (3, 3)).max(axis=(2, 3)))
+
+
+def _along(blocks: FloatArray) -> FloatArray:
+    """Means of five blocks of a row."""
+    wide = np.pad(blocks, ((0, 0), (2, 2)), mode="edge")
+    return np.asarray(sliding_window_view(wide, 5, axis=1).mean(axis=2))
+
+
+def _together(broken: Mask) -> Mask:
+    """With what is all but enclosed, without blocks that are all but alone and small regions."""
+    for least, kept in ((_TOGETHER, False), (_ENCLOSED, True)):
+        wide = np.pad(broken, 1)
+        around = sliding_window_view(wide, (3, 3)).sum(axis=(2, 3)) - broken
+        broken = broken | (around >= least) if kept else broken & (around >= least)
+    large = np.zeros_like(broken)
+    for region in connected_regions(broken):
+        if len(region.rows) >= min(_REGION, max(broken.size // 50, 1)):
+            large[region.rows, region.columns] = True
+    return large

@@ -1,0 +1,76 @@
+"""vidrepair verify: whether a file carries all that its source does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from vidrepair.errors import CheckFailed
+from vidrepair.verify import Difference, ShotFigures, check_files, compare_pictures
+
+FILE = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("output", type=FILE, metavar="OUT")
+@click.option("--against", type=FILE, required=True, metavar="IN", help="The source of OUT.")
+@click.option("--frames", type=click.IntRange(min=1), metavar="N", help="OUT was made with this.")
+@click.option("--whole", is_flag=True, help="Decode every frame of OUT, not the ends alone.")
+@click.option(
+    "--picture", is_flag=True, help="Compare the samples too: PSNR, SSIM, change by shot."
+)
+@click.option(
+    "--matte",
+    type=FILE,
+    metavar="FILE",
+    help="With --picture: inside and outside of this matte; no sample outside may differ.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
+def verify(
+    output: Path,
+    against: Path,
+    frames: int | None,
+    whole: bool,
+    picture: bool,
+    matte: Path | None,
+    as_json: bool,
+) -> None:
+    """Say whether OUT carries everything that IN does, and exit with 5 if not.
+
+    Compared are the number and the times of the frames, the tags and side data of the picture,
+    all other streams with the times and the bytes of their packets, chapters, attachments and
+    the tags of the file.
+    """
+    differences = check_files(output, against, frames=frames, whole=whole)
+    shots: tuple[ShotFigures, ...] = ()
+    if picture or matte is not None:
+        shots, stray = compare_pictures(output, against, matte)
+        differences += stray
+    if as_json:
+        click.echo(json.dumps(_as_dict(output, against, differences, shots), indent=2))
+    else:
+        for line in (*shots, *differences):
+            click.echo(line)
+    if differences:
+        count = f"{len(differences)} {'thing' if len(differences) == 1 else 'things'}"
+        raise CheckFailed(f"{output} differs from {against} in {count}; they are listed above")
+    if not as_json:
+        what = "frames, times, tags, streams, packets, chapters and attachments"
+        proof = ", and no sample changed outside the matte" if matte is not None else ""
+        click.echo(f"{output}: as {against}, compared were {what}{proof}")
+
+
+def _as_dict(
+    output: Path,
+    against: Path,
+    differences: tuple[Difference, ...],
+    shots: tuple[ShotFigures, ...],
+) -> dict[str, object]:
+    return {
+        "output": str(output),
+        "against": str(against),
+        "differences": [difference.as_dict() for difference in differences],
+        "picture": [shot.as_dict() for shot in shots],
+    }

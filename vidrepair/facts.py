@@ -1,0 +1,439 @@
+"""What a file carries, taken while it is read once: frames, packets, names, pictures, tags."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import struct
+import zlib
+from array import array
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.video.reformatter import ColorPrimaries, ColorTrc
+from numpy.typing import NDArray
+
+from vidrepair.carried import Carried, read_carried
+from vidrepair.containers import describe, facts, fraction, open_container, video_stream
+from vidrepair.errors import InputError
+from vidrepair.frames import Frame
+from vidrepair.hdr import LIGHT, MASTERING, Hdr10, steps
+from vidrepair.tags import FULL_RANGE, UNSAID, Clip, Copied, StreamFacts, kept_tags
+
+UNKNOWN = -(2**63)
+"""FFmpeg's AV_NOPTS_VALUE: a time that the file does not say."""
+RANGES = {0: "not said", 1: "limited", FULL_RANGE: "full"}
+MATRICES = {0: "rgb", 1: "bt709", 4: "fcc", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m"}
+MATRICES |= {8: "ycgco", 9: "bt2020nc", 10: "bt2020c", 14: "ictcp", UNSAID: "not said"}
+SITINGS = ("not said", "left", "center", "topleft", "top", "bottomleft", "bottom")
+FIELDS = {2: "tff", 3: "bff", 4: "bff", 5: "tff"}
+"""By what is shown first, of FFmpeg's AVFieldOrder; 4 and 5 are coded the other way round."""
+
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Packets:
+    """All packets of one stream, in the order of the file; the data themselves are not kept."""
+
+    time_base: Fraction
+    sha256: str
+    """Of all data, one packet after the other: other packets of the same data have the same."""
+    times: Integers
+    """(n,) pts, else dts, in time_base units; UNKNOWN where the file says neither."""
+    dts: Integers
+    durations: Integers
+    """0 where unknown."""
+    sizes: Integers
+    """Bytes."""
+    checksums: Integers
+    """CRC-32 of each packet, so that the one that differs can be named."""
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Track:
+    """One stream, with what its packets hold."""
+
+    facts: StreamFacts
+    form: str
+    """Rate and number of channels of sound, width and height of pictures; else empty."""
+    tags: tuple[tuple[str, str], ...]
+    """Those that stay true in another file; keys in small letters."""
+    packets: Packets
+    attachment: tuple[str, str, str] | None = None
+    """Name, type and sha256 of an attached file."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        packets, unit = self.packets, self.packets.time_base
+        known = packets.times[packets.times != UNKNOWN]
+        ends = (
+            [float(int(each) * unit) for each in (known.min(), known.max())] if len(known) else []
+        )
+        return {
+            "index": self.facts.index,
+            "kind": self.facts.kind,
+            "codec": self.facts.codec,
+            "form": self.form,
+            "language": _plain(self.facts.language),
+            "title": _plain(self.facts.title),
+            "disposition": list(self.facts.disposition),
+            "tags": {_plain(key): _plain(value) for key, value in self.tags},
+            "packets": len(packets),
+            "bytes": int(packets.sizes.sum()),
+            "sha256": self.attachment[2] if self.attachment else packets.sha256,
+            "attachment": [_plain(text) for text in self.attachment[:2]]
+            if self.attachment
+            else None,
+            "first_and_last": ends,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Chapter:
+    """One chapter; times in seconds."""
+
+    start: Fraction
+    end: Fraction
+    title: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Facts:
+    """Everything that a file carries, but for the samples of its picture."""
+
+    name: str
+    container: str
+    """FFmpeg's name of the demuxer."""
+    pts: Integers
+    """(n,) of the frames, in the order of showing, in time_base units."""
+    time_base: Fraction
+    picture: tuple[tuple[str, str], ...]
+    """Name and value of every fact about the picture, such as matrix and bt709."""
+    side_data: tuple[str, ...]
+    """What the first frame carries beside its samples and is not said in `picture`."""
+    film: Track
+    """The restored stream; its packets are not kept."""
+    tracks: tuple[Track, ...]
+    """All other streams, in the order of the file."""
+    chapters: tuple[Chapter, ...]
+    tags: tuple[tuple[str, str], ...]
+    """Of the file, those that stay true in another; keys in small letters."""
+    cut: bool = False
+    """Only a part was read, from some time on."""
+    flaws: tuple[str, ...] = ()
+    """What could not be read, in words."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: numbers, text, lists and dicts only."""
+        return {
+            "name": _plain(self.name),
+            "container": self.container,
+            "frames": len(self.pts),
+            "pts": self.pts.tolist(),
+            "time_base": str(self.time_base),
+            "picture": dict(self.picture),
+            "side_data": list(self.side_data),
+            "film": {_plain(key): _plain(value) for key, value in self.film.tags},
+            "streams": [track.as_dict() for track in self.tracks],
+            "chapters": [
+                {"start": float(one.start), "end": float(one.end), "title": _plain(one.title)}
+                for one in self.chapters
+            ],
+            "tags": {_plain(key): _plain(value) for key, value in self.tags},
+            "flaws": list(self.flaws),
+        }
+
+
+@dataclass(slots=True)
+class _Gathered:
+    """Of one stream, while it is read."""
+
+    annexed: str
+    """The codec whose packets carry headers here that other containers do without; else empty."""
+    time_base: Fraction = Fraction(1)
+    sha256: Any = field(default_factory=hashlib.sha256)
+    times: array[int] = field(default_factory=lambda: array("q"))
+    dts: array[int] = field(default_factory=lambda: array("q"))
+    durations: array[int] = field(default_factory=lambda: array("q"))
+    sizes: array[int] = field(default_factory=lambda: array("q"))
+    checksums: array[int] = field(default_factory=lambda: array("q"))
+
+    def add(self, packet: Any) -> None:
+        data = _bare(bytes(packet), self.annexed) if self.annexed else memoryview(packet)
+        dts = UNKNOWN if packet.dts is None else packet.dts
+        self.time_base = fraction(packet.time_base) or self.time_base
+        self.sha256.update(data)
+        self.checksums.append(zlib.crc32(data))
+        self.sizes.append(len(data))
+        self.times.append(dts if packet.pts is None else packet.pts)
+        self.dts.append(dts)
+        self.durations.append(packet.duration or 0)
+
+    def packets(self) -> Packets:
+        columns = (self.times, self.dts, self.durations, self.sizes, self.checksums)
+        arrays = (np.array(column, dtype=np.int64) for column in columns)
+        return Packets(self.time_base, self.sha256.hexdigest(), *arrays)
+
+
+class FactsBuilder:
+    """Takes the facts of a file while others read it; one thread feeds it.
+
+    `container` is open for reading, and `film` the index of the stream that is restored;
+    `carried` is what its first frame carries, where that is known already. Keeps 40 bytes for
+    each packet and 8 for each frame.
+    """
+
+    def __init__(self, container: Any, film: int, carried: Carried | None = None) -> None:
+        self._film = film
+        self._container = container
+        self._carried = carried
+        self._tracks = {stream.index: _track(stream) for stream in container.streams}
+        self._gathered = {
+            stream.index: _Gathered(_annexed(stream))
+            for stream in container.streams
+            if stream.index != film
+        }
+        self._chapters = tuple(_chapter(entry) for entry in container.chapters())
+        self._tags = _tags(container.metadata)
+        self._pts = array("q")
+
+    def add_packet(self, item: Copied) -> None:
+        """Take a packet of another stream, before anybody changes its times."""
+        gathered = self._gathered.get(item.stream)
+        if gathered is not None:
+            gathered.add(item.packet)
+
+    def add_frame(self, frame: Frame) -> None:
+        """Take a frame of the film; in order, as `Source.read` gives them."""
+        self.add_pts(frame.pts)
+        if self._carried is None:
+            self.look_at(frame.carrier)
+
+    def add_pts(self, pts: int) -> None:
+        """Take the time of a frame alone."""
+        self._pts.append(pts)
+
+    def look_at(self, first: Any) -> None:
+        """Note what the first decoded frame carries beside its samples."""
+        self._carried = read_carried(self._container, self._container.streams[self._film], first)
+
+    def build(self, clip: Clip, flaws: tuple[str, ...] = ()) -> Facts:
+        """The facts so far. `clip` is what `containers.describe` says of the same file."""
+        carried = self._carried or Carried()
+        told_apart = () if carried.hdr is None else (MASTERING, LIGHT)
+        built = {
+            index: replace(track, packets=self._gathered[index].packets())
+            for index, track in self._tracks.items()
+            if index != self._film
+        }
+        return Facts(
+            name=clip.name,
+            container=clip.container,
+            pts=np.array(self._pts, dtype=np.int64),
+            time_base=clip.time_base,
+            picture=(*_picture(clip), *_beside(clip, carried)),
+            side_data=tuple(name for name in carried.side_data if name not in told_apart),
+            film=self._tracks[self._film],
+            tracks=tuple(built.values()),
+            chapters=self._chapters,
+            tags=self._tags,
+            cut=clip.cut,
+            flaws=flaws,
+        )
+
+
+def read_facts(path: Path, *, whole: bool = False) -> Facts:
+    """The facts of a finished file, read once from its start to its end.
+
+    The times of the frames are those of their packets: every encoder here gives one packet for
+    one frame. The first frame and those after the last key frame are decoded; `whole` decodes
+    all, and counts what comes out. Raises InputError when the file cannot be read at all.
+    """
+    container = open_container(path)
+    try:
+        return _Reader(container, path, whole=whole).read()
+    finally:
+        container.close()
+
+
+class _Reader:
+    """One pass over a file."""
+
+    def __init__(self, container: Any, path: Path, *, whole: bool) -> None:
+        self._container, self._name, self._whole = container, str(path), whole
+        self._stream = video_stream(container, self._name)
+        self._stream.thread_type = "AUTO"
+        # Else FFmpeg conceals what it cannot decode; of FFV1 it does so even then.
+        self._stream.codec_context.options = {"err_detect": "explode"}
+        self._builder = FactsBuilder(container, self._stream.index)
+        self._clip: Clip | None = None
+        self._group: list[Any] = []
+        """Packets since the last key frame."""
+        self._shown: list[int] = []
+        """The times of the packets that are shown."""
+        self._decoded: list[int] = []
+        self._flaws: list[str] = []
+
+    def read(self) -> Facts:
+        try:
+            for packet in self._container.demux():
+                self._take(packet)
+        except av.FFmpegError as error:
+            self._flaws.append(f"reading ends with an error ({error.strerror})")
+        if self._clip is None:
+            raise InputError(f"{self._name} holds no frame that can be decoded; write it again")
+        last = self._decoded if self._whole else self._end_decoded()
+        if self._shown and max(self._shown) not in last[-1:]:
+            self._flaws.append("the last frame cannot be decoded")
+        for pts in self._decoded if self._whole else sorted(self._shown):
+            self._builder.add_pts(pts)
+        return self._builder.build(self._clip, tuple(self._flaws))
+
+    def _take(self, packet: Any) -> None:
+        if packet.stream.index != self._stream.index:
+            if packet.size:
+                self._builder.add_packet(Copied(packet.stream.index, 0.0, packet))
+            return
+        if packet.size and not packet.is_discard:
+            time = packet.dts if packet.pts is None else packet.pts
+            self._shown.append(UNKNOWN if time is None else time)
+        if self._whole or self._clip is None:
+            self._decoded += self._decode(packet)
+        if packet.is_keyframe:
+            self._group.clear()
+        if packet.size and not self._whole:
+            self._group.append(packet)
+
+    def _decode(self, packet: Any) -> list[int]:
+        """The times of the frames that come out."""
+        found = []
+        try:
+            for frame in packet.decode():
+                if self._clip is None:
+                    self._clip = describe(self._container, self._stream, frame, self._name)
+                    self._builder.look_at(frame)
+                if frame.is_corrupt:
+                    self._flaws.append(f"the frame at pts {frame.pts} is damaged")
+                found.append(UNKNOWN if frame.pts is None else frame.pts)
+        except (av.FFmpegError, EOFError) as error:
+            self._flaws.append(f"the packet at pts {packet.pts} cannot be decoded ({error})")
+        return found
+
+    def _end_decoded(self) -> list[int]:
+        """The times of the frames after the last key frame."""
+        self._stream.codec_context.flush_buffers()
+        flush: Any = av.Packet()
+        flush.stream = self._stream
+        return [pts for packet in (*self._group, flush) for pts in self._decode(packet)]
+
+
+def _track(stream: Any) -> Track:
+    """A stream without its packets."""
+    told = facts(stream)
+    context = getattr(stream, "codec_context", None)
+    form = ""
+    if context is not None and stream.type == "audio":
+        # Not the layout's name: Matroska knows no more than the number of channels.
+        form = f"{context.sample_rate} Hz, {context.layout.nb_channels} channels"
+    elif context is not None and stream.type == "video":
+        form = f"{context.width}x{context.height}"
+    attachment = None
+    if told.kind == "attachment":
+        digest = hashlib.sha256(bytes(stream.data)).hexdigest()
+        attachment = (stream.metadata.get("filename", ""), told.codec, digest)
+    return Track(told, form, _tags(stream.metadata), _Gathered("").packets(), attachment)
+
+
+def _tags(found: Any) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted((key.lower(), value) for key, value in kept_tags(found).items()))
+
+
+def _chapter(entry: Any) -> Chapter:
+    unit = fraction(entry["time_base"]) or Fraction(1)
+    title = str(entry["metadata"].get("title", ""))
+    return Chapter(entry["start"] * unit, entry["end"] * unit, title)
+
+
+def _annexed(stream: Any) -> str:
+    """The codec of a copied stream whose packets a muxer will strip of headers; else empty."""
+    context = getattr(stream, "codec_context", None)
+    name = context.name if context is not None else ""
+    extra = bytes(context.extradata or b"") if context is not None else b""
+    if name == "aac" and not extra:
+        return "aac"
+    return name if name in ("h264", "hevc") and extra[:1] == b"\0" else ""
+
+
+def _bare(data: bytes, codec: str) -> bytes:
+    """A packet as MP4 and Matroska hold it.
+
+    AAC without the header of ISO/IEC 14496-3 1.A.2.2 (ADTS); H.264 and HEVC with the length of
+    each unit before it, in place of the start codes of their Annex B.
+    """
+    if codec == "aac":
+        marked = len(data) > 7 and data[0] == 0xFF and data[1] & 0xF6 == 0xF0
+        return data[7 if data[1] & 1 else 9 :] if marked else data
+    units = [unit.rstrip(b"\0") for unit in re.split(b"\0\0\1", data)]
+    return b"".join(struct.pack(">I", len(unit)) + unit for unit in units if unit)
+
+
+def _picture(clip: Clip) -> list[tuple[str, str]]:
+    picture = clip.picture
+    return [
+        ("size", f"{picture.width}x{picture.height}"),
+        ("pixel format", picture.format.name),
+        ("sample aspect ratio", str(clip.sar or Fraction(1))),
+        ("range", RANGES.get(clip.color_range, str(clip.color_range))),
+        ("matrix", MATRICES.get(clip.color_matrix, str(clip.color_matrix))),
+        ("primaries", _named(ColorPrimaries, clip.color_primaries)),
+        ("transfer", _named(ColorTrc, clip.color_transfer)),
+        ("rotation", _rotation(clip)),
+    ]
+
+
+def _beside(clip: Clip, carried: Carried) -> list[tuple[str, str]]:
+    """What stands beside the samples of the first frame."""
+    hdr = carried.hdr or Hdr10(None, None)
+    display = "none"
+    if hdr.display is not None:
+        display = "G({},{})B({},{})R({},{})WP({},{})L({},{})".format(*steps(hdr.display))
+    place = carried.chroma_location if clip.picture.format.sampling == (2, 2) else 0
+    return [
+        ("field order", carried.field_order or FIELDS.get(clip.field_order, "progressive")),
+        ("mastering display", display),
+        (
+            "content light level",
+            "none" if hdr.light is None else f"{hdr.light.most} {hdr.light.mean}",
+        ),
+        ("chroma location", SITINGS[place] if place < len(SITINGS) else str(place)),
+        ("timecode", carried.timecode or "none"),
+    ]
+
+
+def _named(names: type[IntEnum], code: int) -> str:
+    """FFmpeg's name of a code, where PyAV knows it."""
+    if code == UNSAID:
+        return "not said"
+    return names(code).name.lower() if code in list(names) else str(code)
+
+
+def _rotation(clip: Clip) -> str:
+    """The display matrix; none where it turns nothing."""
+    matrix = clip.display_matrix
+    if matrix is None or matrix == (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30):
+        return "none"
+    return f"{clip.rotation} degrees, matrix {' '.join(map(str, matrix))}"
+
+
+def _plain(text: str) -> str:
+    """Text that any terminal and JSON reader takes: stray bytes become replacement marks."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

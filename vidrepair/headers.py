@@ -1,0 +1,297 @@
+"""What FFmpeg's muxers cannot be told of a film is put into the header of the finished file.
+
+Nothing in the file moves: the film is muxed under a title with room at its end, and the room is
+then spent on what is missing. Matroska gets DisplayWidth and DisplayHeight (RFC 9559, 5.1.4.1.28)
+and MasteringMetadata, MaxCLL, MaxFALL; MP4 and MOV get the boxes pasp,
+mdcv and clli (ISO/IEC 14496-12, 12.1.4 to 12.1.8).
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from math import nextafter
+from pathlib import Path
+from typing import BinaryIO
+
+from vidrepair.errors import VidrepairError
+from vidrepair.hdr import CHROMATICITY, LUMINANCE, Hdr10, steps
+
+ROOM = 240
+"""Bytes kept free in a Matroska track: all that is ever missing takes up to 190."""
+FILLER = "\N{MIDDLE DOT}"
+"""Two bytes of UTF-8, and no title ends in so many of them."""
+MOST = 16 << 20
+"""Bytes of a Matroska file that its tracks lie in: they come before covers, fonts and pictures."""
+SEGMENT, TRACKS, TRACK, NAME, CRC, VOID = 0x18538067, 0x1654AE6B, 0xAE, 0x536E, 0xBF, 0xEC
+VIDEO, COLOUR, WIDTH, HEIGHT = 0xE0, 0x55B0, 0xB0, 0xBA
+DISPLAY_WIDTH, DISPLAY_HEIGHT, DISPLAY_UNIT, ASPECT = 0x54B0, 0x54BA, 0x54B2, 3
+MAX_CLL, MAX_FALL, MASTERING, SITING = 0x55BC, 0x55BD, 0x55D0, (0x55B7, 0x55B8)
+# Of Matroska's siting across and down to FFmpeg's AVChromaLocation.
+SITINGS = {(1, 2): 1, (2, 2): 2, (1, 1): 3, (2, 1): 4}
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What the header of the film's track has to say, and FFmpeg's muxer does not."""
+
+    container: str
+    """FFmpeg's name of the muxer."""
+    title: str = ""
+    """The track's own."""
+    sar: Fraction | None = None
+    hdr: Hdr10 | None = None
+
+    @property
+    def placeholder(self) -> str:
+        """The title to mux the film under."""
+        room = ROOM if _is_matroska(self.container) else len(_boxes(self))
+        return self.title + FILLER * (room // 2)
+
+
+def complete(path: Path, header: Header) -> None:
+    """Put into a finished file what its header lacks.
+
+    Raises VidrepairError when the place kept for it is not found.
+    """
+    with path.open("r+b") as file:
+        done = (
+            _matroska(file, header) if _is_matroska(header.container) else _quicktime(file, header)
+        )
+    if not done:
+        raise VidrepairError(
+            f"the header of {path.name} is not as FFmpeg writes it; please report this,"
+            " and write to another container meanwhile"
+        )
+
+
+def read_siting(data: bytes) -> int:
+    """FFmpeg's AVChromaLocation of the first track of the head of a Matroska file; 0 unknown."""
+    for kind, start, size in _elements(data, 0):
+        if kind == SEGMENT:
+            return read_siting(data[start:])
+        if kind in (TRACKS, TRACK, VIDEO, COLOUR):
+            return read_siting(data[start : start + size])
+        if kind == SITING[0]:
+            down = [entry for entry in _elements(data, start + size) if entry[0] == SITING[1]]
+            if down:
+                places = (data[start], data[down[0][1]])
+                return SITINGS.get(places, 0)
+    return 0
+
+
+def _is_matroska(container: str) -> bool:
+    return container in ("matroska", "webm")
+
+
+def _elements(data: bytes, at: int) -> Iterator[tuple[int, int, int]]:
+    """EBML: the identifier, start and size of each element, as far as whole heads go."""
+    while at < len(data):
+        long = 9 - data[at].bit_length()
+        kind = int.from_bytes(data[at : at + long], "big")
+        at += long
+        if at >= len(data) or not data[at]:
+            return
+        long = 9 - data[at].bit_length()
+        size = int.from_bytes(data[at : at + long], "big") & ((1 << 7 * long) - 1)
+        yield kind, at + long, size
+        at += long + size
+
+
+def _element(kind: int, content: bytes, long: int = 0) -> bytes:
+    """An element whose size is written in `long` bytes, or in as few as possible."""
+    long = long or next(count for count in range(1, 9) if len(content) < (1 << 7 * count) - 1)
+    size = (len(content) | 1 << 7 * long).to_bytes(long, "big")
+    return kind.to_bytes((kind.bit_length() + 7) // 8, "big") + size + content
+
+
+def _whole(kind: int, value: int) -> bytes:
+    return _element(kind, value.to_bytes(max(1, (value.bit_length() + 7) // 8), "big"))
+
+
+def _matroska(file: BinaryIO, header: Header) -> bool:
+    """Rewrite the film's track, in its place and size, and the checksum of all tracks."""
+    data = file.read(MOST)
+    segment = next((start for kind, start, _ in _elements(data, 0) if kind == SEGMENT), 0)
+    for kind, start, size in _elements(data, segment):
+        if kind == TRACKS:
+            tracks = bytearray(data[start : start + size])
+            if not _fill_track(tracks, header):
+                return False
+            _renew_checksum(tracks)
+            file.seek(start)
+            file.write(tracks)
+            return True
+    return False
+
+
+def _fill_track(tracks: bytearray, header: Header) -> bool:
+    for kind, start, size in _elements(bytes(tracks), 0):
+        track = bytes(tracks[start : start + size])
+        if kind != TRACK or header.placeholder.encode() not in track:
+            continue
+        filled = b"".join(_track_parts(track, header))
+        room = size - len(filled)
+        if room < 9:
+            return False
+        tracks[start : start + size] = filled + _element(VOID, bytes(room - 9), 8)
+        return True
+    return False
+
+
+def _track_parts(track: bytes, header: Header) -> Iterator[bytes]:
+    for kind, start, size in _elements(track, 0):
+        content = track[start : start + size]
+        if kind == VIDEO:
+            yield _element(VIDEO, b"".join(_video_parts(content, header)))
+        elif kind == NAME:
+            yield _element(NAME, header.title.encode()) if header.title else b""
+        elif kind != VOID:
+            yield _element(kind, content)
+
+
+def _video_parts(video: bytes, header: Header) -> Iterator[bytes]:
+    sizes, coloured = {}, False
+    for kind, start, size in _elements(video, 0):
+        content = video[start : start + size]
+        if kind in (WIDTH, HEIGHT):
+            sizes[kind] = int.from_bytes(content, "big")
+        if kind == COLOUR:
+            coloured = True
+            content += _brightness(header.hdr)
+        if header.sar is None or kind not in (DISPLAY_WIDTH, DISPLAY_HEIGHT, DISPLAY_UNIT):
+            yield _element(kind, content)
+    if header.sar is not None:
+        yield from _display(Fraction(sizes[WIDTH]), sizes[HEIGHT], header.sar)
+    if header.hdr is not None and not coloured:
+        yield _element(COLOUR, _brightness(header.hdr))
+
+
+def _display(width: Fraction, height: int, sar: Fraction) -> Iterator[bytes]:
+    """In samples where that is exact, else as the aspect of the whole picture."""
+    wide, high, unit = width * sar, Fraction(height), 0
+    if wide.denominator != 1:
+        shape = wide / high
+        wide, high, unit = Fraction(shape.numerator), Fraction(shape.denominator), ASPECT
+    yield _whole(DISPLAY_WIDTH, int(wide)) + _whole(DISPLAY_HEIGHT, int(high))
+    if unit:
+        yield _whole(DISPLAY_UNIT, unit)
+
+
+def _brightness(hdr: Hdr10 | None) -> bytes:
+    """Elements of a Colour element."""
+    said = b""
+    if hdr is not None and hdr.light is not None:
+        said += _whole(MAX_CLL, hdr.light.most) + _whole(MAX_FALL, hdr.light.mean)
+    if hdr is not None and hdr.display is not None:
+        places = steps(hdr.display)
+        # Matroska has red first, and the luminances last, the largest before the least.
+        ordered = (*places[4:6], *places[0:4], *places[6:])
+        units = (CHROMATICITY,) * 8 + (LUMINANCE,) * 2
+        said += _element(
+            MASTERING,
+            b"".join(
+                _element(MASTERING + 1 + index, struct.pack(">d", _at_least(value, unit)))
+                for index, (value, unit) in enumerate(zip(ordered, units, strict=True))
+            ),
+        )
+    return said
+
+
+def _at_least(value: int, unit: int) -> float:
+    """The quotient, never a hair below: FFmpeg cuts the fraction off where it reads it."""
+    quotient = value / unit
+    return quotient if quotient * unit >= value else nextafter(quotient, float("inf"))
+
+
+def _renew_checksum(tracks: bytearray) -> None:
+    for kind, start, size in _elements(bytes(tracks), 0):
+        if kind == CRC:
+            covered = zlib.crc32(tracks[start + size :])
+            tracks[start : start + size] = struct.pack("<I", covered)
+        return
+
+
+def _boxes(header: Header) -> bytes:
+    """pasp, mdcv and clli of a sample entry; an even number of bytes."""
+    said, hdr = b"", header.hdr
+    if header.sar is not None:
+        said += struct.pack(">I4s2I", 16, b"pasp", *header.sar.as_integer_ratio())
+    if hdr is not None and hdr.display is not None:
+        said += struct.pack(">I4s8H2I", 32, b"mdcv", *steps(hdr.display))
+    if hdr is not None and hdr.light is not None:
+        light = (min(level, 0xFFFF) for level in (hdr.light.most, hdr.light.mean))
+        said += struct.pack(">I4s2H", 12, b"clli", *light)
+    return said
+
+
+def _quicktime(file: BinaryIO, header: Header) -> bool:
+    """Move the room from the track's name to its sample entry: no other box changes its place."""
+    file.seek(0, 2)
+    found = _find(file, 0, file.tell(), b"moov")
+    if found is None:
+        return False
+    start, size = found
+    file.seek(start)
+    parts = list(_parts(file.read(size), 8))
+    for index, part in enumerate(parts):
+        if part[4:8] == b"trak" and header.placeholder.encode() in part:
+            parts[index] = _moved(part, header)
+            moov = _box(b"moov", b"".join(parts))
+            if len(moov) == size:
+                file.seek(start)
+                file.write(moov)
+            return len(moov) == size
+    return False
+
+
+def _find(file: BinaryIO, at: int, end: int, kind: bytes) -> tuple[int, int] | None:
+    """Place and size of the first box of that kind."""
+    while at + 8 <= end:
+        file.seek(at)
+        head = file.read(16)
+        size = int.from_bytes(head[:4], "big")
+        size = int.from_bytes(head[8:16], "big") if size == 1 else size or end - at
+        if head[4:8] == kind:
+            return at, size
+        at += max(size, 8)
+    return None
+
+
+_HOLDERS = {b"trak": 8, b"mdia": 8, b"minf": 8, b"stbl": 8, b"stsd": 16, b"udta": 8}
+"""Boxes on the way to what changes, and where the boxes inside them start."""
+SAMPLE_ENTRY = 86
+"""Bytes of a visual sample entry before the boxes in it."""
+
+
+def _moved(box: bytes, header: Header) -> bytes:
+    """A box, and all those in it, with the boxes added to the sample entry and the name cut."""
+    kind = box[4:8]
+    if kind == b"name" and header.placeholder.encode() in box:
+        title = header.title.encode()
+        # A name of nothing would still be one.
+        return _box(b"name" if title else b"free", title)
+    if kind not in _HOLDERS:
+        return box
+    start = _HOLDERS[kind]
+    parts = list(_parts(box, start))
+    if kind == b"stsd":
+        parts[0] = parts[0][:SAMPLE_ENTRY] + _boxes(header) + parts[0][SAMPLE_ENTRY:]
+        parts[0] = _box(parts[0][4:8], parts[0][8:])
+    return _box(kind, box[8:start] + b"".join(_moved(part, header) for part in parts))
+
+
+def _parts(box: bytes, at: int) -> Iterator[bytes]:
+    """The boxes in a box; what is none at its end comes as it is."""
+    while at < len(box):
+        size = int.from_bytes(box[at : at + 4], "big")
+        end = at + size if 8 <= size <= len(box) - at else len(box)
+        yield box[at:end]
+        at = end
+
+
+def _box(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I4s", 8 + len(body), kind) + body

@@ -1,0 +1,221 @@
+"""What a source carries and a target cannot hold: by name, before the first frame."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+from vidrepair.carried import CAPTIONS, DOLBY_VISION, HDR10_PLUS, Carried
+from vidrepair.codecs import CODECS, Told
+from vidrepair.errors import CannotCarry
+from vidrepair.hdr import LIGHT, MASTERING
+from vidrepair.tags import UNSAID, Clip, kept_tags
+
+# Frames carry these too, but they describe the source's coding, not its picture.
+HARMLESS_SIDE_DATA = (
+    *("DISPLAYMATRIX", "MOTION_VECTORS", "VIDEO_ENC_PARAMS", "REGIONS_OF_INTEREST"),
+    *("SEI_UNREGISTERED", "GOP_TIMECODE", "PANSCAN", "QP_TABLE_DATA", "QP_TABLE_PROPERTIES"),
+)
+REFUSED = (
+    *("hdr10", "hdr10plus", "dovi", "captions"),
+    *("sar", "rotation", "range", "matrix", "field-order"),
+)
+"""Without these the picture looks other than it did, or someone cannot follow it."""
+# What MP4 and MOV write of a file's tags unless told to write all of them in another way.
+PLAIN_TAGS = {
+    *("title", "artist", "album_artist", "composer", "album", "date", "comment", "genre"),
+    *("copyright", "grouping", "lyrics", "description", "synopsis", "show", "episode_id"),
+    *("network", "keywords", "creation_time", "track", "disc", "compilation"),
+}
+MATROSKA_SITINGS = (1, 2, 3, 4)
+"""Of FFmpeg's AVChromaLocation; Matroska knows no place below the upper row of two."""
+ARE = "are not carried"
+DROPPING = (Fraction(30000, 1001), Fraction(60000, 1001))
+"""Rates at which a timecode leaves out numbers."""
+_TIMECODE = re.compile(r"\d\d:\d\d:\d\d([:;.])\d\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """One thing that will not be carried."""
+
+    name: str
+    """As `--allow-loss` takes it."""
+    what: str
+    """In words."""
+    why: str = "is not carried"
+    remedy: str = ""
+    """What else to ask for; empty where nothing helps."""
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.why}"
+
+
+def find_losses(
+    clip: Clip, codec: str, container: str, carried: Carried, told: Told
+) -> Iterator[Loss]:
+    """Everything about the picture that `codec` in `container` does not keep."""
+    yield from _side_data(clip, codec, carried)
+    yield from _geometry(clip, codec, container)
+    if told.fields and not CODECS[codec].interlaced:
+        yield Loss(
+            *("field-order", "that the film is interlaced", f"is not said by {codec}"),
+            remedy="use --codec h264, ffv1 or prores, or --interlace bwdif",
+        )
+    yield from _siting(clip, codec, container, carried)
+    if carried.film_grain:
+        yield Loss(
+            *("film-grain", "the recipe of the AV1 film's grain"),
+            "is not carried: its grain is now part of the picture, and repaired as such",
+        )
+    if _bad_timecode(clip, container, carried):
+        yield Loss(
+            "timecode", f"the timecode {carried.timecode}", f"is none that {container} takes"
+        )
+
+
+def _side_data(clip: Clip, codec: str, carried: Carried) -> Iterator[Loss]:
+    known = CODECS[codec]
+    found = {*clip.side_data, *carried.side_data}
+    if found & {MASTERING, LIGHT} and carried.hdr is None:
+        yield Loss("hdr10", "the HDR10 mastering display and light level", ARE)
+    if HDR10_PLUS in found:
+        yield Loss("hdr10plus", _spoken(HDR10_PLUS), ARE)
+    if found & set(DOLBY_VISION):
+        yield Loss("dovi", _spoken(DOLBY_VISION[0]), ARE)
+    if CAPTIONS in found and not known.captions:
+        yield Loss("captions", _spoken(CAPTIONS), ARE, remedy="use --codec h264 or hevc")
+    named = {MASTERING, LIGHT, HDR10_PLUS, *DOLBY_VISION, CAPTIONS, *HARMLESS_SIDE_DATA}
+    for name in sorted(found - named):
+        yield Loss("side-data", _spoken(name), "is not carried yet")
+
+
+def _geometry(clip: Clip, codec: str, container: str) -> Iterator[Loss]:
+    if container in ("matroska", "webm") and not _pure(clip.display_matrix):
+        yield Loss(
+            *("rotation", f"the display matrix, {clip.rotation} degrees and more"),
+            "is not carried: Matroska knows turns and mirrors alone",
+            remedy="write an .mp4 or .mov file",
+        )
+    elif container in ("matroska", "webm") and any((clip.display_matrix or (0,) * 9)[6:8]):
+        yield Loss(
+            *("display-offset", "the offset in the display matrix"),
+            "is not carried: Matroska turns the picture in its place, as players do anyway",
+        )
+    full = clip.picture.full_range and clip.picture.format.family != "rgb"
+    if full and not CODECS[codec].ranged:
+        yield Loss(
+            *("range", "that the samples have full range", f"is not said by {codec}"),
+            remedy="use --codec ffv1 or hevc",
+        )
+
+    if codec == "dnxhr" and clip.color_matrix == UNSAID and clip.picture.matrix != "bt709":
+        yield Loss(
+            *("matrix", "that the colours are BT.601, which the source leaves open,"),
+            "is not said by dnxhr: players take BT.709",
+            remedy="use --codec prores",
+        )
+
+
+def _pure(matrix: tuple[int, ...] | None) -> bool:
+    """Whether a display matrix turns and mirrors, and does no more than that."""
+    if matrix is None:
+        return True
+    a, b, _, c, d, *_ = matrix
+    one = 1 << 16
+    # Rows of equal length at a right angle; fixed point leaves a few units.
+    return (
+        abs(a * a + b * b - one * one) < one * 8 and abs(abs(a * d - b * c) - one * one) < one * 8
+    )
+
+
+def _siting(clip: Clip, codec: str, container: str, carried: Carried) -> Iterator[Loss]:
+    """Left is what everybody takes for granted, and only 4:2:0 leaves a choice."""
+    place = carried.chroma_location
+    if place <= 1 or clip.picture.format.sampling != (2, 2):
+        return
+    kept = CODECS[codec].sitings
+    if codec == "ffv1" and container == "matroska":
+        kept = MATROSKA_SITINGS
+    if place not in kept:
+        names = ("left", "centre", "top left", "top", "bottom left", "bottom")
+        yield Loss(
+            "chroma-location",
+            f"that the chroma samples lie at the {names[min(place, 6) - 1]}",
+            f"is not carried by {codec} in {container}: players take left",
+        )
+
+
+def _bad_timecode(clip: Clip, container: str, carried: Carried) -> bool:
+    """MOV and MP4 take it for the number of a frame, and refuse what cannot be one."""
+    if not carried.timecode or container not in ("mp4", "mov"):
+        return False
+    read = _TIMECODE.fullmatch(carried.timecode)
+    return read is None or (read[1] != ":" and clip.rate not in DROPPING)
+
+
+def lost_tags(clip: Clip, container: str) -> list[Loss]:
+    """Tags of the file that MP4 and MOV keep only in place of its cover."""
+    if container not in ("mp4", "mov") or not any(facts.kind == "cover" for facts in clip.others):
+        return []
+    # With all tags, FFmpeg's muxer would lose the cover; a picture is worth more than they are.
+    return [
+        Loss("tags", f"the tag {key}", f"is not carried: {container} keeps it or the cover")
+        for key in extra_tags(clip)
+    ]
+
+
+def extra_tags(clip: Clip) -> list[str]:
+    """Tags of the file that MP4 and MOV have no place of their own for."""
+    return sorted(tag for tag in kept_tags(dict(clip.metadata)) if tag.lower() not in PLAIN_TAGS)
+
+
+def lost_by_y4m(clip: Clip) -> Iterator[Loss]:
+    """y4m is the picture alone; who asks for it knows, so nothing of this is refused."""
+    by = "is not carried by y4m"
+    if clip.sar not in (None, Fraction(1)):
+        yield Loss("sar", f"the sample aspect ratio {clip.sar}", by)
+    if clip.rotation or clip.display_matrix is not None:
+        yield Loss("rotation", f"the rotation by {clip.rotation} degrees", by)
+    tagged = (clip.color_matrix, clip.color_primaries, clip.color_transfer)
+    if clip.picture.format.family == "yuv" and tagged != (UNSAID, UNSAID, UNSAID):
+        why = "are not carried by y4m: give them to the next tool by hand"
+        yield Loss("tags", "the colour tags", why)
+    if clip.video_start != 0 and not clip.cut:
+        start = f"the start at {float(clip.video_start):.3f} s"
+        yield Loss("times", start, "is not carried: y4m starts at 0")
+    if clip.rate is None:
+        why = "are not carried by y4m: 25 a second are written"
+        yield Loss("times", "the times of the frames", why)
+    for name in clip.side_data:
+        if name not in HARMLESS_SIDE_DATA:
+            kind = "captions" if name == CAPTIONS else "side-data"
+            yield Loss(kind, _spoken(name), by)
+    if clip.metadata and clip.container != "yuv4mpegpipe":
+        yield Loss("tags", "the tags of the file", "are not carried by y4m")
+
+
+def _spoken(name: str) -> str:
+    names = {
+        MASTERING: "the HDR mastering display metadata",
+        LIGHT: "the HDR content light level",
+        HDR10_PLUS: "the HDR10+ metadata",
+        **dict.fromkeys(DOLBY_VISION, "the Dolby Vision metadata"),
+        CAPTIONS: "the closed captions (A53)",
+    }
+    return names.get(name, f"the side data {name}")
+
+
+def accept(losses: list[Loss], allowed: frozenset[str], target: str) -> tuple[str, ...]:
+    """The losses in words. Raises CannotCarry for those that nobody may meet unasked."""
+    refused = [loss for loss in losses if loss.name in REFUSED and loss.name not in allowed]
+    if refused:
+        names = ",".join(dict.fromkeys(loss.name for loss in refused))
+        remedies = dict.fromkeys(loss.remedy for loss in refused if loss.remedy)
+        raise CannotCarry(
+            f"{target} cannot hold everything: {'; '.join(map(str, refused))};"
+            f" {', or '.join((*remedies, f'accept that with --allow-loss {names}'))}"
+        )
+    return tuple(map(str, losses))

@@ -1,0 +1,233 @@
+"""Everything that a run owns, opened in order; and the finished file, checked before it is named.
+
+What is opened is closed in the order that PyAV needs, whatever happens: targets first, then the
+source.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+from vidrepair.analysis import AnalysisBuilder, Guide, open_guide
+from vidrepair.batch import Grid
+from vidrepair.broken import Gaps
+from vidrepair.channel import Channel
+from vidrepair.decode import Source, open_source
+from vidrepair.encode import OutputPlan, Target, open_target, plan_output
+from vidrepair.engines import Build, Engine, Spare, make_engine
+from vidrepair.errors import CheckFailed
+from vidrepair.facts import FactsBuilder
+from vidrepair.fields import half_of
+from vidrepair.files import check_writable
+from vidrepair.frames import Answer, GrainProfile, Picture, Span
+from vidrepair.grain_table import read_profile
+from vidrepair.interlace import Interlacing
+from vidrepair.masks import MaskReader, open_masks
+from vidrepair.matte_file import MatteFile, open_matte
+from vidrepair.models import ModelFiles, find_model
+from vidrepair.nowhere import Nowhere
+from vidrepair.settings import EngineSettings, Job, MaskSettings
+from vidrepair.stages import Stages
+from vidrepair.streams import Copies, plan_copies
+from vidrepair.tags import Clip
+from vidrepair.tally import Tally
+from vidrepair.verify import Expectation, check
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Everything that the threads of one run share."""
+
+    job: Job
+    source: Source
+    target: Target | Nowhere
+    planned: tuple[OutputPlan, Copies] | None
+    """The target, and who goes with the picture; None where no film is written."""
+    warnings: tuple[str, ...]
+    """What is worth telling before the first frame."""
+    facts: FactsBuilder
+    interlacing: Interlacing
+    fields: bool
+    """The even and the odd rows are repaired apart."""
+    bwdif: bool
+    """Its frames were made progressive."""
+    engine: Engine
+    spare: Spare
+    grid: Grid
+    stages: Stages
+    tally: Tally
+    gaps: Gaps
+    masked: MaskReader | None
+    """What the user calls damage."""
+    protected: MaskReader | None
+    """What the user wants kept."""
+    grain: GrainProfile | None
+    """Known beforehand."""
+    guide: Guide | None
+    """An analysis that is followed."""
+    matte: MatteFile | None
+    record: AnalysisBuilder | None
+    """The analysis that is written."""
+
+
+def open_run(job: Job, build: Build | None, owned: ExitStack) -> Run:
+    """Open a job up to its first frame; `owned` closes it all.
+
+    Raises a VidrepairError for what cannot be read, asked or carried.
+    """
+    source = owned.enter_context(_open(job))
+    guide = open_guide(job.analysis, source.clip)
+    grain = read_profile(job.repair.noise_profile)
+    if job.target.sidecar is not None:
+        check_writable(job.target.sidecar, overwrite=job.target.overwrite)
+    interlacing = _interlacing(source, job)
+    clip, way = source.clip, interlacing.way(job.repair.interlace)
+    warnings = interlacing.remarks(job.repair.interlace)
+    planned = _plan(source, job) if job.target.writes else None
+    if planned is not None:
+        warnings += [*planned[0].warnings, *planned[1].warnings]
+    files = find_model(job.engine.model)
+    picture = half_of(clip.picture) if way == "fields" else clip.picture
+    engine, spare = _open_engine(files, picture, job, build, owned)
+    if guide is not None:
+        warnings += guide.remarks(engine.identity.as_dict(), job.repair.as_dict())
+    lanes = engine.identity.lanes
+    # The lanes of a card start, and so end, together; a processor's are behind the decoder.
+    spans = Channel[Span](1 if engine.worked is None else lanes)
+    return Run(
+        job=job,
+        source=source,
+        planned=planned,
+        warnings=tuple(warnings),
+        engine=engine,
+        spare=spare,
+        masked=_open_mask(job.repair.mask_in, "--mask-in", job, clip, owned),
+        protected=_open_mask(job.repair.protect, "--protect-mask", job, clip, owned),
+        matte=_open_matte(clip, job, owned),
+        target=_open_target(clip, planned, job, owned),
+        facts=FactsBuilder(source.container, clip.video.index),
+        interlacing=interlacing,
+        fields=way == "fields",
+        bwdif=way == "bwdif",
+        grid=Grid(files.card.warm_up, files.card.core_length(picture)),
+        stages=Stages(engine, source.cancel, spans, Channel[Answer](2 * lanes)),
+        tally=Tally(clip.picture, stride=2 if way == "fields" else 1),
+        gaps=Gaps(),
+        grain=grain,
+        guide=guide,
+        record=None if job.target.sidecar is None else AnalysisBuilder(),
+    )
+
+
+def _open(job: Job) -> Source:
+    """The source; its decoder tells of its quantiser where the noise is to be measured."""
+    asked = job.repair
+    known = (asked.noise, asked.noise_profile, job.analysis)
+    measured = asked.asks and all(one is None for one in known)
+    return open_source(
+        job.source,
+        tell_quantiser=measured,
+        stream=job.reading.stream,
+        start=job.reading.start,
+    )
+
+
+def _plan(source: Source, job: Job) -> tuple[OutputPlan, Copies]:
+    """What the target will be, and who goes with the picture."""
+    plan = plan_output(source.clip, job.output, job.target)
+    end = end_of(source.clip, job)
+    plan = replace(plan, cut=plan.cut or end is not None)
+    return plan, plan_copies(source.container, source.clip, plan.container, source.covers, end=end)
+
+
+def end_of(clip: Clip, job: Job) -> Fraction | None:
+    """Where the output stops, in seconds of the file; None for its end."""
+    return None if job.reading.end is None else clip.zero + job.reading.end
+
+
+def _open_target(
+    clip: Clip, planned: tuple[OutputPlan, Copies] | None, job: Job, owned: ExitStack
+) -> Target | Nowhere:
+    if planned is None:
+        return Nowhere()
+    return owned.enter_context(open_target(clip, planned[0], job.output, planned[1]))
+
+
+def _open_mask(
+    asked: MaskSettings | None, flag: str, job: Job, clip: Clip, owned: ExitStack
+) -> MaskReader | None:
+    if asked is None:
+        return None
+    written = (job.output, job.target.mask_out, job.target.sidecar)
+    outputs = [Path(path) for path in written if path is not None]
+    return owned.enter_context(open_masks(asked, clip, flag=flag, outputs=outputs))
+
+
+def _open_matte(clip: Clip, job: Job, owned: ExitStack) -> MatteFile | None:
+    if job.target.mask_out is None:
+        return None
+    film = job.output if job.target.writes else None
+    overwrite = job.target.overwrite
+    matte = open_matte(clip, job.target.mask_out, output=film, overwrite=overwrite)
+    return owned.enter_context(matte)
+
+
+def _interlacing(source: Source, job: Job) -> Interlacing:
+    """What is known of the film's fields; it is made progressive from here on if asked for."""
+    asked = job.repair.interlace
+    # Whoever takes frames for whole ones has looked.
+    found = Interlacing(source.clip.interlaced, combed=False)
+    if asked != "progressive":
+        found = source.interlacing()
+    if found.way(asked) == "bwdif":
+        source.deinterlace()
+    return found
+
+
+def _open_engine(
+    files: ModelFiles, picture: Picture, job: Job, build: Build | None, owned: ExitStack
+) -> tuple[Engine, Spare]:
+    """The engine, and what takes over where its output overflows."""
+    # Nothing is computed where nothing is asked for.
+    settings = job.engine if job.repair.asks else job.engine.idle()
+    damage = job.repair.mends
+    engine = make_engine(files, picture, settings, damage=damage, build=build)
+    owned.callback(engine.close)
+    exact = _exact(settings, engine)
+    spare = Spare(lambda: make_engine(files, picture, exact, damage=damage))
+    owned.callback(spare.close)
+    return engine, spare
+
+
+def _exact(settings: EngineSettings, engine: Engine) -> EngineSettings:
+    """For what overflowed: the same backend in fp32, but the processor's where a card is full."""
+    if engine.worked is None:
+        return replace(settings, precision="fp32", backend=engine.identity.backend)
+    return EngineSettings(model=settings.model, device="cpu", precision="fp32")
+
+
+def publish(run: Run) -> None:
+    """Only a file that passes gets its name. Raises CheckFailed."""
+    if run.planned is None or not isinstance(run.target, Target):
+        return
+    plan, copies = run.planned
+    if (written := run.target.written) is not None:
+        allowed = Expectation(
+            offset=plan.offset,
+            frames=run.tally.frames if plan.cut else None,
+            renumbered=plan.renumbered,
+            left=copies.left,
+            converted=copies.converted,
+            thinned=frozenset(copies.dropped),
+            read_as=plan.read_as,
+            lost=plan.lost | copies.lost | ({"field-order"} if run.bwdif else set()),
+        )
+        differences = check(run.facts.build(run.source.clip), written, allowed)
+        if differences:
+            kept = run.target.reject()
+            told = "\n  ".join(map(str, differences))
+            raise CheckFailed(f"{kept} is not what was promised; report this:\n  {told}")
+    run.target.publish()

@@ -1,0 +1,134 @@
+"""Times that can be trusted: of frames that have none, and of clocks that wrap or restart.
+
+The clock of transport and program streams has 33 bits of 90 kHz (ISO/IEC 13818-1 section 2.4.3.6)
+and starts anew after 26.5 h; recordings that were put one behind the other start anew wherever
+that was done.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+from vidrepair.containers import fraction
+
+WRAPPING = ("mpegts", "mpeg")
+"""FFmpeg's names of the demuxers whose times are mended."""
+CYCLE = Fraction(2**33, 90000)
+"""Seconds after which the clock starts anew."""
+BACK = Fraction(1, 10)
+"""Seconds by which the times of a stream may run backwards without being a new start; FFmpeg's
+own tool allows as much."""
+CONTINUOUS = ("video", "audio")
+"""Of these, packets follow one another without gaps; only they tell a new start."""
+
+
+class Timeline:
+    """Mends the times of all packets of a file, in the order of the file.
+
+    FFmpeg undoes the first wrap and no other. What is shifted is shifted in all streams alike, so
+    that sound and picture stay together. A gap forwards is left as it is.
+    """
+
+    def __init__(self, container: str) -> None:
+        self._mends = container in WRAPPING
+        self._shift = Fraction(0)
+        """Of what comes after the last new start."""
+        self._shifts: dict[int, Fraction] = {}
+        """Of each stream: at a new start, late packets of the part before are on their way yet."""
+        self._last: dict[int, Fraction] = {}
+        """Decoding time of the last packet, mended, of each stream."""
+        self._end: Fraction | None = None
+        """The latest end of a packet of sound or picture, mended."""
+        self._heard: Fraction | None = None
+        """Decoding time of the last packet of all, mended."""
+
+    def mend(self, packet: Any) -> bool:
+        """Give a packet its place on the line; whether its times were changed.
+
+        Takes FFmpeg's packet, changes its pts and dts.
+        """
+        ticks = packet.dts if packet.dts is not None else packet.pts
+        if not self._mends or ticks is None or not packet.time_base:
+            return False
+        unit = Fraction(packet.time_base.numerator, packet.time_base.denominator)
+        place = self._place(packet, ticks * unit)
+        self._remember(packet, place, (packet.duration or 0) * unit)
+        step = round(place / unit) - ticks
+        if step:
+            packet.dts = None if packet.dts is None else packet.dts + step
+            packet.pts = None if packet.pts is None else packet.pts + step
+        return bool(step)
+
+    def _place(self, packet: Any, own: Fraction) -> Fraction:
+        """Where a packet of that time belongs, in seconds."""
+        if self._heard is None:
+            return own
+        heard, index = self._heard, packet.stream.index
+        places = {
+            shift: _next_to(heard, own + shift)
+            for shift in (self._shifts.get(index, self._shift), self._shift)
+        }
+        shift = min(places, key=lambda known: abs(places[known] - heard))
+        last = self._last.get(index)
+        self._shifts[index] = shift
+        backwards = last is not None and places[shift] < last - BACK
+        if self._end is None or not backwards or packet.stream.type not in CONTINUOUS:
+            return places[shift]
+        # A new start: from here on, behind everything that was there before.
+        self._shift = self._shifts[index] = self._end - own
+        return self._end
+
+    def _remember(self, packet: Any, place: Fraction, lasts: Fraction) -> None:
+        index = packet.stream.index
+        if packet.stream.type in CONTINUOUS:
+            step = place - self._last.get(index, place)
+            end = place + (lasts or min(step, BACK))
+            self._end = end if self._end is None else max(self._end, end)
+        self._last[index] = self._heard = place
+
+
+def _next_to(heard: Fraction, seconds: Fraction) -> Fraction:
+    """The same time of the cycle that lies next to what was heard."""
+    return seconds + CYCLE * round((heard - seconds) / CYCLE)
+
+
+class FrameClock:
+    """Gives every frame a time that is later than that of the frame before."""
+
+    def __init__(self, stream: Any) -> None:
+        rate = fraction(stream.guessed_rate) or fraction(stream.average_rate) or Fraction(25)
+        self._unit = fraction(stream.time_base) or Fraction(1, 90000)
+        self._step = max(Fraction(1), 1 / (rate * self._unit))
+        self._next = Fraction(stream.start_time or 0)
+        self._last: int | None = None
+        self._timed = False
+
+    @property
+    def counted(self) -> bool:
+        """A frame was met."""
+        return self._last is not None
+
+    @property
+    def seconds(self) -> Fraction:
+        """The time of the last frame."""
+        return (self._last or 0) * self._unit
+
+    def stamp(self, decoded: Any) -> bool:
+        """Set the frame's pts; whether it was made up though the film has times.
+
+        AVI with B-frames and raw streams have none at all: there frames are counted.
+        """
+        pts, repaired = decoded.pts, False
+        if pts is None or (self._last is not None and pts <= self._last):
+            repaired = self._timed
+            pts = round(self._next)
+            if self._last is not None:
+                pts = max(pts, self._last + 1)
+            self._next += self._step
+            decoded.pts = pts
+        else:
+            self._timed = True
+            self._next = pts + self._step
+        self._last = pts
+        return repaired
