@@ -310,7 +310,9 @@ def test_the_public_names_are_these() -> None:
     assert vidrepair.__all__ == sorted(vidrepair.__all__)
     assert set(vidrepair.__all__) == {
         *("probe", "repair", "__version__", "Clip", "Progress", "Report"),
-        *("DamageSettings", "EngineSettings", "Job", "OutputSettings", "RepairSettings"),
+        *("DamageSettings", "EngineSettings", "Job", "MaskSettings", "OutputSettings"),
+        *("Difference", "verify"),
+        *("RepairSettings", "SourceSettings"),
         *(
             "CannotCarry",
             "CheckFailed",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vidrepair.api import probe, repair
+from vidrepair.api import probe, repair, verify
 from vidrepair.errors import (
     CannotCarry,
     CheckFailed,
@@ -12,7 +12,7 @@ from vidrepair.errors import (
     UsageError,
     VidrepairError,
 )
-from vidrepair.report import Progress, Report
+from vidrepair.report import Difference, Progress, Report
 from vidrepair.settings import (
     DamageSettings,
     EngineSettings,
@@ -20,6 +20,7 @@ from vidrepair.settings import (
     MaskSettings,
     OutputSettings,
     RepairSettings,
+    SourceSettings,
 )
 from vidrepair.tags import Clip
 from vidrepair.version import __version__
@@ -29,6 +30,7 @@ __all__ = [
     "CheckFailed",
     "Clip",
     "DamageSettings",
+    "Difference",
     "EngineError",
     "EngineSettings",
     "InputError",
@@ -39,9 +41,11 @@ __all__ = [
     "Progress",
     "RepairSettings",
     "Report",
+    "SourceSettings",
     "UsageError",
     "VidrepairError",
     "__version__",
     "probe",
     "repair",
+    "verify",
 ]

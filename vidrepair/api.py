@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from vidrepair.report import Progress, Report
-from vidrepair.settings import EngineSettings, Job, OutputSettings, RepairSettings
+from vidrepair.report import Difference, Progress, Report
+from vidrepair.settings import EngineSettings, Job, OutputSettings, RepairSettings, SourceSettings
 from vidrepair.tags import Clip
 
 # PyAV is imported when a job runs: training uses the generator on machines without it.
@@ -19,12 +19,13 @@ def repair(
     settings: RepairSettings | None = None,
     engine: EngineSettings | None = None,
     target: OutputSettings | None = None,
+    reading: SourceSettings | None = None,
     analysis: str | Path | None = None,
     observer: Callable[[Progress], None] | None = None,
 ) -> Report:
     """Repair `source` into `output` (mkv, mp4 or mov) and say what was done.
 
-    `analysis` is a sidecar that is followed, edited or not.
+    `reading` says which stream and which part, `analysis` is a sidecar that is followed.
     `observer` is called about twice a second, from a worker thread. Raises a VidrepairError:
     UsageError for what cannot be asked, InputError for an unreadable source, EngineError when
     the engine fails; nothing is then left under the name of `output`.
@@ -48,6 +49,7 @@ def repair(
         engine or EngineSettings(),
         target or OutputSettings(),
         None if analysis is None else Path(analysis),
+        reading or SourceSettings(),
     )
     return run_job(job, observer, build_engine)
 
@@ -65,3 +67,20 @@ def probe(source: str | Path) -> Clip:
 
     with open_source(Path(source)) as opened:
         return opened.clip
+
+
+def verify(
+    output: str | Path, against: str | Path, *, frames: int | None = None
+) -> tuple[Difference, ...]:
+    """Compare a finished file with its source: frames, times, tags, every other stream.
+
+    `frames` is what it was stopped after, if it was. No difference: the file carries everything.
+    Raises InputError when one of them cannot be read.
+
+    >>> from vidrepair import verify
+    >>> for difference in verify("clean.mkv", "noisy.mp4"):
+    ...     print(difference)
+    """
+    from vidrepair.verify import check_files
+
+    return check_files(Path(output), Path(against), frames=frames)

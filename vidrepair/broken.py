@@ -52,17 +52,18 @@ _DOUBT = 1.5
 _APART = 0.7
 """Times the difference of the neighbours from each other."""
 _ENOUGH = 0.8
-"""Of the blocks that the best pair finds, from which on a nearer one is taken."""
+"""Of the evidence that the best pair gives, from which on a nearer one is taken."""
 _REGION = 9
 """Blocks that touch one another below which they are not believed, or a fiftieth of all."""
 _TOGETHER, _ENCLOSED = 2, 5
 """Broken blocks of the eight around one that is believed, and around one that is taken along."""
-_UNRELATED = 24.0 / 255.0
-"""Natural difference, in the median, above which two frames are not of one shot."""
+_UNRELATED = 0.4
+"""Natural difference, in the median, over the deviation of the whole picture, above which two
+frames are not of one shot."""
 _STRICT_OFF, _STRICT = 10.0 / 255.0, 3.0
 """Mean difference, and times the natural one, where one neighbour is all there is."""
-_FLAT = 1.0 / 255.0
-"""Deviation of a block that shows nothing."""
+_FLAT, _DETAIL = 1.0 / 255.0, 4.0 / 255.0
+"""Deviations of a block below which it shows nothing, and above which it shows something."""
 _SPREAD = 3
 """Blocks around broken ones that frames beside a flagged one are broken in."""
 
@@ -261,14 +262,18 @@ def _judge(held: Sequence[_Held], index: int) -> None:
         if nearer + 1 < len(before) and farther < len(after):
             pair = _Sides(before[nearer], after[farther])
             natural = _compare(looks, _Sides(before[nearer + 1], pair.after), pair.before)
-            if float(np.median(natural.off)) <= _UNRELATED:
-                found.append((pair, natural, _broken(_compare(looks, pair, index), natural)))
+            if float(np.median(natural.off)) > _UNRELATED * float(looks.of(pair.before).std()):
+                continue
+            seen = _compare(looks, pair, index)
+            broken = _broken(seen, natural)
+            # Sides that disagree are no evidence: one of them may share the damage.
+            evidence = (seen.off - 0.5 * seen.apart)[broken].clip(0.0)
+            found.append((float(evidence.sum()), pair, natural, broken))
     if not found:
         _mark(held[index], _broken_by_one_side(looks, index, before, after))
         return
-    counts = [int(np.count_nonzero(broken)) for _, _, broken in found]
-    best = next(n for n, count in enumerate(counts) if count >= _ENOUGH * max(counts))
-    pair, natural, broken = found[best]
+    most = max(evidence for evidence, *_ in found)
+    _, pair, natural, broken = next(one for one in found if one[0] >= _ENOUGH * most)
     _mark(held[index], broken)
     around = dilate(broken, _SPREAD)
     for other in range(pair.before + 1, pair.after):
@@ -306,6 +311,12 @@ class _Looks:
     def time(self, index: int) -> int:
         """The frame's pts."""
         return self._held[index].frame.pts
+
+    def detail(self, index: int) -> FloatArray:
+        """The deviations within a frame's blocks."""
+        picture = self.of(index)
+        power = self.blocks(np.square(picture)) - np.square(self.blocks(picture))
+        return np.asarray(np.sqrt(power.clip(0.0)))
 
     def blocks(self, picture: FloatArray) -> FloatArray:
         """The means of a picture's blocks, of those at an odd edge with the edge repeated."""
@@ -379,30 +390,28 @@ def _broken_by_one_side(
 ) -> Mask:
     """The same where sound frames are on one side only, or on the other side of a cut.
 
-    Stricter, and a whole frame is another shot rather than broken; but not where it is flat gray.
+    Stricter, and a frame that is broken all over is of another shot, but for blocks of flat gray.
     """
-    shown = looks.of(index)
-    flat = looks.blocks(np.square(shown)) - np.square(looks.blocks(shown)) < _FLAT**2
-    candidates = []
+    detail = looks.detail(index)
+    local, flat = [], []
     for side in (before, after):
-        if len(side) > 1:
-            off, usual = (
-                looks.blocks(
-                    np.abs(meet(looks.of(side[at]), looks.of(there), 1.0)[0] - looks.of(there))
-                )
-                for at, there in ((0, index), (1, side[0]))
-            )
-            textured = (
-                looks.blocks(np.square(looks.of(side[0])))
-                - np.square(looks.blocks(looks.of(side[0])))
-                > (4.0 * _FLAT) ** 2
-            )
-            broken = off > np.maximum(_STRICT_OFF, _STRICT * _largest_around(usual))
-            whole = broken.mean() >= LOST
-            candidates.append(_together(broken & flat & textured if whole else broken))
-    if not candidates:
-        return np.zeros(flat.shape, dtype=bool)
-    return min(candidates, key=np.count_nonzero)
+        if len(side) < 2:
+            continue
+        near, farther = side[:2]
+        natural = _largest_around(_unexplained(looks, farther, near))
+        broken = _unexplained(looks, near, index) > np.maximum(_STRICT_OFF, _STRICT * natural)
+        if broken.mean() < LOST:
+            local.append(_together(broken))
+        else:
+            gray = (detail < _FLAT) & (looks.detail(near) > _DETAIL)
+            flat.append(_together(broken & gray))
+    return min(local or flat or [np.zeros(detail.shape, dtype=bool)], key=np.count_nonzero)
+
+
+def _unexplained(looks: _Looks, near: int, index: int) -> FloatArray:
+    """Mean difference, by blocks, of a frame from another one that is moved to it."""
+    shown = looks.of(index)
+    return looks.blocks(np.abs(meet(looks.of(near), shown, 1.0)[0] - shown))
 
 
 def _largest_around(blocks: FloatArray) -> FloatArray:

@@ -15,6 +15,7 @@ from typing import Any, Self
 
 import av
 
+from vidrepair.carried import Carried, read_carried
 from vidrepair.carriers import Repacker, plane_views
 from vidrepair.containers import (
     Pipe,
@@ -145,6 +146,8 @@ class Source:
                 )
             raise InputError(f"{name} holds no frame that can be decoded; copy it again")
         described = describe(container, stream, self._held[-1], name)
+        self.carried: Carried = read_carried(container, stream, self._held[-1])
+        """What the film carries beside its samples."""
         self._stated = _stated_end(described)
         self.clip: Clip = self._excerpt.clip(described)
         self.overshot = self._excerpt.met == 1 and self.clip.cut

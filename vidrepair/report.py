@@ -114,6 +114,26 @@ class Report:
         return "\n".join(lines)
 
 
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing that is not as it should be."""
+
+    what: str
+    """Its name, as `Expectation.lost` takes it: matrix, language, time of frame."""
+    where: str
+    """the picture, the file, the chapters, or a stream by its number in the source."""
+    expected: str
+    found: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what} is {self.found}, expected {self.expected}"
+
+    def as_dict(self) -> dict[str, str]:
+        """For JSON."""
+        names = ("what", "where", "expected", "found")
+        return {name: _plain(getattr(self, name)) for name in names}
+
+
 class Speedometer:
     """Frames per second over the last ten seconds or so."""
 

@@ -108,7 +108,7 @@ def open_run(job: Job, build: Build | None, owned: ExitStack) -> Run:
         protected=_open_mask(job.repair.protect, "--protect-mask", job, clip, owned),
         matte=_open_matte(clip, job, owned),
         target=_open_target(clip, planned, job, owned),
-        facts=FactsBuilder(source.container, clip.video.index),
+        facts=FactsBuilder(source.container, clip.video.index, source.carried),
         interlacing=interlacing,
         fields=way == "fields",
         bwdif=way == "bwdif",
@@ -137,7 +137,7 @@ def _open(job: Job) -> Source:
 
 def _plan(source: Source, job: Job) -> tuple[OutputPlan, Copies]:
     """What the target will be, and who goes with the picture."""
-    plan = plan_output(source.clip, job.output, job.target)
+    plan = plan_output(source.clip, job.output, job.target, source.carried)
     end = end_of(source.clip, job)
     plan = replace(plan, cut=plan.cut or end is not None)
     return plan, plan_copies(source.container, source.clip, plan.container, source.covers, end=end)

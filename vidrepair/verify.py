@@ -36,6 +36,7 @@ from vidrepair.losses import HARMLESS_SIDE_DATA
 from vidrepair.masks import MaskReader, open_masks
 from vidrepair.planes import matte_planes
 from vidrepair.repeats import mark_repeats
+from vidrepair.report import Difference
 from vidrepair.settings import MaskSettings
 from vidrepair.shots import number_shots
 from vidrepair.streams import MOV_LANGUAGES
@@ -64,26 +65,6 @@ _LOSS_NAMES = {
 }
 _MPEG_AUDIO = ("mp1", "mp1float", "mp2", "mp2float", "mp3", "mp3float")
 """MP4 does not say which layer it holds: the packets do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One thing that is not as it should be."""
-
-    what: str
-    """Its name, as `Expectation.lost` takes it: matrix, language, time of frame."""
-    where: str
-    """the picture, the file, the chapters, or a stream by its number in the source."""
-    expected: str
-    found: str
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.what} is {self.found}, expected {self.expected}"
-
-    def as_dict(self) -> dict[str, str]:
-        """For JSON."""
-        names = ("what", "where", "expected", "found")
-        return {name: _plain(getattr(self, name)) for name in names}
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,7 +124,45 @@ class TimeType(click.ParamType[Fraction]):
         return seconds
 
 
+class NamesType(click.ParamType[tuple[str, ...]]):
+    """Several names, with commas between."""
+
+    name = "names"
+
+    def convert(
+        self,
+        value: str | tuple[str, ...],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> tuple[str, ...]:
+        del param, ctx  # click's own signature
+        if not isinstance(value, str):
+            return value
+        return tuple(filter(None, (part.strip() for part in value.split(","))))
+
+
+class PairsType(click.ParamType[tuple[str, str]]):
+    """A key and its value."""
+
+    name = "option"
+
+    def convert(
+        self,
+        value: str | tuple[str, str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> tuple[str, str]:
+        if not isinstance(value, str):
+            return value
+        key, equals, text = value.partition("=")
+        if not key or not equals:
+            self.fail(f"{value!r} is not KEY=VALUE, such as tune=grain", param, ctx)
+        return key, text
+
+
 FRAMES = FramesType()
+NAMES = NamesType()
+PAIRS = PairsType()
 PAIR = PairType()
 REPAIR = RepairType()
 SIZE = SizeType()

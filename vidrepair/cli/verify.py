@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from vidrepair.errors import CheckFailed
-from vidrepair.verify import Difference, ShotFigures, check_files, compare_pictures
+from vidrepair.report import Difference
+from vidrepair.verify import ShotFigures, check_files, compare_pictures
 
 FILE = click.Path(path_type=Path)
 
