@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from vidrepair.tags import Damage
+from vidrepair.tags import Damage, plain_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ class Difference:
     def as_dict(self) -> dict[str, str]:
         """For JSON."""
         names = ("what", "where", "expected", "found")
-        return {name: _plain(getattr(self, name)) for name in names}
+        return {name: plain_text(getattr(self, name)) for name in names}
 
 
 class Speedometer:

@@ -256,7 +256,7 @@ class Clip:
         """For JSON: numbers, text, lists and dicts only."""
         picture = self.picture
         return {
-            "name": _plain(self.name),
+            "name": plain_text(self.name),
             "container": self.container,
             "codec": self.codec,
             "lossless": self.lossless,
@@ -286,7 +286,7 @@ class Clip:
             "side_data": list(self.side_data),
             "streams": [_stream(facts) for facts in (self.video, *self.others)],
             "chapters": self.chapters,
-            "metadata": {_plain(key): _plain(value) for key, value in self.metadata},
+            "metadata": {plain_text(key): plain_text(value) for key, value in self.metadata},
         }
 
     def summary(self) -> str:
@@ -297,12 +297,12 @@ class Clip:
         matrix = picture.matrix if picture.format.family == "yuv" else picture.format.family
         about = f"about {self.frame_count} frames" if self.frame_count else "frames unknown"
         extra = (" (lossless)" if self.lossless else "") + (", interlaced" * self.interlaced)
-        lines = [f"{_plain(self.name)}: {self.container}, {length}, {about}"]
+        lines = [f"{plain_text(self.name)}: {self.container}, {length}, {about}"]
         lines.append(
             f"  {picture.width}x{picture.height} {picture.format.name} {matrix}"
             f" {'full' if picture.full_range else 'limited'} range, {rate}, {self.codec}{extra}"
         )
-        lines += [f"  {_plain(str(facts))}" for facts in self.others]
+        lines += [f"  {plain_text(str(facts))}" for facts in self.others]
         if self.chapters:
             lines.append(f"  {self.chapters} chapters")
         return "\n".join(lines)
@@ -313,13 +313,13 @@ def _stream(facts: StreamFacts) -> dict[str, Any]:
         "index": facts.index,
         "kind": facts.kind,
         "codec": facts.codec,
-        "language": _plain(facts.language),
-        "title": _plain(facts.title),
+        "language": plain_text(facts.language),
+        "title": plain_text(facts.title),
         "disposition": list(facts.disposition),
     }
 
 
-def _plain(text: str) -> str:
+def plain_text(text: str) -> str:
     """Text that any terminal and JSON reader takes: stray bytes become replacement marks."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 

@@ -547,11 +547,6 @@ def _chapters(source: Sequence[Chapter], found: Facts, clock: _Clock) -> Iterato
             yield Difference("chapters", where, *times)
 
 
-def _plain(text: str) -> str:
-    """Text that any terminal and JSON reader takes."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
 @dataclass(frozen=True, slots=True)
 class PlaneFigures:
     """One plane of the output against the source, over the frames of a shot."""
