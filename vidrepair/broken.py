@@ -36,9 +36,9 @@ LONGEST_GAP = 3
 """Missing frames in a row that are filled."""
 REGULAR = 3
 """Gaps on either side of a longer one that have to be regular."""
-_PAIRS = ((0, 0), (0, 1), (2, 0), (1, 2), (0, 6))
-"""The neighbours tried: how many sound frames lie between, before and after. Measured on damaged
-H.264, MPEG-2 and MPEG-4: the nearest pair alone finds half as much."""
+_PAIRS = ((0, 0), (0, 1), (2, 0), (3, 2), (0, 5), (0, -1), (3, -1))
+"""The neighbours tried: how many sound frames lie between, before and after; -1 is the farthest.
+Measured on damaged H.264, MPEG-2 and MPEG-4: the nearest pair alone finds half as much."""
 _LOOK = 1 << 18
 """Samples of the picture that is looked at, at most; larger ones are halved."""
 _OFF = 3.0 / 255.0
@@ -65,7 +65,9 @@ _STRICT_OFF, _STRICT = 10.0 / 255.0, 3.0
 _FLAT, _DETAIL = 1.0 / 255.0, 4.0 / 255.0
 """Deviations of a block below which it shows nothing, and above which it shows something."""
 _SPREAD = 3
-"""Blocks around broken ones that frames beside a flagged one are broken in."""
+"""Blocks that damage goes on by from a frame to the next one."""
+_LASTS = 0.25
+"""Share of it that lasts: where it falls further a key frame has ended it."""
 
 FrameSet = tuple[range, ...]
 """Numbers of frames, counted from 0."""
@@ -257,28 +259,43 @@ def _judge(held: Sequence[_Held], index: int) -> None:
     before = [n for n in range(index - 1, index - BEHIND - 2, -1) if n >= 0 and held[n].sound]
     last = min(index + AHEAD, len(held) - 1)
     after = [n for n in range(index + 1, last + 1) if held[n].sound]
-    found = []
-    for nearer, farther in _PAIRS:
-        if nearer + 1 < len(before) and farther < len(after):
-            pair = _Sides(before[nearer], after[farther])
-            natural = _compare(looks, _Sides(before[nearer + 1], pair.after), pair.before)
-            if float(np.median(natural.off)) > _UNRELATED * float(looks.of(pair.before).std()):
-                continue
-            seen = _compare(looks, pair, index)
-            broken = _broken(seen, natural)
-            # Sides that disagree are no evidence: one of them may share the damage.
-            evidence = (seen.off - 0.5 * seen.apart)[broken].clip(0.0)
-            found.append((float(evidence.sum()), pair, natural, broken))
+    found = _findings(looks, index, before, after)
     if not found:
         _mark(held[index], _broken_by_one_side(looks, index, before, after))
         return
-    most = max(evidence for evidence, *_ in found)
-    _, pair, natural, broken = next(one for one in found if one[0] >= _ENOUGH * most)
-    _mark(held[index], broken)
-    around = dilate(broken, _SPREAD)
-    for other in range(pair.before + 1, pair.after):
-        if other != index and not held[other].named:
-            _mark(held[other], _broken(_compare(looks, pair, other), natural, _DOUBT) & around)
+    most = max(one.evidence for one in found)
+    best = next(one for one in found if one.evidence >= _ENOUGH * most)
+    _mark(held[index], best.broken)
+    sides = best.sides
+    for way in (range(index - 1, sides.before, -1), range(index + 1, sides.after)):
+        lasting = best.broken
+        for other in way:
+            seen = _compare(looks, sides, other)
+            beside = _broken(seen, best.natural, _DOUBT) & dilate(lasting, _SPREAD)
+            if np.count_nonzero(beside) < _LASTS * np.count_nonzero(lasting):
+                break
+            _mark(held[other], beside)
+            lasting = beside
+
+
+def _findings(
+    looks: _Looks, index: int, before: Sequence[int], after: Sequence[int]
+) -> list[_Finding]:
+    """What the pairs of sound frames around a flagged one say of it, the nearest pair first."""
+    found = []
+    for nearer, farther in _PAIRS:
+        if nearer + 1 >= len(before) or farther >= len(after) or not after:
+            continue
+        sides = _Sides(before[nearer], after[farther])
+        natural = _compare(looks, _Sides(before[nearer + 1], sides.after), sides.before)
+        if float(np.median(natural.off)) > _UNRELATED * float(looks.of(sides.before).std()):
+            continue
+        seen = _compare(looks, sides, index)
+        broken = _broken(seen, natural)
+        # Sides that disagree are no evidence: one of them may share the damage.
+        evidence = float((seen.off - 0.5 * seen.apart)[broken].clip(0.0).sum())
+        found.append(_Finding(sides, natural, broken, evidence))
+    return found
 
 
 def _mark(held: _Held, broken: Mask) -> None:
@@ -347,11 +364,25 @@ class _Comparison:
     """Mean difference of the sides."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Finding:
+    """What one pair of sides says of a frame."""
+
+    sides: _Sides
+    natural: _Comparison
+    """Of the sound frame before with those on its own sides."""
+    broken: Mask
+    evidence: float
+    """The difference that is no doubt the frame's, summed over its broken blocks."""
+
+
 def _compare(looks: _Looks, sides: _Sides, index: int) -> _Comparison:
     """What a frame shows beside what is to be expected between two others."""
     first, here, last = (looks.time(n) for n in (sides.before, index, sides.after))
     share = (here - first) / (last - first)
     near, far = meet(looks.of(sides.before), looks.of(sides.after), share)
+    # A place that one side does not show is no evidence: as if they were black and white.
+    near, far = np.nan_to_num(near, nan=0.0), np.nan_to_num(far, nan=1.0)
     middle, half = (near + far) * np.float32(0.5), np.abs(far - near) * np.float32(0.5)
     shown = looks.of(index)
     height, width = shown.shape
@@ -411,7 +442,8 @@ def _broken_by_one_side(
 def _unexplained(looks: _Looks, near: int, index: int) -> FloatArray:
     """Mean difference, by blocks, of a frame from another one that is moved to it."""
     shown = looks.of(index)
-    return looks.blocks(np.abs(meet(looks.of(near), shown, 1.0)[0] - shown))
+    off = np.abs(meet(looks.of(near), shown, 1.0)[0] - shown)
+    return looks.blocks(np.nan_to_num(off, nan=0.0))
 
 
 def _largest_around(blocks: FloatArray) -> FloatArray:

@@ -41,6 +41,10 @@ _DAMPING = 1e-4
 """Added to squared gradients: with less than that in a window a step is near zero."""
 _UNSEEN = 4.0
 """Samples by which a neighbour's own motion is off that of a place when half its weight is gone."""
+_OUTSIDE = np.float32(8.0)
+"""Times that as bad is a place's being outside of a picture."""
+_EDGE = 1.0
+"""Samples that a place may lie outside of a picture and still be told by its edge."""
 _GAIN = 2.0
 """The most that contrast is stretched or squeezed to compare the neighbours."""
 _SIDES = ((0, 1), (0, -1), (1, 0), (-1, 0))
@@ -177,6 +181,8 @@ def _blend(
     ):
         x, y = _places(move, part)
         off = sum(np.square(_bilinear(own[axis], x, y) - move[axis]) for axis in (0, 1))
+        off += np.square(_OUTSIDE * _beyond(x, before.shape[1]))
+        off += np.square(_OUTSIDE * _beyond(y, before.shape[0]))
         seen = np.float32(weight) / (1.0 + off * np.float32(_UNSEEN**-2))
         total += seen * _bicubic(picture, x, y)
         weights += seen
@@ -223,12 +229,20 @@ def estimate_motion(
 
 
 def meet(before: FloatArray, after: FloatArray, share: float) -> tuple[FloatArray, FloatArray]:
-    """Two lumas (H, W), 0..1, moved to what each shows of a time between them, 0..1."""
+    """Two lumas (H, W), 0..1, moved to what each shows of a time between them, 0..1.
+
+    NaN in both where one of them does not show the place: it comes in, or goes out.
+    """
+    height, width = before.shape
     move = enlarge(estimate_motion(before, after, share, finest=1), before.shape)
-    return (
-        _bilinear(before, *_places(move, -share)),
-        _bilinear(after, *_places(move, 1.0 - share)),
-    )
+    moved = []
+    seen = np.ones(before.shape, dtype=bool)
+    for luma, part in ((before, -share), (after, 1.0 - share)):
+        x, y = _places(move, part)
+        seen &= (_beyond(x, width) <= _EDGE) & (_beyond(y, height) <= _EDGE)
+        moved.append(_bilinear(luma, x, y))
+    near, far = (np.where(seen, luma, np.float32(np.nan)) for luma in moved)
+    return near, far
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -414,6 +428,11 @@ def _places(move: FloatArray, part: float | np.float32) -> tuple[FloatArray, Flo
     x = np.arange(width, dtype=np.float32) + np.float32(part) * move[0]
     y = np.arange(height, dtype=np.float32)[:, None] + np.float32(part) * move[1]
     return x, y
+
+
+def _beyond(place: FloatArray, size: int) -> FloatArray:
+    """How many samples places lie outside of a line of so many."""
+    return np.asarray(np.abs(place - place.clip(0, size - 1)))
 
 
 def _bilinear(picture: FloatArray, x: FloatArray, y: FloatArray) -> FloatArray:
