@@ -180,3 +180,11 @@ def test_what_overflows_in_fp32_too_is_an_engine_error() -> None:
         list(repair(spans, engine))
     with pytest.raises(EngineError, match="not finite in exact"):
         list(repair(spans, engine, Spare(lambda: Overflowing(1, lambda count, seen: 1.0))))
+
+
+def test_a_fill_has_the_grain_of_what_is_around_it() -> None:
+    """All of it is removed: what is left of denoise; none of it: that of a mean, made up for."""
+    assert Strengths((1.0, 1.0)).over_fill((0.3, 0.3)) == (0.0, 0.0)
+    assert Strengths((0.5, 0.0)).over_fill((1.0, 1.0)) == pytest.approx((0.5, 1.0))
+    assert Strengths((0.5, 0.0)).over_fill((0.0, 0.0)) == pytest.approx((1.5**0.5, 1.5**0.5))
+    assert Strengths((1.0, 1.0), grain=0.6).over_fill((1.0, 1.0)) == pytest.approx((0.6, 0.6))

@@ -199,16 +199,64 @@ def evaluate_damage(folder: Path, checkpoint: Path, damage: Path, shapes: Path |
     help="Folder of opacity pictures of marks.",
 )
 @click.option("--command", required=True, help="A command line with {in}, {out} and {matte}.")
-def evaluate_repair(folder: Path, damage: Path, shapes: Path | None, command: str) -> None:
+@click.option("--deflicker", help="Also a command line with {in} and {out}, for made flicker.")
+def evaluate_repair(
+    folder: Path, damage: Path, shapes: Path | None, command: str, deflicker: str | None
+) -> None:
     """Score what a tool makes of damage on the clean clips of FOLDER, and of the clean clips.
 
-    DAMAGE is the fixed set, training/configs/eval-damage.toml.
+    DAMAGE is the fixed set, training/configs/eval-damage.toml. Classical filters stand beside it.
     """
     from training import repairs
     from training.damage_set import load_damage_set, load_marks
+    from training.references import DAMAGE_NAMES, FLICKER_NAMES
 
     found = repairs.measure_repairs(folder, command, load_damage_set(damage), load_marks(shapes))
     click.echo(repairs.table(found))
+    missing = set(DAMAGE_NAMES) - set(found)
+    if deflicker is not None:
+        steadied = repairs.measure_flicker(folder, deflicker)
+        click.echo(f"\n{repairs.flicker_table(steadied)}")
+        missing |= set(FLICKER_NAMES) - set(steadied)
+    if missing:
+        click.echo(f"{', '.join(sorted(missing))}: missing, this machine has no ffmpeg")
+
+
+@main.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--command", required=True, help="A command line with {in}, {out} and {matte}.")
+@click.option(
+    "--noise",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    help="Deviation of white noise put on the clips, 8-bit scale.",
+)
+def evaluate_innocents(folder: Path, command: str, noise: float) -> None:
+    """Count what a tool takes for damage and is none, on the clean clips of FOLDER.
+
+    Small things that move, rain, sparks, glints and flashes are put in; those that the matte
+    leaves alone survive. The command should leave the noise, as --denoise 0 does.
+    """
+    from training import innocents
+
+    click.echo(innocents.table(innocents.measure_innocents(folder, command, noise)))
+
+
+@main.command()
+@click.argument("films", type=FILE, nargs=-1, required=True)
+@click.option("--command", required=True, help="A command line with {in}, {out} and {options}.")
+@click.option(
+    "--made",
+    type=click.Choice(["fine", "coarse"]),
+    help="The films are clean: give them this grain, which is then known.",
+)
+def evaluate_grain(films: tuple[Path, ...], command: str, made: str | None) -> None:
+    """Score the grain over repaired dust, and grain taken away and put back, on each of FILMS."""
+    from training import grain_protocol
+
+    found = [grain_protocol.measure_grain(film, command, made) for film in films]
+    click.echo(grain_protocol.table(found))
 
 
 @main.command()

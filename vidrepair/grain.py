@@ -98,6 +98,42 @@ def deviations(noise: NoiseProfile, picture: Picture) -> list[Array]:
     ]
 
 
+def removed_shares(
+    noise: NoiseProfile, residual: FloatArray, luma: FloatArray, picture: Picture
+) -> tuple[float, float]:
+    """How much of the measured grain a residual takes away: shares 0..1 of its deviation.
+
+    Of luma and of chroma; the median over blocks of 8x8 samples of their planes. `residual` is
+    (3, H, W) of the generator, `luma` (H, W) without noise. What a network takes for picture stays
+    in it: coarse or faint grain, or what a codec made of it.
+    """
+    form = picture.format
+    across, down = form.sampling if form.family == "yuv" else (1, 1)
+    inside = (slice(0, picture.height), slice(0, picture.width))
+    shares = []
+    for curve, parts, step in zip(
+        deviations(noise, picture),
+        ([residual[0]], [] if form.family == "gray" else list(residual[1:])),
+        ((1, 1), (down, across)),
+        strict=True,
+    ):
+        light = _blocks(site_means(luma[inside], *step)).mean(axis=(1, 3))
+        expected = np.interp(light, np.linspace(0.0, 1.0, len(curve)), curve) ** 2
+        powers = [
+            np.square(_blocks(site_means(part[inside], *step))).mean(axis=(1, 3)) for part in parts
+        ]
+        ratios = [power[expected > 0.0] / expected[expected > 0.0] for power in powers]
+        seen = np.concatenate(ratios) if ratios else np.zeros(0)
+        shares.append(float(np.sqrt(min(np.median(seen), 1.0))) if len(seen) else 1.0)
+    return shares[0], shares[1]
+
+
+def _blocks(plane: FloatArray) -> FloatArray:
+    """(rows, 8, columns, 8) of a plane (H, W), what is left over apart."""
+    rows, columns = (length // 8 for length in plane.shape)
+    return plane[: rows * 8, : columns * 8].reshape(rows, 8, columns, 8)
+
+
 def _levels(luma: FloatArray, cells: list[tuple[int, int]]) -> FloatArray:
     """The level of the cells: the mean of each and of the eight around it, clipped to 0..1."""
     reach, beyond = [], []
