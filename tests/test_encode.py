@@ -497,3 +497,24 @@ def test_what_is_no_y4m_is_refused_on_the_pipe() -> None:
     process = in_a_process("None, None", stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
     _, errors = process.communicate(b"hello world\n" * 99, timeout=60)
     assert "InputError: standard input cannot be read as a y4m stream" in errors.decode()
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mov"])
+@pytest.mark.parametrize("start", [12345, 90001])
+def test_a_start_between_milliseconds_is_exact(tmp_path: Path, suffix: str, start: int) -> None:
+    """Edit lists say where a stream starts, by default in milliseconds."""
+    source, output = tmp_path / "a.ts", tmp_path / f"b.{suffix}"
+    pts = [start + 3600 * number for number in range(12)]
+    unit = Fraction(1, 90000)
+    write_clip(source, codec="libx264", pts=pts, time_base=unit, extras=Extras(audio=1))
+    pass_through(source, output)
+    times = [frame.pts * frame.time_base for frame in read_frames(source)]
+    assert [frame.pts * frame.time_base for frame in read_frames(output)] == times
+    assert times[0] % Fraction(1, 1000)
+
+
+def test_films_in_milliseconds_need_no_finer_edit_lists(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a.mkv", codec="libx264")
+    with open_source(tmp_path / "a.mkv") as source:
+        plan = plan_output(source.clip, tmp_path / "b.mp4", OutputSettings())
+    assert dict(plan.muxing)["movie_timescale"] == "1000"

@@ -82,6 +82,17 @@ def test_a_pan_is_met_in_every_plane(pix_fmt: str):
         assert best > psnr(old, true, peak) + 9.0
 
 
+def test_a_large_picture_is_met_as_well(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("vidrepair.rebuild._LARGE", 1000)  # what is large takes long
+    before, picture = planes(panned(0.0), "yuv420p")
+    after, _ = planes(panned(1.0), "yuv420p")
+    truth, _ = planes(panned(0.5), "yuv420p")
+    forth = np.zeros((2, SIZE[0] // 4, SIZE[1] // 4), np.float32)
+    for motion in (None, (forth, forth)):
+        for new, true in zip(rebuild(before, after, picture, motion, 0.5), truth, strict=True):
+            assert psnr(new, true) > 33.0
+
+
 @pytest.mark.parametrize("share", [0.2, 0.25, 0.75, 0.9])
 def test_a_frame_is_made_where_in_time_it_is(share: float):
     before, picture = planes(panned(0.0), "gray")

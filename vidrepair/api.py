@@ -81,6 +81,6 @@ def verify(
     >>> for difference in verify("clean.mkv", "noisy.mp4"):
     ...     print(difference)
     """
-    from vidrepair.verify import check_files
+    from vidrepair.verification import check_files
 
     return check_files(Path(output), Path(against), frames=frames)

@@ -227,8 +227,8 @@ def mark_broken(frames: Iterable[Frame], named: FrameSet = ()) -> Iterator[Frame
     Frames that are named are lost, whatever they show. Of a frame that the decoder flags those
     blocks are broken that differ from what its neighbours let expect; so are such blocks, around
     the same places, of the frames between those neighbours. A third of all blocks makes a frame
-    lost, fewer are holes. The answer depends on 12 frames before and 11 after. Holds 3 frames
-    back, 11 where one is flagged, and 5 of the past.
+    lost, fewer are holes. The answer depends on 15 frames before and 11 after. Holds 3 frames
+    back, 11 where one is flagged, and 8 of the past.
     """
     held: deque[_Held] = deque()
     judged = out = 0  # places in `held` of the next to be judged, and to be yielded
@@ -248,7 +248,7 @@ def mark_broken(frames: Iterable[Frame], named: FrameSet = ()) -> Iterator[Frame
         while out < len(held) and (out + BEHIND <= judged or not more):
             yield held[out].marked()
             out += 1
-        while out and judged > BEHIND + 1:
+        while out and judged > 2 * BEHIND:
             held.popleft()
             judged, out = judged - 1, out - 1
 
@@ -256,7 +256,7 @@ def mark_broken(frames: Iterable[Frame], named: FrameSet = ()) -> Iterator[Frame
 def _judge(held: Sequence[_Held], index: int) -> None:
     """Mark the broken blocks of a flagged frame, and of those between its sound neighbours."""
     looks = _Looks(held)
-    before = [n for n in range(index - 1, index - BEHIND - 2, -1) if n >= 0 and held[n].sound]
+    before = [n for n in range(index - 1, index - 2 * BEHIND - 1, -1) if n >= 0 and held[n].sound]
     last = min(index + AHEAD, len(held) - 1)
     after = [n for n in range(index + 1, last + 1) if held[n].sound]
     found = _findings(looks, index, before, after)
@@ -271,7 +271,10 @@ def _judge(held: Sequence[_Held], index: int) -> None:
         lasting = best.broken
         for other in way:
             seen = _compare(looks, sides, other)
-            beside = _broken(seen, best.natural, _DOUBT) & dilate(lasting, _SPREAD)
+            # The farther from both sides, the less is known by nature.
+            off = min(other - sides.before, sides.after - other) / (index - sides.before)
+            beside = _broken(seen, best.natural, _DOUBT * max(off, 1.0))
+            beside &= dilate(lasting, _SPREAD)
             if np.count_nonzero(beside) < _LASTS * np.count_nonzero(lasting):
                 break
             _mark(held[other], beside)
@@ -284,10 +287,14 @@ def _findings(
     """What the pairs of sound frames around a flagged one say of it, the nearest pair first."""
     found = []
     for nearer, farther in _PAIRS:
-        if nearer + 1 >= len(before) or farther >= len(after) or not after:
+        if nearer >= len(before) or farther >= len(after) or not after:
             continue
         sides = _Sides(before[nearer], after[farther])
-        natural = _compare(looks, _Sides(before[nearer + 1], sides.after), sides.before)
+        # As far from the one before as the frame in question is, or the task would be easier.
+        usual = [n for n in before if n <= 2 * sides.before - index]
+        if not usual or sides.before < index - BEHIND:
+            continue
+        natural = _compare(looks, _Sides(usual[0], sides.after), sides.before)
         if float(np.median(natural.off)) > _UNRELATED * float(looks.of(sides.before).std()):
             continue
         seen = _compare(looks, sides, index)

@@ -39,7 +39,7 @@ class Carried:
 
 def read_carried(container: Any, stream: Any, first: Any) -> Carried:
     """Look at an open source and at the first frame that its film was decoded to."""
-    side_data = _side_data(first)
+    side_data = side_data_of(first)
     return Carried(
         side_data=tuple(sorted(side_data)),
         hdr=read_hdr(side_data),
@@ -50,7 +50,8 @@ def read_carried(container: Any, stream: Any, first: Any) -> Carried:
     )
 
 
-def _side_data(first: Any) -> dict[str, bytes]:
+def side_data_of(first: Any) -> dict[str, bytes]:
+    """What a decoded frame carries beside its samples, by FFmpeg's names."""
     try:
         found = first.side_data
     except ValueError:  # PyAV 18 met side data of a type that it does not know, and shows none

@@ -14,8 +14,10 @@ from typing import Any
 
 import av
 
+from vidrepair.carried import side_data_of
 from vidrepair.errors import InputError, UsageError
 from vidrepair.frames import Picture, PixelFormat
+from vidrepair.labels import TEXT_ERRORS
 from vidrepair.tags import (
     FULL_RANGE,
     PROGRESSIVE,
@@ -52,11 +54,6 @@ REOPENED = {
     "mpegts": {"probesize": "50000000", "analyzeduration": "20000000"},
     "mpeg": {"probesize": "50000000", "analyzeduration": "20000000"},
 }
-# Tags that are not UTF-8 survive a copy byte for byte; PyAV 19 does so on its own and no
-# longer knows the option.
-TEXT_ERRORS: dict[str, Any] = (
-    {"metadata_errors": "surrogateescape"} if int(av.__version__.split(".")[0]) < 19 else {}
-)
 COVER = int(av.stream.Disposition.attached_pic)
 MAX_SIDE = 32768
 BUFFER = 1 << 20
@@ -221,7 +218,7 @@ def describe(container: Any, stream: Any, first: Any, name: str) -> Clip:
         display_matrix=_display_matrix(first),
         rotation=int(first.rotation),
         field_order=order,
-        side_data=tuple(sorted({entry.type.name for entry in _entries(first)})),
+        side_data=tuple(sorted(side_data_of(first))),
         video=facts(stream),
         others=tuple(facts(other) for other in container.streams if other.index != stream.index),
         chapters=len(container.chapters()),
@@ -271,18 +268,8 @@ def _range(first: Any) -> int:
 
 
 def _display_matrix(first: Any) -> tuple[int, ...] | None:
-    for entry in _entries(first):
-        if entry.type.name == "DISPLAYMATRIX":
-            return struct.unpack("=9i", bytes(entry))
-    return None
-
-
-def _entries(first: Any) -> list[Any]:
-    try:
-        # By number: PyAV 18 iterates over the entries, PyAV 19 over their types.
-        return [first.side_data[index] for index in range(len(first.side_data))]
-    except ValueError:  # PyAV 18 met side data of a type that it does not know, and shows none
-        return []
+    matrix = side_data_of(first).get("DISPLAYMATRIX")
+    return None if matrix is None else struct.unpack("=9i", matrix)
 
 
 def _duration(container: Any, stream: Any) -> float | None:

@@ -17,11 +17,11 @@ import av
 import numpy as np
 
 from vidrepair.carriers import Cloner, Repacker, new_carrier, plane_views
-from vidrepair.containers import TEXT_ERRORS
 from vidrepair.errors import CannotCarry, VidrepairError
 from vidrepair.exact_time import holds_time
 from vidrepair.frames import Frame
 from vidrepair.headers import Header, complete
+from vidrepair.labels import TEXT_ERRORS
 from vidrepair.outputs import OutputPlan, plan_output
 from vidrepair.tags import Clip, Copied, Passengers
 

@@ -8,31 +8,24 @@ import struct
 import zlib
 from array import array
 from dataclasses import dataclass, field, replace
-from enum import IntEnum
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
-from av.video.reformatter import ColorPrimaries, ColorTrc
 from numpy.typing import NDArray
 
 from vidrepair.carried import Carried, read_carried
 from vidrepair.containers import describe, facts, fraction, open_container, video_stream
 from vidrepair.errors import InputError
 from vidrepair.frames import Frame
-from vidrepair.hdr import LIGHT, MASTERING, Hdr10, steps
-from vidrepair.tags import FULL_RANGE, UNSAID, Clip, Copied, StreamFacts, kept_tags
+from vidrepair.hdr import LIGHT, MASTERING
+from vidrepair.picture_facts import picture_facts
+from vidrepair.tags import Clip, Copied, StreamFacts, kept_tags, plain_text
 
 UNKNOWN = -(2**63)
 """FFmpeg's AV_NOPTS_VALUE: a time that the file does not say."""
-RANGES = {0: "not said", 1: "limited", FULL_RANGE: "full"}
-MATRICES = {0: "rgb", 1: "bt709", 4: "fcc", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m"}
-MATRICES |= {8: "ycgco", 9: "bt2020nc", 10: "bt2020c", 14: "ictcp", UNSAID: "not said"}
-SITINGS = ("not said", "left", "center", "topleft", "top", "bottomleft", "bottom")
-FIELDS = {2: "tff", 3: "bff", 4: "bff", 5: "tff"}
-"""By what is shown first, of FFmpeg's AVFieldOrder; 4 and 5 are coded the other way round."""
 
 Integers = NDArray[np.int64]
 
@@ -83,14 +76,14 @@ class Track:
             "kind": self.facts.kind,
             "codec": self.facts.codec,
             "form": self.form,
-            "language": _plain(self.facts.language),
-            "title": _plain(self.facts.title),
+            "language": plain_text(self.facts.language),
+            "title": plain_text(self.facts.title),
             "disposition": list(self.facts.disposition),
-            "tags": {_plain(key): _plain(value) for key, value in self.tags},
+            "tags": {plain_text(key): plain_text(value) for key, value in self.tags},
             "packets": len(packets),
             "bytes": int(packets.sizes.sum()),
             "sha256": self.attachment[2] if self.attachment else packets.sha256,
-            "attachment": [_plain(text) for text in self.attachment[:2]]
+            "attachment": [plain_text(text) for text in self.attachment[:2]]
             if self.attachment
             else None,
             "first_and_last": ends,
@@ -135,20 +128,20 @@ class Facts:
     def as_dict(self) -> dict[str, Any]:
         """For JSON: numbers, text, lists and dicts only."""
         return {
-            "name": _plain(self.name),
+            "name": plain_text(self.name),
             "container": self.container,
             "frames": len(self.pts),
             "pts": self.pts.tolist(),
             "time_base": str(self.time_base),
             "picture": dict(self.picture),
             "side_data": list(self.side_data),
-            "film": {_plain(key): _plain(value) for key, value in self.film.tags},
+            "film": {plain_text(key): plain_text(value) for key, value in self.film.tags},
             "streams": [track.as_dict() for track in self.tracks],
             "chapters": [
-                {"start": float(one.start), "end": float(one.end), "title": _plain(one.title)}
+                {"start": float(one.start), "end": float(one.end), "title": plain_text(one.title)}
                 for one in self.chapters
             ],
-            "tags": {_plain(key): _plain(value) for key, value in self.tags},
+            "tags": {plain_text(key): plain_text(value) for key, value in self.tags},
             "flaws": list(self.flaws),
         }
 
@@ -240,7 +233,7 @@ class FactsBuilder:
             container=clip.container,
             pts=np.array(self._pts, dtype=np.int64),
             time_base=clip.time_base,
-            picture=(*_picture(clip), *_beside(clip, carried)),
+            picture=picture_facts(clip, carried),
             side_data=tuple(name for name in carried.side_data if name not in told_apart),
             film=self._tracks[self._film],
             tracks=tuple(built.values()),
@@ -384,56 +377,3 @@ def _bare(data: bytes, codec: str) -> bytes:
         return data[7 if data[1] & 1 else 9 :] if marked else data
     units = [unit.rstrip(b"\0") for unit in re.split(b"\0\0\1", data)]
     return b"".join(struct.pack(">I", len(unit)) + unit for unit in units if unit)
-
-
-def _picture(clip: Clip) -> list[tuple[str, str]]:
-    picture = clip.picture
-    return [
-        ("size", f"{picture.width}x{picture.height}"),
-        ("pixel format", picture.format.name),
-        ("sample aspect ratio", str(clip.sar or Fraction(1))),
-        ("range", RANGES.get(clip.color_range, str(clip.color_range))),
-        ("matrix", MATRICES.get(clip.color_matrix, str(clip.color_matrix))),
-        ("primaries", _named(ColorPrimaries, clip.color_primaries)),
-        ("transfer", _named(ColorTrc, clip.color_transfer)),
-        ("rotation", _rotation(clip)),
-    ]
-
-
-def _beside(clip: Clip, carried: Carried) -> list[tuple[str, str]]:
-    """What stands beside the samples of the first frame."""
-    hdr = carried.hdr or Hdr10(None, None)
-    display = "none"
-    if hdr.display is not None:
-        display = "G({},{})B({},{})R({},{})WP({},{})L({},{})".format(*steps(hdr.display))
-    place = carried.chroma_location if clip.picture.format.sampling == (2, 2) else 0
-    return [
-        ("field order", carried.field_order or FIELDS.get(clip.field_order, "progressive")),
-        ("mastering display", display),
-        (
-            "content light level",
-            "none" if hdr.light is None else f"{hdr.light.most} {hdr.light.mean}",
-        ),
-        ("chroma location", SITINGS[place] if place < len(SITINGS) else str(place)),
-        ("timecode", carried.timecode or "none"),
-    ]
-
-
-def _named(names: type[IntEnum], code: int) -> str:
-    """FFmpeg's name of a code, where PyAV knows it."""
-    if code == UNSAID:
-        return "not said"
-    return names(code).name.lower() if code in list(names) else str(code)
-
-
-def _rotation(clip: Clip) -> str:
-    """The display matrix; none where it turns nothing."""
-    matrix = clip.display_matrix
-    if matrix is None or matrix == (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30):
-        return "none"
-    return f"{clip.rotation} degrees, matrix {' '.join(map(str, matrix))}"
-
-
-def _plain(text: str) -> str:
-    """Text that any terminal and JSON reader takes: stray bytes become replacement marks."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

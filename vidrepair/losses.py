@@ -11,6 +11,7 @@ from vidrepair.carried import CAPTIONS, DOLBY_VISION, HDR10_PLUS, Carried
 from vidrepair.codecs import CODECS, Told
 from vidrepair.errors import CannotCarry
 from vidrepair.hdr import LIGHT, MASTERING
+from vidrepair.labels import FileTags, file_tags, spoken, unsaid
 from vidrepair.tags import UNSAID, Clip, kept_tags
 
 # Frames carry these too, but they describe the source's coding, not its picture.
@@ -23,12 +24,6 @@ REFUSED = (
     *("sar", "rotation", "range", "matrix", "field-order"),
 )
 """Without these the picture looks other than it did, or someone cannot follow it."""
-# What MP4 and MOV write of a file's tags unless told to write all of them in another way.
-PLAIN_TAGS = {
-    *("title", "artist", "album_artist", "composer", "album", "date", "comment", "genre"),
-    *("copyright", "grouping", "lyrics", "description", "synopsis", "show", "episode_id"),
-    *("network", "keywords", "creation_time", "track", "disc", "compilation"),
-}
 MATROSKA_SITINGS = (1, 2, 3, 4)
 """Of FFmpeg's AVChromaLocation; Matroska knows no place below the upper row of two."""
 ARE = "are not carried"
@@ -50,7 +45,7 @@ class Loss:
     """What else to ask for; empty where nothing helps."""
 
     def __str__(self) -> str:
-        return f"{self.what} {self.why}"
+        return f"{self.what} {self.why}".rstrip()
 
 
 def find_losses(
@@ -156,20 +151,27 @@ def _bad_timecode(clip: Clip, container: str, carried: Carried) -> bool:
     return read is None or (read[1] != ":" and clip.rate not in DROPPING)
 
 
-def lost_tags(clip: Clip, container: str) -> list[Loss]:
-    """Tags of the file that MP4 and MOV keep only in place of its cover."""
-    if container not in ("mp4", "mov") or not any(facts.kind == "cover" for facts in clip.others):
-        return []
+def lost_labels(clip: Clip, container: str, tags: FileTags, film: dict[str, str]) -> Iterator[Loss]:
+    """Tags of the file, and what is said of the film's own stream with the tags `film`."""
     # With all tags, FFmpeg's muxer would lose the cover; a picture is worth more than they are.
-    return [
-        Loss("tags", f"the tag {key}", f"is not carried: {container} keeps it or the cover")
-        for key in extra_tags(clip)
-    ]
+    why = "keeps it or the cover" if _covered(clip, container) else "does not keep it as it is"
+    for key in tags.lost:
+        yield Loss("tags", f"the tag {key}", f"is not carried: {spoken(container)} {why}")
+    lost = unsaid(container, clip.video, film)
+    if lost is not None:
+        yield from (Loss(name, lost.words, "") for name in sorted(lost.names))
 
 
-def extra_tags(clip: Clip) -> list[str]:
-    """Tags of the file that MP4 and MOV have no place of their own for."""
-    return sorted(tag for tag in kept_tags(dict(clip.metadata)) if tag.lower() not in PLAIN_TAGS)
+def written_tags(clip: Clip, container: str) -> FileTags:
+    """How the tags of the file are written."""
+    tags = kept_tags(dict(clip.metadata))
+    # Muxers make a track of it.
+    named = tuple(pair for pair in tags.items() if pair[0].lower() != "timecode")
+    return file_tags(container, named, cover=_covered(clip, container))
+
+
+def _covered(clip: Clip, container: str) -> bool:
+    return container == "mp4" and any(facts.kind == "cover" for facts in clip.others)
 
 
 def lost_by_y4m(clip: Clip) -> Iterator[Loss]:
@@ -218,4 +220,4 @@ def accept(losses: list[Loss], allowed: frozenset[str], target: str) -> tuple[st
             f"{target} cannot hold everything: {'; '.join(map(str, refused))};"
             f" {', or '.join((*remedies, f'accept that with --allow-loss {names}'))}"
         )
-    return tuple(map(str, losses))
+    return tuple(dict.fromkeys(map(str, losses)))

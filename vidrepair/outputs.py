@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 from collections.abc import Sequence
@@ -25,14 +26,15 @@ from vidrepair.codecs import (
 from vidrepair.errors import CannotCarry, UsageError, VidrepairError
 from vidrepair.exact_time import inexact_times
 from vidrepair.headers import Header
+from vidrepair.labels import FileTags, spoken, stream_tags
 from vidrepair.losses import (
     HARMLESS_SIDE_DATA,
     Loss,
     accept,
-    extra_tags,
     find_losses,
     lost_by_y4m,
-    lost_tags,
+    lost_labels,
+    written_tags,
 )
 from vidrepair.settings import OutputSettings
 from vidrepair.tags import Clip, kept_tags
@@ -50,6 +52,8 @@ CONTAINERS = {
 }
 SUFFIXES = {"matroska": ".mkv", "mp4": ".mp4", "mov": ".mov", "webm": ".webm"}
 NOT_Y4M = ("yuv410p", "yuv440p", "yuv440p10le", "yuv440p12le", "gray14le")
+MOST_SOUND = 192000
+"""Samples a second, twice those of any common sound."""
 BOTTOM_FIRST = (3, 4)
 """FFmpeg's AV_FIELD_BB and AV_FIELD_TB."""
 
@@ -120,14 +124,18 @@ def plan_output(
         "overwrite": settings.overwrite,
         "cut": settings.frames is not None,
         "exact": settings.exact_time,
-        "offset": -clip.start if clip.cut or clip.video_start < 0 else Fraction(0),
+        "offset": clip.offset,
         "fields": told.fields,
     }
     if container == "yuv4mpegpipe":
         _check_y4m(clip, settings)
         return _y4m_plan(clip, told, shared)
     codec = _codec(clip, container, settings, told)
-    losses = [*find_losses(clip, codec, container, carried, told), *lost_tags(clip, container)]
+    tags = written_tags(clip, container)
+    losses = [
+        *find_losses(clip, codec, container, carried, told),
+        *lost_labels(clip, container, tags, dict(clip.video_metadata)),
+    ]
     header = _header(clip, codec, container, told)
     return OutputPlan(
         codec=CODECS[codec].encoder,
@@ -135,13 +143,13 @@ def plan_output(
         time_base=clip.time_base,
         read_as=READ_AS.get((codec, clip.picture.format.name), ""),
         options=encoder_options(codec, clip.picture, settings, told),
-        muxing=_muxing(clip, container),
+        muxing=_muxing(clip, container, tags),
         metadata=_file_metadata(clip, losses),
-        film_metadata=_film_metadata(clip, carried, header, losses),
+        film_metadata=_film_metadata(clip, container, carried, header, losses),
         # hev1, FFmpeg's choice, does not play on Apple's players.
         tag="hvc1" if codec == "hevc" and container in ("mp4", "mov") else "",
         header=header,
-        warnings=accept(losses, settings.allow_loss, f"{codec} in {_spoken(container)}"),
+        warnings=accept(losses, settings.allow_loss, f"{codec} in {spoken(container)}"),
         lost=frozenset(loss.name for loss in losses),
         **shared,
     )
@@ -195,9 +203,9 @@ def _file_metadata(clip: Clip, losses: Sequence[Loss]) -> Options:
 
 
 def _film_metadata(
-    clip: Clip, carried: Carried, header: Header | None, losses: Sequence[Loss]
+    clip: Clip, container: str, carried: Carried, header: Header | None, losses: Sequence[Loss]
 ) -> Options:
-    kept = kept_tags(dict(clip.video_metadata))
+    kept = stream_tags(container, dict(clip.video_metadata))
     if carried.timecode and "timecode" not in {
         key.lower() for key in (*kept, *dict(clip.metadata))
     }:
@@ -217,10 +225,6 @@ def _timed(tags: dict[str, str], losses: Sequence[Loss], clip: Clip) -> dict[str
         for key, value in tags.items()
         if not (lost and key.lower() == "timecode")
     }
-
-
-def _spoken(container: str) -> str:
-    return {"matroska": "Matroska", "mp4": "MP4", "mov": "MOV", "webm": "WebM"}[container]
 
 
 def _container(output: Path | None) -> str:
@@ -337,12 +341,23 @@ def _described(clip: Clip) -> str:
     return f"{kind}{picture.width}x{picture.height} {picture.format.name}"
 
 
-def _muxing(clip: Clip, container: str) -> Options:
+def _muxing(clip: Clip, container: str, tags: FileTags) -> Options:
     """The muxer's options."""
     if container in ("matroska", "webm"):
         # Without random identifiers: a second run gives equal bytes.
         return (("fflags", "+bitexact"),)
-    flags = "+faststart+write_colr"
-    if extra_tags(clip) and not lost_tags(clip, container):
-        flags += "+use_metadata_tags"
-    return (("movflags", flags),)
+    flags = "+faststart+write_colr" + ("+use_metadata_tags" if tags.all else "")
+    return (("movflags", flags), ("movie_timescale", str(_movie_timescale(clip.time_base))))
+
+
+def _movie_timescale(unit: Fraction) -> int:
+    """Ticks a second in which MP4 and MOV say where each stream starts.
+
+    FFmpeg's 1000 would round the starts of all but Matroska's films. A multiple of the film's own
+    ticks, and more than twice those of sound, whose start is then rounded back to where it was.
+    """
+    if 1000 % unit.denominator == 0:
+        return 1000
+    ticks = math.lcm(1000, unit.denominator)
+    ticks *= -(-MOST_SOUND // ticks)
+    return ticks if ticks < 2**31 else MOST_SOUND

@@ -130,13 +130,14 @@ def rebuild(
     one, other = alike(*(_unit(planes[luma], picture) for planes in (before, after)))
     finest = int(one.size > _LARGE)
     starts: tuple[FloatArray, ...] = ()
+    height, width = quarter = tuple(-(-side // CELL) for side in one.shape)
     if motion is not None:
-        height, width = (-(-side // CELL) for side in one.shape)
         forth, back = (field[:, :height, :width].astype(np.float32) for field in motion)
         starts = (forth, -back)
     field = estimate_motion(one, other, share, starts, finest=finest)
+    hint = enlarge(field, quarter)
     own = starts or tuple(
-        estimate_motion(one, other, float(side), (field,), finest=finest + 1) for side in (0, 1)
+        estimate_motion(one, other, float(side), (hint,), finest=finest + 1) for side in (0, 1)
     )
     bits = picture.format.bits
     made = []

@@ -34,7 +34,7 @@ from vidrepair.stages import Stages
 from vidrepair.streams import Copies, plan_copies
 from vidrepair.tags import Clip
 from vidrepair.tally import Tally
-from vidrepair.verify import Expectation, check
+from vidrepair.verification import Expectation, check
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +222,7 @@ def publish(run: Run) -> None:
             left=copies.left,
             converted=copies.converted,
             thinned=frozenset(copies.dropped),
+            empty=copies.empty,
             read_as=plan.read_as,
             lost=plan.lost | copies.lost | ({"field-order"} if run.bwdif else set()),
         )

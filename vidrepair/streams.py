@@ -13,11 +13,12 @@ from typing import Any
 
 import av
 
-from vidrepair.containers import TEXT_ERRORS, facts
+from vidrepair.containers import facts
 from vidrepair.exact_time import MILLISECOND
 from vidrepair.excerpt import cut_chapters
+from vidrepair.labels import TEXT_ERRORS, Unsaid, spoken, stream_tags, unsaid
 from vidrepair.subtitles import HEADER, Converter, convertible
-from vidrepair.tags import Clip, Copied, StreamFacts, kept_tags
+from vidrepair.tags import Clip, Copied, StreamFacts
 
 # What the muxers take at all; tried below besides, since a passed trial alone proves nothing.
 CARRIED_KINDS = {
@@ -40,27 +41,6 @@ LOSSES = {
 """What is lost with a stream of that kind, as `--allow-loss` takes it."""
 NAMED = 20
 """Streams of one kind that are left behind are named one by one up to that many."""
-# MOV knows languages by the older, bibliographic code alone and drops the others.
-MOV_LANGUAGES = {
-    "ces": "cze",
-    "cym": "wel",
-    "deu": "ger",
-    "ell": "gre",
-    "eus": "baq",
-    "fas": "per",
-    "fra": "fre",
-    "hye": "arm",
-    "isl": "ice",
-    "kat": "geo",
-    "mkd": "mac",
-    "msa": "may",
-    "mya": "bur",
-    "nld": "dut",
-    "ron": "rum",
-    "slk": "slo",
-    "sqi": "alb",
-    "zho": "chi",
-}
 # Streams that MP4 and MOV cannot describe before they have seen a packet.
 DESCRIBED_BY_PACKETS = ("ac3", "eac3", "mlp", "truehd", "vc1", "dnxhd")
 # One refused packet does not end the work; these errors are the target's own.
@@ -83,6 +63,7 @@ def plan_copies(
     """
     routes: dict[int, _Route] = {}
     left: list[StreamFacts] = []
+    silent: list[Unsaid] = []
     for stream in container.streams:
         if stream.index == clip.video.index:
             continue
@@ -94,12 +75,15 @@ def plan_copies(
             left.append(fact)
         else:
             routes[stream.index] = route
+            if (unkept := unsaid(target, fact, dict(stream.metadata))) is not None:
+                silent.append(unkept)
     chapters = cut_chapters(container.chapters(), clip, end)
-    warnings = [*_left_behind(left, target), *_converted(routes.values(), target)]
-    if chapters and target not in CHAPTERED:
-        warnings.append(
-            f"{len(chapters)} chapters are not carried: {_name(target)} does not take them"
-        )
+    warnings = [
+        *_left_behind(left, target),
+        *_converted(routes.values(), target),
+        *_silent(silent),
+        *_chaptered(chapters, clip, target),
+    ]
     depths = {
         film.index: film.codec_context.reorder_depth
         for film in container.streams.video
@@ -107,6 +91,7 @@ def plan_copies(
     }
     kept = chapters if target in CHAPTERED else []
     lost = {LOSSES[fact.kind] for fact in left} | ({"chapters"} if chapters and not kept else set())
+    lost |= {name for one in silent for name in one.names}
     return Copies(
         routes,
         depths,
@@ -151,9 +136,13 @@ class Copies:
         self.left = left
         """Streams that stay behind, by index in the source."""
         self.lost = lost
-        """What that is, as `--allow-loss` takes it."""
+        """What that is, as `--allow-loss` takes it, and what is not said of single streams, by
+        `labels.of_stream`."""
         self.converted = frozenset(index for index, route in routes.items() if route.source)
         """Text subtitles that are written in another codec, by index in the source."""
+        self.empty: dict[int, set[int]] = {index: set() for index in self.converted}
+        """Of each of these, the numbers of the packets, from 0, that show nothing, such as
+        drawings, and were left out."""
         self.dropped: dict[int, int] = {}
         """Packets, by stream, whose times ran backwards or that the muxer refused."""
         self._routes = routes
@@ -166,6 +155,8 @@ class Copies:
         self._streams: dict[int, Any] = {}
         self._offset = Fraction(0)
         self._last: dict[int, int] = {}
+        self._heard: Counter[int] = Counter()
+        """Packets, by stream, of text that is converted."""
         self._depths = depths
         """How many frames a film's order of coding runs ahead of that of showing."""
 
@@ -220,9 +211,12 @@ class Copies:
         packet, converter = item.packet, self._texts.get(item.stream)
         if converter is None:
             return packet
+        number = self._heard[item.stream]
+        self._heard[item.stream] += 1
         start = packet.pts if packet.pts is not None else packet.dts
         found = converter.convert(bytes(packet), start or 0, packet.duration or 0)
         if found is None:
+            self.empty[item.stream].add(number)
             return None
         text: Any = av.Packet(found[0])
         text.time_base = packet.time_base
@@ -274,13 +268,13 @@ def _left_behind(left: list[StreamFacts], target: str) -> Iterator[str]:
     counts = Counter(fact.kind for fact in left)
     for fact in left:
         if counts[fact.kind] <= NAMED:
-            yield f"{fact} is not carried: {_name(target)} does not take it"
+            yield f"{fact} is not carried: {spoken(target)} does not take it"
     for kind, count in counts.items():
         if count > NAMED:
             first = next(fact for fact in left if fact.kind == kind)
             yield (
                 f"{count} {kind} streams are not carried, the first of them {first}:"
-                f" {_name(target)} does not take them"
+                f" {spoken(target)} does not take them"
             )
 
 
@@ -288,11 +282,33 @@ def _converted(routes: Iterable[_Route], target: str) -> Iterator[str]:
     texts = [route for route in routes if route.source]
     for route in texts[:NAMED]:
         yield (
-            f"{route.facts} becomes {route.target}, for {_name(target)} does not take it as it is:"
+            f"{route.facts} becomes {route.target}, for {spoken(target)} does not take it as it is:"
             " bold, italic and underlined words stay so, other styles and places are lost"
         )
     if len(texts) > NAMED:
         yield f"so do {len(texts) - NAMED} more subtitle streams"
+
+
+def _silent(found: list[Unsaid]) -> Iterator[str]:
+    for lost in found[:NAMED]:
+        yield lost.words
+    if len(found) > NAMED:
+        yield f"nor all that is said of {len(found) - NAMED} more streams"
+
+
+def _chaptered(chapters: list[Any], clip: Clip, target: str) -> Iterator[str]:
+    """What happens to chapters that the target does not hold as they are."""
+    if chapters and target not in CHAPTERED:
+        yield f"{len(chapters)} chapters are not carried: {spoken(target)} does not take them"
+    if chapters and target in ("mp4", "mov"):
+        # Their chapters are a track of text, which starts with its first sample.
+        begins = float(chapters[0]["start"] * chapters[0]["time_base"])
+        zero = float(clip.video_start) if clip.cut else min(0.0, float(clip.video_start))
+        if begins - zero > 1e-3:
+            yield (
+                f"the first chapter, from {begins:.3f} s on, starts at 0: {spoken(target)} holds"
+                " no time before the first chapter"
+            )
 
 
 def _route(
@@ -343,9 +359,7 @@ def _text(output: Any, stream: Any, codec: str, target: str) -> Any:
 
 def _name_alike(copy: Any, stream: Any, target: str) -> None:
     # Neither follows the template by itself; attachments need their names for the header.
-    copy.metadata.update(kept_tags(stream.metadata))
-    if target == "mov" and (language := copy.metadata.get("language")) in MOV_LANGUAGES:
-        copy.metadata["language"] = MOV_LANGUAGES[language]
+    copy.metadata.update(stream_tags(target, stream.metadata))
     copy.disposition = stream.disposition
 
 
@@ -368,8 +382,3 @@ def _trial(target: str, codec: str, add: _Add) -> bool:
         with suppress(ValueError, av.FFmpegError):
             output.close()
     return True
-
-
-def _name(target: str) -> str:
-    names = {"matroska": "Matroska", "webm": "WebM", "yuv4mpegpipe": "y4m"}
-    return names.get(target, target.upper())

@@ -154,6 +154,9 @@ def kept_tags(tags: Mapping[str, str]) -> dict[str, str]:
     MOV and MP4 call a track's title `name`; `title` is what every muxer understands.
     """
     kept = {key: value for key, value in tags.items() if not key.upper().startswith(_STALE)}
+    if "creation_time" in kept:
+        # MP4 may say it in two ways, and FFmpeg 9 tells both.
+        kept["creation_time"] = kept["creation_time"].split(";")[0]
     if "name" in kept and "title" not in kept:
         kept["title"] = kept.pop("name")
     return kept
@@ -246,6 +249,11 @@ class Clip:
     def cut(self) -> bool:
         """Only what follows `video_start` was asked for; the output's times start at 0 there."""
         return self.video_start != self.zero
+
+    @property
+    def offset(self) -> Fraction:
+        """Seconds added to the times of all streams, so that none before zero is lost."""
+        return -self.start if self.cut or self.video_start < 0 else Fraction(0)
 
     @property
     def interlaced(self) -> bool:

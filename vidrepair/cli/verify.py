@@ -7,9 +7,12 @@ from pathlib import Path
 
 import click
 
+from vidrepair.cli.target import reading_options
+from vidrepair.comparison import ShotFigures, compare_pictures
 from vidrepair.errors import CheckFailed
 from vidrepair.report import Difference
-from vidrepair.verify import ShotFigures, check_files, compare_pictures
+from vidrepair.settings import SourceSettings
+from vidrepair.verification import check_files
 
 FILE = click.Path(path_type=Path)
 
@@ -18,6 +21,7 @@ FILE = click.Path(path_type=Path)
 @click.argument("output", type=FILE, metavar="OUT")
 @click.option("--against", type=FILE, required=True, metavar="IN", help="The source of OUT.")
 @click.option("--frames", type=click.IntRange(min=1), metavar="N", help="OUT was made with this.")
+@reading_options
 @click.option("--whole", is_flag=True, help="Decode every frame of OUT, not the ends alone.")
 @click.option(
     "--picture", is_flag=True, help="Compare the samples too: PSNR, SSIM, change by shot."
@@ -33,6 +37,7 @@ def verify(
     output: Path,
     against: Path,
     frames: int | None,
+    reading: SourceSettings,
     whole: bool,
     picture: bool,
     matte: Path | None,
@@ -44,7 +49,7 @@ def verify(
     all other streams with the times and the bytes of their packets, chapters, attachments and
     the tags of the file.
     """
-    differences = check_files(output, against, frames=frames, whole=whole)
+    differences = check_files(output, against, frames=frames, reading=reading, whole=whole)
     shots: tuple[ShotFigures, ...] = ()
     if picture or matte is not None:
         shots, stray = compare_pictures(output, against, matte)

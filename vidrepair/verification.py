@@ -1,4 +1,4 @@
-"""The finished file against its source: frames, times, tags, every other stream, and the picture.
+"""The finished file against its source: frames, times, tags, every other stream.
 
 The source's facts were taken while it was read; only the output is opened again. What a container
 cannot say is no difference: Matroska holds milliseconds and moves a film with all its streams
@@ -7,20 +7,18 @@ where one starts below zero, MP4 and MOV mark the first stream of a kind as the 
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vidrepair.carried import CAPTIONS, DOLBY_VISION, HDR10_PLUS
-from vidrepair.decode import Source, open_source
-from vidrepair.errors import InputError, UsageError
+from vidrepair.decode import open_source
+from vidrepair.errors import InputError
 from vidrepair.facts import (
     UNKNOWN,
     Chapter,
@@ -32,30 +30,16 @@ from vidrepair.facts import (
     read_facts,
 )
 from vidrepair.frames import Frame
+from vidrepair.labels import TOLD_APART, TOLD_TWICE, WRITTEN_BY_MUXERS, meaning, of_stream
 from vidrepair.losses import HARMLESS_SIDE_DATA
-from vidrepair.masks import MaskReader, open_masks
-from vidrepair.planes import matte_planes
-from vidrepair.repeats import mark_repeats
 from vidrepair.report import Difference
-from vidrepair.settings import MaskSettings
-from vidrepair.shots import number_shots
-from vidrepair.streams import MOV_LANGUAGES
-from vidrepair.tags import Clip
+from vidrepair.settings import SourceSettings
 
 CUT_SLACK = Fraction(1)
 """Seconds by which a stream may end before a picture that was stopped early: packets lie up to
 that far from their picture in a file."""
-BLACK = 0.5 / 255.0
-"""Share of the way to white up to which a matte is black: what is 0 of 8 bits."""
-CHAPTER_SLACK = Fraction(1, 1000)
-"""Seconds; MP4 holds chapters in milliseconds."""
-_TOLD_APART = ("title", "name", "language", "filename", "mimetype", "timecode")
-"""Tags of a stream that are compared as what they mean."""
-_WRITTEN_BY_MUXERS = ("creation_time", "handler_name")
-"""Of a stream, by each in its own way; the file's own creation_time is compared."""
-_MEANT = {short: long for long, short in MOV_LANGUAGES.items()}
-_MEANT |= {"cze": "ces", "fre": "fra", "rum": "ron", "slo": "slk", "sve": "swe", "und": ""}
-"""Both codes of ISO 639-2 for one language are one language; MOV knows Swedish as sve."""
+CHAPTER_SLACK = Fraction(2, 1000)
+"""Seconds; MP4 and Matroska's readers hold chapters in milliseconds, and a cut rounds them too."""
 _LOSS_NAMES = {
     "mastering display": "hdr10",
     "content light level": "hdr10",
@@ -81,16 +65,24 @@ class Expectation:
     """Streams that are not carried, by index in the source."""
     converted: frozenset[int] = frozenset()
     """Subtitles written in another codec: their times are compared, not their bytes."""
+    empty: Mapping[int, Collection[int]] = field(default_factory=dict)
+    """Of these, by stream, the numbers of the packets that show nothing and were left out."""
     thinned: frozenset[int] = frozenset()
     """Streams of which packets were dropped, and counted, for their times ran backwards."""
     read_as: str = ""
     """The pixel format that decoders of the output give, where it is not the source's."""
     lost: frozenset[str] = frozenset()
-    """What was warned of, by the names of `--allow-loss`."""
+    """What was warned of, by the names of `--allow-loss`, and by `of_stream`."""
+    mov: bool = False
+    """The output is MP4 or MOV."""
 
     def excuses(self, difference: Difference) -> bool:
         """Whether it was told of."""
         return loss_name(difference.what) in self.lost
+
+    def says(self, stream: int, what: str) -> bool:
+        """Whether the output is to say this of a stream of the source."""
+        return of_stream(stream, what) not in self.lost
 
 
 def loss_name(what: str) -> str:
@@ -127,13 +119,19 @@ def check(
 
 
 def check_files(
-    output: Path, against: Path, *, frames: int | None = None, whole: bool = False
+    output: Path,
+    against: Path,
+    *,
+    frames: int | None = None,
+    reading: SourceSettings | None = None,
+    whole: bool = False,
 ) -> tuple[Difference, ...]:
-    """The same for two files that lie there; `frames` as the output was made with.
+    """The same for two files that lie there; `frames` and `reading` as the output was made with.
 
     Raises InputError when one of them cannot be read.
     """
-    with open_source(against) as source:
+    asked = reading or SourceSettings()
+    with open_source(against, stream=asked.stream, start=asked.start) as source:
         builder = FactsBuilder(source.container, source.clip.video.index)
         for item in source.read():
             if isinstance(item, Frame):
@@ -142,13 +140,16 @@ def check_files(
                 builder.add_packet(item)
         clip = source.clip
         facts = builder.build(clip)
-    # As plan_output has it.
-    offset = -clip.start if clip.video_start < 0 else Fraction(0)
-    return compare(facts, read_facts(output, whole=whole), Expectation(offset, frames))
+    if asked.end is not None:
+        end = clip.zero + asked.end
+        before = int(np.count_nonzero(facts.pts < math.ceil(end / facts.time_base)))
+        frames = before if frames is None else min(frames, before)
+    return compare(facts, read_facts(output, whole=whole), Expectation(clip.offset, frames))
 
 
 def compare(source: Facts, found: Facts, allowed: Expectation) -> tuple[Difference, ...]:
     """Where two files differ, and not as announced; without a word about samples."""
+    allowed = replace(allowed, mov=found.container.startswith("mov"))
     expected = source.pts if allowed.frames is None else source.pts[: allowed.frames]
     told = [Difference("content", "the file", "whole", flaw) for flaw in found.flaws]
     if allowed.renumbered:
@@ -158,12 +159,10 @@ def compare(source: Facts, found: Facts, allowed: Expectation) -> tuple[Differen
     clock = _clock(source, found, allowed)
     told += _frames(clock.ticks(expected, source.time_base, found.time_base), found)
     told += _picture(source, found, read_as=allowed.read_as)
-    told += _names(source.film, found.film, "the picture", found.container)
+    told += _names(source.film, found.film, "the picture", allowed)
     told += _tracks(source, found, allowed, clock)
-    chapters = _kept_chapters(source, expected, clock)
-    if len(found.chapters) == len(source.chapters):
-        chapters = source.chapters  # none needs to be left out
-    told += _chapters(chapters, found, clock)
+    chapters = _kept_chapters(source, expected, len(found.chapters), allowed)
+    told += _chapters(chapters, found, clock, mov=allowed.mov)
     told += _tags(source.tags, found.tags, "the file", ("timecode",))
     return tuple(difference for difference in told if not allowed.excuses(difference))
 
@@ -287,10 +286,10 @@ def _same_meaning(name: str, form: str, values: set[str]) -> bool:
 
 
 def _names(
-    source: Track, found: Track, where: str, container: str, *, first: bool = True
+    source: Track, found: Track, where: str, allowed: Expectation, *, first: bool = True
 ) -> Iterator[Difference]:
-    """Language, title, disposition and tags of one stream; `first` of its kind that might be
-    marked as the default one.
+    """Language, title, disposition and tags of one stream; `first` of its kind that MP4 and MOV
+    mark as the default one.
     """
     pairs = [
         ("language", _language(source), _language(found)),
@@ -298,26 +297,31 @@ def _names(
     ]
     if source.facts.kind == "cover":
         pairs = []  # its title is the name of its file, which only Matroska has
-    for what, one, other in pairs:
-        if one != other:
+    index = source.facts.index
+    marks = {
+        mark for mark in source.facts.disposition if allowed.says(index, f"disposition {mark}")
+    }
+    # What was not to be hoped for and is there is no difference.
+    marked = set(found.facts.disposition) - (set(source.facts.disposition) - marks)
+    if allowed.mov:
+        marks, marked = _as_mov_says(marks), _as_mov_says(marked)
+        marked -= {"default"} - marks if first else set()
+    words = [" ".join(sorted(names)) for names in (marks, marked)]
+    for what, one, other in (*pairs, ("disposition", *words)):
+        if one != other and allowed.says(index, what):
             yield Difference(what, where, one or "none", other or "none")
-    marks, marked = set(source.facts.disposition), set(found.facts.disposition)
-    if container.startswith("mov"):
-        marked -= _added_by_mov(marks, first=first) - marks
-    if marks != marked:
-        names = (" ".join(sorted(names)) or "none" for names in (marks, marked))
-        yield Difference("disposition", where, *names)
-    yield from _tags(source.tags, found.tags, where, (*_TOLD_APART, *_WRITTEN_BY_MUXERS))
+    for lost in _tags(source.tags, found.tags, where, (*TOLD_APART, *WRITTEN_BY_MUXERS)):
+        if allowed.says(index, lost.what):
+            yield lost
 
 
-def _added_by_mov(marks: set[str], *, first: bool) -> set[str]:
-    """The first of its kind is the default one, and what is for the hard of hearing is captions."""
-    added = {"default"} if first else set()
-    return added | ({"captions"} if "hearing_impaired" in marks else set())
+def _as_mov_says(marks: set[str]) -> set[str]:
+    """With one name for what has one word there."""
+    return {TOLD_TWICE.get(mark, mark) for mark in marks}
 
 
 def _language(track: Track) -> str:
-    return _MEANT.get(track.facts.language, track.facts.language)
+    return meaning(track.facts.language)
 
 
 def _tags(
@@ -357,7 +361,7 @@ def _tracks(
         kind = track.facts.kind
         first = seen[kind] == 0 and kind not in marked
         seen[kind] += 1
-        yield from _names(track, other, where, found.container, first=first)
+        yield from _names(track, other, where, allowed, first=first)
         yield from _content(track, other, where, allowed, clock)
     known = {id(track) for track in pairs.values()}
     for track in there:
@@ -401,21 +405,32 @@ def _paired(wanted: Sequence[Track], there: Sequence[Track]) -> dict[int, Track]
             # None is lost: of several that hold the same, the one in its place is meant.
             same = (pair for pair in zip(own, others, strict=True) if _alike(*pair))
             pairs |= {track.facts.index: other for track, other in same}
-    taken = {id(other) for other in pairs.values()}
-    free = [other for other in there if id(other) not in taken]
-    keys = (
-        lambda track: (track.facts.kind, _digest(track), _language(track)),
-        lambda track: (track.facts.kind, _digest(track)),
-        lambda track: (track.facts.kind, track.facts.codec, _language(track)),
-        lambda track: track.facts.kind,
-    )
-    for key in keys:
-        for track in wanted:
-            match = next((other for other in free if key(other) == key(track)), None)
-            if match is not None and track.facts.index not in pairs:
-                pairs[track.facts.index] = match
-                free.remove(match)
+        _match(own, others, pairs, lambda track: (_digest(track), _language(track)))
+        _match(own, others, pairs, _digest)
+        if len(own) == len(others):
+            # Their packets are others, as in a film that was stopped early: each in its place.
+            _match(own, others, pairs, lambda track: track.facts.codec)
+        _match(own, others, pairs, lambda track: (track.facts.codec, _language(track)))
+        _match(own, others, pairs, lambda _: None)
     return pairs
+
+
+def _match(
+    own: Sequence[Track],
+    others: Sequence[Track],
+    pairs: dict[int, Track],
+    key: Callable[[Track], object],
+) -> None:
+    """Add pairs of what has the same key, in order, of those that have none yet."""
+    taken = {id(other) for other in pairs.values()}
+    free = [other for other in others if id(other) not in taken]
+    for track in own:
+        if track.facts.index in pairs:
+            continue
+        match = next((other for other in free if key(other) == key(track)), None)
+        if match is not None:
+            pairs[track.facts.index] = match
+            free.remove(match)
 
 
 def _alike(one: Track, other: Track) -> bool:
@@ -443,17 +458,27 @@ def _content(
         return
     packets, written = source.packets, found.packets
     if converted:
-        # mov_text says with an empty packet that nothing is shown; two bytes are its length.
-        written = _kept(written, np.flatnonzero(written.sizes > 2))
-        packets = _kept(packets, np.flatnonzero(packets.sizes > 2))
+        packets = _shown(source, allowed.empty.get(index, ()))
+        written = _shown(found)
     elif index in allowed.thinned:
         packets = _kept(packets, _found_again(packets, written))
-    elif clock.end is not None:
+    if clock.end is not None and index not in allowed.thinned:
         yield from _cut(packets, written, where, clock)
         packets = _kept(packets, np.arange(min(len(packets), len(written))))
     # MP4 and MOV count samples: what Matroska said in milliseconds comes out exact.
     slack = int(packets.time_base / written.time_base) if codecs[0].startswith("pcm_") else 0
     yield from _packets(packets, written, where, clock, None if converted else slack)
+
+
+def _shown(track: Track, empty: Collection[int] = ()) -> Packets:
+    """The packets of text, but those with the numbers `empty`, and those that show nothing.
+
+    mov_text says so with an empty packet; two bytes are its length.
+    """
+    least = 2 if track.facts.codec == "mov_text" else 0
+    sizes = track.packets.sizes.tolist()
+    shown = [at for at, size in enumerate(sizes) if size > least and at not in empty]
+    return _kept(track.packets, np.array(shown, dtype=np.int64))
 
 
 def _kept(packets: Packets, which: Integers) -> Packets:
@@ -518,20 +543,36 @@ def _more(wrong: Integers) -> str:
     return f" (and of {len(wrong) - 1} more)" if len(wrong) > 1 else ""
 
 
-def _kept_chapters(source: Facts, frames: Integers, clock: _Clock) -> tuple[Chapter, ...]:
-    """Those that the picture shows something of, cut where it is."""
-    starts = int(frames[0]) * source.time_base if source.cut and len(frames) else None
-    kept = []
-    for chapter in source.chapters:
-        start = chapter.start if starts is None else max(chapter.start, starts)
-        end = chapter.end if clock.end is None else min(chapter.end, clock.end)
-        if start < end or (start, end) == (chapter.start, chapter.end):
-            kept.append(Chapter(start, end, chapter.title))
-    return tuple(kept)
+def _kept_chapters(
+    source: Facts, frames: Integers, count: int, allowed: Expectation
+) -> list[Chapter]:
+    """Those that the picture shows something of, as `excerpt.cut_chapters` has them.
+
+    Where the picture was stopped early, those behind it may be missing: `count` are there.
+    """
+    kept = list(source.chapters)
+    if not len(frames):
+        return kept
+    if source.cut:
+        begin = int(frames[0]) * source.time_base
+        moved = (replace(each, start=max(each.start, begin)) for each in kept)
+        kept = [
+            one for one, each in zip(moved, kept, strict=True) if one == each or one.start < one.end
+        ]
+    if allowed.frames is not None:
+        last = int(frames[-1]) * source.time_base
+        while len(kept) > count and kept[-1].start > last:
+            kept.pop()
+    return kept
 
 
-def _chapters(source: Sequence[Chapter], found: Facts, clock: _Clock) -> Iterator[Difference]:
-    """Number, titles and starts; MP4 and MOV let each end where the next one starts."""
+def _chapters(
+    source: Sequence[Chapter], found: Facts, clock: _Clock, *, mov: bool
+) -> Iterator[Difference]:
+    """Number, titles and starts.
+
+    MP4 and MOV let each end where the next one starts, and the first one start at 0.
+    """
     if len(source) != len(found.chapters):
         numbers = (str(len(chapters)) for chapters in (source, found.chapters))
         yield Difference("chapters", "the file", *numbers)
@@ -541,286 +582,9 @@ def _chapters(source: Sequence[Chapter], found: Facts, clock: _Clock) -> Iterato
         if one.title != other.title:
             yield Difference("chapters", where, one.title or "no title", other.title or "no title")
         late = other.start - one.start - clock.offset
+        if mov and number == 0 and abs(other.start) <= CHAPTER_SLACK:
+            continue
         # Matroska's muxer moves the streams below zero, and leaves the chapters where they are.
         if min(abs(late), abs(late - clock.moved)) > CHAPTER_SLACK:
             times = (f"{float(time):.3f} s" for time in (one.start + clock.offset, other.start))
             yield Difference("chapters", where, *times)
-
-
-@dataclass(frozen=True, slots=True)
-class PlaneFigures:
-    """One plane of the output against the source, over the frames of a shot."""
-
-    psnr: float
-    """dB; infinite where no sample differs."""
-    ssim: float
-    """Mean structural similarity, 1 for equal pictures."""
-    samples: int
-    changed: int
-    largest: int
-    """Difference, in code values."""
-    before: float
-    """Mean code value of the source."""
-    after: float
-
-    def as_dict(self) -> dict[str, float | None]:
-        """For JSON, which knows no infinity."""
-        return {
-            "psnr": round(self.psnr, 4) if np.isfinite(self.psnr) else None,
-            "ssim": round(self.ssim, 6),
-            "samples": self.samples,
-            "changed": self.changed,
-            "largest": self.largest,
-            "mean_before": round(self.before, 4),
-            "mean_after": round(self.after, 4),
-        }
-
-    def __str__(self) -> str:
-        share = self.changed / self.samples
-        return (
-            f"PSNR {self.psnr:.2f} dB, SSIM {self.ssim:.4f}, {share:.4%} of the samples changed,"
-            f" by at most {self.largest}, mean {self.before:.2f} -> {self.after:.2f}"
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class ShotFigures:
-    """The picture of one shot."""
-
-    shot: int
-    first: int
-    """Frame, counted from 0."""
-    frames: int
-    region: str
-    """all, or inside or outside of the matte."""
-    planes: tuple[tuple[str, PlaneFigures], ...]
-    """By name: Y, Cb, Cr, or R, G, B, and A for alpha. Planes without a sample there are left
-    out."""
-
-    def as_dict(self) -> dict[str, object]:
-        """For JSON."""
-        return {
-            "shot": self.shot,
-            "first": self.first,
-            "frames": self.frames,
-            "region": self.region,
-            "planes": {name: figures.as_dict() for name, figures in self.planes},
-        }
-
-    def __str__(self) -> str:
-        where = "" if self.region == "all" else f", {self.region} the matte"
-        head = f"shot {self.shot}, frames {self.first} to {self.first + self.frames - 1}{where}"
-        return "\n".join([head, *(f"  {name}: {figures}" for name, figures in self.planes)])
-
-
-def compare_pictures(
-    output: Path, against: Path, matte: Path | None = None
-) -> tuple[tuple[ShotFigures, ...], tuple[Difference, ...]]:
-    """Compare all samples of two films frame by frame, by the shots of the source.
-
-    `matte` is a film, or numbered pictures, of the same frames, black where nothing may have
-    changed: a sample that did is a difference. A chroma sample belongs to the matte where one of
-    its luma sites does, an alpha sample never. Ends with the shorter film. Raises UsageError
-    where the pictures are not of one size and format, InputError for what cannot be read, and
-    for a matte of another size or length.
-    """
-    sums: dict[tuple[int, str], _ShotSums] = {}
-    stray: dict[int, int] = {}
-    with ExitStack() as owned:
-        one, other = (owned.enter_context(open_source(path)) for path in (against, output))
-        _check_alike(one.clip, other.clip)
-        masks = None
-        if matte is not None:
-            asked = MaskSettings(matte, threshold=BLACK)
-            masks = owned.enter_context(open_masks(asked, one.clip, flag="--matte"))
-        marked = number_shots(mark_repeats(_frames_of(one)))
-        for before, after in zip(marked, _frames_of(other), strict=False):
-            measured = _measure(before, after)
-            regions = _regions(before, len(measured), masks)
-            for name, where in regions.items():
-                shot = sums.setdefault((before.shot, name), _ShotSums(before.number))
-                changed = shot.add(measured, where, whole=name == "outside")
-                if name == "outside" and changed:
-                    stray[before.number] = changed
-    figures = (shot.figures(number, name) for (number, name), shot in sums.items())
-    return tuple(shot for shot in figures if shot.planes), tuple(_stray(stray))
-
-
-def _stray(stray: dict[int, int]) -> Iterator[Difference]:
-    if stray:
-        first, frames = min(stray), len(stray)
-        found = f"{sum(stray.values())} in {frames} frames, the first in frame {first}"
-        yield Difference("samples changed outside the matte", "the picture", "none", found)
-
-
-def _frames_of(source: Source) -> Iterator[Frame]:
-    return (item for item in source.read() if isinstance(item, Frame))
-
-
-def _check_alike(one: Clip, other: Clip) -> None:
-    before, after = (f"{p.width}x{p.height} {p.format.name}" for p in (one.picture, other.picture))
-    if before != after:
-        raise UsageError(
-            f"{other.name} is {after} and {one.name} {before}; only pictures of one size and"
-            " pixel format can be compared, leave --picture out"
-        )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Measured:
-    """One plane of one frame against another's."""
-
-    name: str
-    before: NDArray[Any]
-    after: NDArray[Any]
-    steps: NDArray[np.int32]
-    """(H, W) absolute differences in code values."""
-    likeness: NDArray[np.float64]
-    """Structural similarity of each window."""
-    peak: int
-
-
-def _measure(before: Frame, after: Frame) -> list[_Measured]:
-    form = before.picture.format
-    names = {"yuv": ("Y", "Cb", "Cr"), "rgb": ("R", "G", "B"), "gray": ("Y",)}[form.family]
-    planes: list[tuple[Any, Any]] = list(zip(before.planes, after.planes, strict=True))
-    if form.alpha:
-        names = (*names, "A")
-        planes.append((_alpha(before), _alpha(after)))
-    return [
-        _Measured(
-            name,
-            *pair,
-            steps=np.abs(pair[0].astype(np.int32) - pair[1]),
-            likeness=_ssim(*pair, form.peak),
-            peak=form.peak,
-        )
-        for name, pair in zip(names, planes, strict=True)
-    ]
-
-
-def _alpha(frame: Frame) -> NDArray[Any]:
-    """(H, W) of the carrier: the last plane, or every second sample of gray with alpha."""
-    plane = frame.carrier.planes[-1]
-    rows = np.frombuffer(plane, "u1" if frame.picture.format.bits == 8 else "<u2")
-    rows = rows.reshape(plane.height, -1)
-    if plane.line_size < 0:
-        rows = rows[::-1]  # as in `carriers.plane_views`
-    packed = frame.picture.format.name.startswith("ya")
-    return rows[:, 1 : 2 * plane.width : 2] if packed else rows[:, : plane.width]
-
-
-def _regions(
-    frame: Frame, planes: int, masks: MaskReader | None
-) -> dict[str, list[NDArray[np.bool_] | None]]:
-    """Where in each plane a region lies; None is everywhere."""
-    if masks is None:
-        return {"all": [None] * planes}
-    touched = masks.read(frame.number).astype(np.float32)
-    inside = [plane > 0 for plane in matte_planes(touched, frame.picture)]
-    if len(inside) < planes:
-        inside.append(np.zeros_like(inside[0]))  # alpha is never touched
-    return {"inside": list(inside), "outside": [~where for where in inside]}
-
-
-@dataclass(slots=True)
-class _PlaneSums:
-    samples: int = 0
-    squares: float = 0.0
-    changed: int = 0
-    largest: int = 0
-    before: float = 0.0
-    after: float = 0.0
-    likeness: float = 0.0
-    windows: int = 0
-    peak: int = 255
-
-    def add(self, measured: _Measured, where: NDArray[np.bool_] | None, *, whole: bool) -> int:
-        """Take a frame in; how many samples of it have changed there.
-
-        Only windows count that lie in the region, as a `whole` or in part.
-        """
-        steps, before, after = measured.steps, measured.before, measured.after
-        likeness = measured.likeness
-        if where is not None:
-            steps, before, after = steps[where], before[where], after[where]
-            # A window is outside where no sample of it is inside.
-            held = _window_sums((~where if whole else where).astype(np.float64)) > 0
-            likeness = likeness[held != whole]
-        changed = int(np.count_nonzero(steps))
-        self.samples += steps.size
-        self.squares += float(np.square(steps, dtype=np.float64).sum()) if changed else 0.0
-        self.changed += changed
-        self.largest = max(self.largest, int(steps.max(initial=0)))
-        self.before += float(before.sum(dtype=np.float64))
-        self.after += float(after.sum(dtype=np.float64))
-        self.likeness += float(likeness.sum())
-        self.windows += likeness.size
-        self.peak = measured.peak
-        return changed
-
-    def figures(self) -> PlaneFigures:
-        error = self.squares / self.samples
-        psnr = 10.0 * np.log10(self.peak**2 / error) if error else float("inf")
-        ssim = self.likeness / self.windows if self.windows else 1.0
-        means = (self.before / self.samples, self.after / self.samples)
-        return PlaneFigures(float(psnr), ssim, self.samples, self.changed, self.largest, *means)
-
-
-@dataclass(slots=True)
-class _ShotSums:
-    """Of one shot and region."""
-
-    first: int
-    frames: int = 0
-    planes: dict[str, _PlaneSums] = field(default_factory=dict)
-
-    def add(
-        self,
-        measured: Sequence[_Measured],
-        where: Sequence[NDArray[np.bool_] | None],
-        *,
-        whole: bool,
-    ) -> int:
-        """Take a frame in; how many samples of it have changed there."""
-        self.frames += 1
-        return sum(
-            self.planes.setdefault(each.name, _PlaneSums()).add(each, place, whole=whole)
-            for each, place in zip(measured, where, strict=True)
-        )
-
-    def figures(self, shot: int, region: str) -> ShotFigures:
-        planes = tuple((name, s.figures()) for name, s in self.planes.items() if s.samples)
-        return ShotFigures(shot, self.first, self.frames, region, planes)
-
-
-def _ssim(one: NDArray[Any], other: NDArray[Any], peak: int) -> NDArray[np.float64]:
-    """Structural similarity of windows of 8 x 8 samples, 4 apart; of the whole where smaller.
-
-    Wang et al., "Image quality assessment", IEEE Transactions on Image Processing 13 (2004),
-    equation 13, with flat windows as FFmpeg's ssim filter has them.
-    """
-    rows, columns = (max(side // 4 - 1, 1) for side in one.shape)
-    if np.array_equal(one, other):
-        return np.ones((rows, columns))
-    a, b = one.astype(np.float64), other.astype(np.float64)
-    products = (a, b, a * a + b * b, a * b)
-    count = 64.0 if min(one.shape) >= 8 else float(one.size)
-    first, second, squares, cross = (_window_sums(part) / count for part in products)
-    level, contrast = (0.01 * peak) ** 2, (0.03 * peak) ** 2
-    means = first * second
-    spread = squares - first**2 - second**2
-    shape = (2.0 * (cross - means) + contrast) / (spread + contrast)
-    likeness: NDArray[np.float64] = shape * (2 * means + level) / (first**2 + second**2 + level)
-    return likeness
-
-
-def _window_sums(plane: NDArray[Any]) -> NDArray[Any]:
-    """Sums over windows of 8 x 8, 4 apart; the sum of all where it is smaller."""
-    height, width = plane.shape
-    if min(height, width) < 8:
-        return np.broadcast_to(plane.sum(), (max(height // 4 - 1, 1), max(width // 4 - 1, 1)))
-    cut = plane[: height // 4 * 4, : width // 4 * 4]
-    cells = cut.reshape(height // 4, 4, width // 4, 4).sum(axis=(1, 3))
-    sums: NDArray[Any] = cells[:-1, :-1] + cells[1:, :-1] + cells[:-1, 1:] + cells[1:, 1:]
-    return sums

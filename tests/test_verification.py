@@ -16,19 +16,22 @@ import pytest
 from click.testing import CliRunner, Result
 from clips import Extras, picture, read_frames, samples_of, write_clip
 
-from vidrepair import DamageSettings, OutputSettings, RepairSettings, repair
+from vidrepair import DamageSettings, OutputSettings, RepairSettings, SourceSettings, repair
 from vidrepair.cli.verify import verify
+from vidrepair.comparison import compare_pictures
 from vidrepair.decode import open_source
+from vidrepair.encode import open_target, plan_output
 from vidrepair.errors import CheckFailed, InputError, UsageError
 from vidrepair.facts import Facts, FactsBuilder, read_facts
 from vidrepair.frames import Frame
+from vidrepair.labels import meaning, of_stream
 from vidrepair.streams import plan_copies
-from vidrepair.verify import (
+from vidrepair.subtitles import HEADER
+from vidrepair.verification import (
     Expectation,
     check,
     check_files,
     compare,
-    compare_pictures,
     loss_name,
 )
 
@@ -601,3 +604,157 @@ def test_a_file_that_cannot_be_read(film: Path, tmp_path: Path) -> None:
     assert "does not exist" in str(difference)
     with pytest.raises(InputError, match="does not exist"):
         check_files(tmp_path / "none.mkv", film)
+
+
+def excerpt(start: str | None, end: str | None) -> SourceSettings:
+    return SourceSettings(
+        start=None if start is None else Fraction(start), end=None if end is None else Fraction(end)
+    )
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mp4", "mov"])
+@pytest.mark.parametrize(("start", "end"), [("0.5", None), ("0.5", "2.9"), (None, "1.1")])
+def test_a_part_passes_and_is_checked_as_one(
+    tmp_path: Path, suffix: str, start: str | None, end: str | None
+) -> None:
+    """With its chapters, of which the first is cut and the last may be left out."""
+    source, output = tmp_path / f"a.{suffix}", tmp_path / f"b.{suffix}"
+    extras = Extras(audio=1, chapters=3)
+    write_clip(source, codec="libx264", frames=100, size=(32, 32), extras=extras)
+    repair(source, output, settings=IDLE, reading=excerpt(start, end))
+    assert check_files(output, source, reading=excerpt(start, end)) == ()
+    with av.open(str(output)) as opened:
+        assert len(opened.chapters()) == (1 if end == "1.1" else 3)
+    shorter = excerpt(start, "0.9")
+    assert "number of frames" in dict(found(output, source, reading=shorter))
+
+
+def test_the_timecode_of_a_part_is_that_of_its_first_frame(film: Path, tmp_path: Path) -> None:
+    output = tmp_path / "b.mkv"
+    repair(film, output, settings=IDLE, reading=excerpt("0.4", None))
+    assert dict(read_facts(output).picture)["timecode"] == "01:02:03:14"
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mov", "webm"])
+def test_converted_text_of_a_film_that_was_stopped_early(
+    film: Path, tmp_path: Path, suffix: str
+) -> None:
+    """The checks of the run itself let it pass."""
+    target = OutputSettings(codec="av1" if suffix == "webm" else "h264", frames=10)
+    report = repair(film, tmp_path / f"b.{suffix}", settings=IDLE, target=target)
+    assert report.frames == 10
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mov"])
+def test_the_first_chapter_of_mp4_starts_at_0_and_is_named(tmp_path: Path, suffix: str) -> None:
+    source, output = tmp_path / "a.mkv", tmp_path / f"b.{suffix}"
+    write_clip(tmp_path / "raw.mkv", codec="libx264", frames=50, extras=Extras(chapters=3))
+
+    def late(chapters: list[Any]) -> list[Any]:
+        return [{**chapters[0], "start": chapters[0]["end"] // 2}, *chapters[1:]]
+
+    copied(tmp_path / "raw.mkv", source, Fault(chapters=late))
+    report = repair(source, output, settings=IDLE)
+    said = "the first chapter, from 0.334 s on, starts at 0"
+    assert [line for line in report.warnings if line.startswith(said)]
+    begins, starts = (
+        [each.start for each in read_facts(path).chapters] for path in (source, output)
+    )
+    assert float(starts[0]) == 0
+    assert [float(at) for at in starts[1:]] == pytest.approx(list(map(float, begins[1:])), abs=2e-3)
+    facts = read_facts(source)
+    assert check(facts, output) == ()
+    *others, last = facts.chapters
+    early = replace(facts, chapters=(*others, replace(last, start=last.start - Fraction(1, 25))))
+    assert [each.where for each in check(early, output)] == ["chapter 2"]
+
+
+def test_lines_that_show_nothing_are_not_missed(tmp_path: Path) -> None:
+    """A drawing of ASS has no words; two letters are as good as two hundred."""
+    source, output = tmp_path / "a.mkv", tmp_path / "b.mp4"
+    line = b"0,0,Default,,0,0,0,,"
+    cues = [line + b"Hi", line + b"{\\p1}m 0 0 l 1 1{\\p0}", line + b"Two"]
+    write_clip(tmp_path / "raw.mkv", codec="libx264", frames=50)
+    with av.open(str(tmp_path / "raw.mkv")) as raw, av.open(str(source), "w") as written:
+        picture_copy = written.add_stream_from_template(raw.streams.video[0], opaque=True)
+        text: Any = written.add_stream("ass")
+        text.codec_context.subtitle_header = HEADER
+        text.codec_context.time_base = text.time_base = Fraction(1, 1000)
+        written.start_encoding()
+        for packet in raw.demux():
+            if packet.size:
+                packet.stream = picture_copy
+                written.mux(packet)
+        for number, payload in enumerate(cues):
+            cue: Any = av.Packet(payload)
+            cue.stream, cue.time_base = text, Fraction(1, 1000)
+            cue.pts = cue.dts = 200 + 500 * number
+            cue.duration, cue.is_keyframe = 300, True
+            written.mux(cue)
+    with open_source(source) as opened:
+        plan = plan_output(opened.clip, output, OutputSettings())
+        copies = plan_copies(opened.container, opened.clip, "mp4", opened.covers)
+        builder = FactsBuilder(opened.container, opened.clip.video.index)
+        with open_target(opened.clip, plan, output, copies) as target:
+            for item in opened.read():
+                if isinstance(item, Frame):
+                    builder.add_frame(item)
+                    target.write(item)
+                else:
+                    builder.add_packet(item)
+                    target.copy(item)
+            target.finish()
+        facts = builder.build(opened.clip)
+    assert copies.empty == {1: {1}}
+    allowed = Expectation(converted=copies.converted, empty=copies.empty)
+    assert check(facts, output, allowed) == ()
+    assert check(facts, output, replace(allowed, empty={})) != ()
+
+
+def test_what_is_said_of_a_stream_is_excused_by_its_name(film: Path, tmp_path: Path) -> None:
+    """And only there: the film has the mark comment on one stream, and titles on two."""
+    output = copied(film, tmp_path / "b.mkv", Fault(stream=unmarked))
+    facts = facts_of(film)
+    lost = frozenset({of_stream(2, "disposition comment")})
+    assert check(facts, output, Expectation(lost=lost)) == ()
+    assert check(facts, output, Expectation(lost=frozenset({of_stream(1, "disposition comment")})))
+    renamed = copied(film, tmp_path / "c.mkv", Fault(stream=told(1, "title", "Track")))
+    assert check(facts, renamed, Expectation(lost=lost))
+    assert not check(facts, renamed, Expectation(lost=frozenset({of_stream(1, "title")})))
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mov"])
+def test_labels_of_all_kinds_pass_into_mp4_and_mov(tmp_path: Path, suffix: str) -> None:
+    """What is not kept is named; the run's own check finds nothing else."""
+    source, output = tmp_path / "a.mkv", tmp_path / f"b.{suffix}"
+    tags = (("composer", "C"), ("creation_time", "2020-01-02T03:04:05.000000Z"))
+    write_clip(tmp_path / "raw.mkv", codec="libx264", extras=Extras(audio=2, metadata=tags))
+    languages = {0: "fra", 1: "hrv", 2: "nob"}
+
+    def label(copy: Any, index: int) -> None:
+        copy.metadata.update({"language": languages[index], "note": "n", "title": "Ü"})
+        copy.disposition = 1 | 8 | 64 if index else 1 | 64
+
+    copied(tmp_path / "raw.mkv", source, Fault(stream=label))
+    report = repair(source, output, settings=IDLE)
+    named = [line for line in report.warnings if "does not keep" in line]
+    assert len(named) == 3
+    assert all("tag" in line for line in named)
+    assert sum("the language nob" in line for line in named) == (suffix == "mov")
+    facts = read_facts(output)
+    assert facts.film.facts.language == "fra"
+    assert [meaning(track.facts.language) for track in facts.tracks] == [
+        "hrv",
+        "" if suffix == "mov" else "nob",
+    ]
+    assert dict(facts.tags)["composer"] == "C"
+
+
+def test_the_first_frame_tells_the_order_of_fields(tmp_path: Path) -> None:
+    """Matroska says top first of H.264 whatever its frames say."""
+    source = tmp_path / "a.mkv"
+    write_clip(source, codec="libx264", options={"x264-params": "bff=1:interlaced=1"})
+    for suffix in ("mkv", "mp4", "mov"):
+        output = tmp_path / f"b.{suffix}"
+        repair(source, output, settings=IDLE, target=OutputSettings(codec="h264"))
+        assert dict(read_facts(output).picture)["field order"] == "bff"

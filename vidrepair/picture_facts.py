@@ -1,0 +1,77 @@
+"""What is said of a film's picture, as names and values in words: matrix and bt709."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from fractions import Fraction
+
+from av.video.reformatter import ColorPrimaries, ColorTrc
+
+from vidrepair.carried import Carried
+from vidrepair.hdr import Hdr10, steps
+from vidrepair.tags import FULL_RANGE, UNSAID, Clip
+from vidrepair.timecode import later_timecode
+
+RANGES = {0: "not said", 1: "limited", FULL_RANGE: "full"}
+MATRICES = {0: "rgb", 1: "bt709", 4: "fcc", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m"}
+MATRICES |= {8: "ycgco", 9: "bt2020nc", 10: "bt2020c", 14: "ictcp", UNSAID: "not said"}
+SITINGS = ("not said", "left", "center", "topleft", "top", "bottomleft", "bottom")
+FIELDS = {2: "tff", 3: "bff", 4: "bff", 5: "tff"}
+"""By what is shown first, of FFmpeg's AVFieldOrder; 4 and 5 are coded the other way round."""
+
+
+def picture_facts(clip: Clip, carried: Carried) -> tuple[tuple[str, str], ...]:
+    """Name and value of every fact about the picture but its samples."""
+    return (*_coded(clip), *_beside(clip, carried))
+
+
+def _coded(clip: Clip) -> list[tuple[str, str]]:
+    """Of the samples and how they are shown."""
+    picture = clip.picture
+    return [
+        ("size", f"{picture.width}x{picture.height}"),
+        ("pixel format", picture.format.name),
+        ("sample aspect ratio", str(clip.sar or Fraction(1))),
+        ("range", RANGES.get(clip.color_range, str(clip.color_range))),
+        ("matrix", MATRICES.get(clip.color_matrix, str(clip.color_matrix))),
+        ("primaries", _named(ColorPrimaries, clip.color_primaries)),
+        ("transfer", _named(ColorTrc, clip.color_transfer)),
+        ("rotation", _rotation(clip)),
+    ]
+
+
+def _beside(clip: Clip, carried: Carried) -> list[tuple[str, str]]:
+    """What stands beside the samples of the first frame."""
+    hdr = carried.hdr or Hdr10(None, None)
+    display = "none"
+    if hdr.display is not None:
+        display = "G({},{})B({},{})R({},{})WP({},{})L({},{})".format(*steps(hdr.display))
+    timecode = carried.timecode
+    if timecode and clip.cut:
+        timecode = later_timecode(timecode, clip.video_start - clip.zero, clip.rate)
+    place = carried.chroma_location if clip.picture.format.sampling == (2, 2) else 0
+    return [
+        ("field order", carried.field_order or FIELDS.get(clip.field_order, "progressive")),
+        ("mastering display", display),
+        (
+            "content light level",
+            "none" if hdr.light is None else f"{hdr.light.most} {hdr.light.mean}",
+        ),
+        ("chroma location", SITINGS[place] if place < len(SITINGS) else str(place)),
+        ("timecode", timecode or "none"),
+    ]
+
+
+def _named(names: type[IntEnum], code: int) -> str:
+    """FFmpeg's name of a code, where PyAV knows it."""
+    if code == UNSAID:
+        return "not said"
+    return names(code).name.lower() if code in list(names) else str(code)
+
+
+def _rotation(clip: Clip) -> str:
+    """The display matrix; none where it turns nothing."""
+    matrix = clip.display_matrix
+    if matrix is None or matrix == (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30):
+        return "none"
+    return f"{clip.rotation} degrees, matrix {' '.join(map(str, matrix))}"
