@@ -15,10 +15,12 @@ import numpy as np
 import pytest
 from clips import read_frames, samples_of
 
-from vidrepair.broken import BEHIND, Gap, Gaps, fill_gaps, frame_list, mark_broken
+from vidrepair.broken import BEHIND, mark_broken
+from vidrepair.cli.types import frame_list
 from vidrepair.decode import open_source
 from vidrepair.errors import UsageError
 from vidrepair.frames import FloatArray, Frame, Picture
+from vidrepair.gaps import Gap, Gaps, fill_gaps
 from vidrepair.tags import pixel_format
 
 SIZE = (144, 208)
@@ -320,6 +322,27 @@ def test_longer_gaps_stay_and_are_listed():
     frames, gaps = filled(pts, Fraction(40))
     assert [frame.pts for frame in frames] == pts
     assert gaps.found == [Gap(5, 4, filled=False)]
+
+
+def test_gaps_are_told_between_frames_that_are_written():
+    pts = [40 * n for n in range(30) if n not in (5, 15)]
+    _, gaps = filled(pts, Fraction(40), fill=False)
+    assert [gap.after for gap in gaps.found] == [4, 13]
+    assert gaps.remarks(5) == []  # frame 4 is the last: nothing comes after it
+    (first,), (both,) = gaps.remarks(6), gaps.remarks(len(pts))
+    assert ": 1 after frame 4;" in first
+    assert ": 1 after frame 4, 1 after frame 13;" in both
+    assert gaps.remarks(14) == [first]
+    assert gaps.remarks(15) == [both]
+
+
+def test_what_the_user_says_of_a_frame_does_not_hold_for_a_missing_one():
+    pts = [40 * n for n in range(12) if n != 5]
+    mask = np.ones((2, 2), dtype=bool)
+    frames = [replace(frame, masked=mask, protected=mask) for frame in timed(pts)]
+    made = list(fill_gaps(frames, Fraction(40), Gaps(), fill=True))
+    assert [frame.number for frame in made if frame.protected is None] == [5]
+    assert [frame.number for frame in made if frame.masked is None] == [5]
 
 
 def test_what_is_not_asked_for_is_only_listed():

@@ -229,8 +229,9 @@ def test_close_is_final_and_idempotent(tmp_path: Path) -> None:
     assert first.planes[0].mean() > 0  # frames outlive their source
 
 
+@pytest.mark.parametrize("bwdif", [False, True])
 @pytest.mark.parametrize("change", ["size", "format"])
-def test_a_changing_picture_is_refused(tmp_path: Path, change: str) -> None:
+def test_a_changing_picture_is_refused(tmp_path: Path, change: str, bwdif: bool) -> None:
     size, pix_fmt = ((32, 32), "yuv420p") if change == "size" else ((64, 48), "yuv444p")
     write_clip(tmp_path / "1.h264", frames=4, codec="libx264", container="h264")
     write_clip(
@@ -239,6 +240,8 @@ def test_a_changing_picture_is_refused(tmp_path: Path, change: str) -> None:
     both = (tmp_path / "1.h264").read_bytes() + (tmp_path / "2.h264").read_bytes()
     (tmp_path / "a.h264").write_bytes(both)
     with open_source(tmp_path / "a.h264") as source:
+        if bwdif:
+            source.deinterlace()
         said = r"changes at frame 4 \(0\.160 s\) from 64x48 yuv420p to"
         with pytest.raises(InputError, match=said):
             list(source.read())
@@ -322,7 +325,7 @@ def test_a_film_of_more_bits_that_starts_on_black_passes(tmp_path: Path) -> None
         assert not source.interlacing().combed
 
 
-def test_film_that_turns_interlaced_is_found(tmp_path: Path) -> None:
+def turns_interlaced(tmp_path: Path) -> None:
     """Two parts put together, only the second one flagged."""
     parts = []
     for number, order in enumerate((0, 2)):
@@ -334,9 +337,22 @@ def test_film_that_turns_interlaced_is_found(tmp_path: Path) -> None:
             parts[-1], frames=10, size=(64, 64), codec="libx264", container="mpegts", **flags
         )
     (tmp_path / "both.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
+
+
+def test_film_that_turns_interlaced_is_found(tmp_path: Path) -> None:
+    turns_interlaced(tmp_path)
     with open_source(tmp_path / "both.ts") as source:
         assert not source.clip.interlaced
         assert source.interlacing().flagged
+
+
+@pytest.mark.parametrize("by_fields", [False, True])
+def test_frames_repaired_by_fields_are_no_damage(tmp_path: Path, by_fields: bool) -> None:
+    turns_interlaced(tmp_path)
+    with open_source(tmp_path / "both.ts") as source:
+        source.by_fields = by_fields
+        list(source.read())
+        assert source.damage.interlaced_frames == (0 if by_fields else 10)
 
 
 def test_progressive_film_passes(tmp_path: Path) -> None:
@@ -354,6 +370,25 @@ def test_frames_without_times_pass_through_bwdif(tmp_path: Path) -> None:
         frames = [item for item in source.read() if isinstance(item, Frame)]
     assert len(frames) == 20
     assert {float((b.pts - a.pts) * a.time_base) for a, b in pairwise(frames)} == {0.04}
+
+
+@pytest.mark.parametrize(
+    ("size", "pix_fmt", "said"),
+    [
+        ((64, 4), "yuv420p", "does not take a picture of 64x4 yuv420p"),
+        ((4, 64), "yuv422p", "does not take a picture of 4x64 yuv422p"),
+        ((1, 1), "gray", "does not take a picture of 1x1 gray"),
+        ((64, 48), "gray10le", "cannot keep gray10le"),
+    ],
+)
+def test_what_bwdif_does_not_take_is_refused_before_the_first_frame(
+    tmp_path: Path, size: tuple[int, int], pix_fmt: str, said: str
+) -> None:
+    write_clip(tmp_path / "a.mkv", frames=2, size=size, pix_fmt=pix_fmt)
+    with open_source(tmp_path / "a.mkv") as source:
+        with pytest.raises(UsageError, match=f"{said}.*; use --interlace fields"):
+            source.deinterlace()
+        assert sum(isinstance(item, Frame) for item in source.read()) == 2
 
 
 def test_y4m_files_are_read(tmp_path: Path) -> None:

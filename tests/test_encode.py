@@ -411,6 +411,27 @@ def test_no_frame_no_file(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mkv"]
 
 
+def test_a_rejected_file_replaces_nothing(tmp_path: Path) -> None:
+    """Not even the source, which may have the very name."""
+    path, out = tmp_path / "b.failed.mkv", tmp_path / "b.mkv"
+    write_clip(path, frames=2)
+    before = path.read_bytes()
+    kept = []
+    for _ in range(2):
+        with open_source(path) as source:
+            plan = plan_output(source.clip, out, OutputSettings())
+            with open_target(source.clip, plan, out) as target:
+                for item in source.read():
+                    assert isinstance(item, Frame)
+                    target.write(item)
+                target.end()
+                kept.append(target.reject())
+    assert kept == [tmp_path / "b.failed-2.mkv", tmp_path / "b.failed-3.mkv"]
+    assert path.read_bytes() == before
+    assert [len(read_frames(one)) for one in kept if one] == [2, 2]
+    assert sorted(tmp_path.iterdir()) == sorted([path, *kept])
+
+
 def test_cancelling_ends_the_writing(tmp_path: Path) -> None:
     write_clip(tmp_path / "a.mkv", frames=60, codec="libx264")
     with open_source(tmp_path / "a.mkv") as source:

@@ -31,6 +31,11 @@ FORMS = ("m.mkv", "m.mov", "m/", "m_%04d.png")
 Film = tuple[Clip, list[Frame]]
 
 
+def finish(matte: MatteFile) -> None:
+    matte.end()
+    matte.publish()
+
+
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Film:
     path = tmp_path_factory.mktemp("film") / "film.mkv"
@@ -62,7 +67,7 @@ def fill(matte: MatteFile, film: Film) -> None:
 def written(film: Film, path: Path | str, **options: Any) -> None:
     with open_matte(film[0], path, **options) as matte:
         fill(matte, film)
-        matte.finish()
+        finish(matte)
 
 
 def pngs(folder: Path, pattern: str = "matte_%06d.png") -> list[np.ndarray]:
@@ -153,7 +158,7 @@ def test_tiny_pictures(tmp_path: Path, form: str, size: tuple[int, int]) -> None
         for frame in opened.read():
             assert isinstance(frame, Frame)
             matte.write(frame, np.full(size[::-1], 255 * frame.number, np.uint8))
-        matte.finish()
+        finish(matte)
         clip = opened.clip
     with open_masks(MaskSettings(tmp_path / form), clip) as masks:
         assert not masks.read(0).any()
@@ -169,14 +174,14 @@ def test_nothing_is_there_unless_it_is_finished(
     matte = open_matte(film[0], f"{tmp_path}/{form}")
     if end == "empty":
         with matte, pytest.raises(VidrepairError, match="no frame was written"):
-            matte.finish()
+            finish(matte)
     else:
         fill(matte, film)
         assert not any(path.name.startswith("m") for path in tmp_path.iterdir())
         if end == "cancelled":
             matte.cancel()
             with pytest.raises(VidrepairError, match="was cancelled"):
-                matte.finish()
+                finish(matte)
         matte.abort()
     matte.abort()
     assert [path.name for path in tmp_path.iterdir()] == ["kept.txt"]
@@ -187,7 +192,7 @@ def test_after_the_end_nothing_more(tmp_path: Path, film: Film, form: str) -> No
     matte = open_matte(film[0], f"{tmp_path}/{form}")
     with matte:
         fill(matte, film)
-        matte.finish()
+        finish(matte)
         before = sorted(tmp_path.rglob("*"))
         with pytest.raises(VidrepairError, match="is closed already"):
             matte.write(film[1][0], None)
@@ -217,7 +222,7 @@ def test_with_overwrite_the_old_one_stays_until_the_new_one_is_whole(
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} == before
     with open_matte(film[0], path, overwrite=True) as matte:
         matte.write(film[1][0], np.full(SIZE[::-1], 9, np.uint8))
-        matte.finish()
+        finish(matte)
     # The pictures of the longer matte are gone: they would be frames of this one.
     after = list(tmp_path.rglob("*.*"))
     assert len(after) == 1
@@ -257,7 +262,7 @@ def test_what_appears_meanwhile_stays(tmp_path: Path, film: Film, form: str) -> 
             own /= "mine.txt"
         own.write_bytes(b"mine")
         with pytest.raises(VidrepairError, match="appeared meanwhile"):
-            matte.finish()
+            finish(matte)
     assert own.read_bytes() == b"mine"
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [own]
 
@@ -266,7 +271,7 @@ def test_numbers_are_those_of_the_frames(tmp_path: Path, film: Film) -> None:
     with open_matte(film[0], tmp_path / "m") as matte:
         for frame in film[1][2:4]:
             matte.write(frame, None)
-        matte.finish()
+        finish(matte)
     names = sorted(path.name for path in (tmp_path / "m").iterdir())
     assert names == ["matte_000002.png", "matte_000003.png"]
 
@@ -332,7 +337,7 @@ with open_source(__import__("pathlib").Path("a.mkv")) as source:
     with open_matte(source.clip, "{form}") as matte:
         for frame in source.read():
             matte.write(frame, noise)
-        matte.finish()
+        finish(matte)
 """
     process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stderr=subprocess.PIPE)
     _, errors = process.communicate(timeout=60)

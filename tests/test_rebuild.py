@@ -16,8 +16,9 @@ from vidrepair.batch import Grid, Profiler, Profilers, cut_spans
 from vidrepair.engines import make_engine, repair
 from vidrepair.frames import FloatArray, Frame, Picture
 from vidrepair.models import find_model
+from vidrepair.motion_between import estimate_motion
 from vidrepair.noise import known_profile
-from vidrepair.rebuild import LONGEST, Planes, estimate_motion, rebuild, rebuild_lost
+from vidrepair.rebuild import LONGEST, Planes, rebuild, rebuild_lost
 from vidrepair.settings import EngineSettings
 from vidrepair.tags import pixel_format
 
@@ -263,6 +264,34 @@ def test_at_the_ends_of_a_film_the_nearest_is_repeated():
     made = list(rebuild_lost(frames, unknown))
     assert made[0].planes is made[1].planes is made[2].planes
     assert made[6].planes is made[7].planes is made[5].planes
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv411p", "yuv444p16le", "gray12le", "gbrp10le"])
+@pytest.mark.parametrize("cut", [False, True])
+def test_what_is_protected_stays_in_a_lost_frame(pix_fmt: str, cut: bool):
+    size = (47, 61)  # the last chroma sites reach over the edge
+    rng = np.random.default_rng(6)
+    lost, picture = planes(rng.uniform(0, 255, size).astype(np.float32), pix_fmt)
+    mask = np.zeros(size, dtype=bool)
+    mask[9:22, 13:30] = mask[46, 60] = mask[33, 5] = True
+    frames = []
+    for number, time in enumerate((0.0, 0.5, 1.0)):
+        shown, _ = planes(panned(time)[: size[0], : size[1]], pix_fmt)
+        shot = number // 2 if cut else 0
+        frames.append(Frame(shown, picture, number, number, Fraction(1, 25), shot=shot))
+    frames[1] = replace(frames[1], planes=lost, lost=True)
+    plain = list(rebuild_lost(frames, unknown))[1]
+    frames[1] = replace(frames[1], protected=mask)
+    made = list(rebuild_lost(frames, unknown))[1]
+    for own, free, new in zip(lost, plain.planes, made.planes, strict=True):
+        assert new.dtype == own.dtype
+        down, across = (round(whole / part) for whole, part in zip(size, own.shape, strict=True))
+        margins = ((0, -size[0] % down), (0, -size[1] % across))
+        sites = np.pad(mask, margins).reshape(own.shape[0], down, own.shape[1], across)
+        stays = sites.any(axis=(1, 3))
+        assert np.array_equal(new[stays], own[stays])
+        assert np.array_equal(new[~stays], free[~stays])
+        assert not np.array_equal(free[stays], own[stays])
 
 
 def test_a_film_without_a_sound_frame_stays():

@@ -646,7 +646,7 @@ def test_the_settings_of_a_run_go_there_and_back(clip: Clip, film: Path, tmp_pat
     builder = AnalysisBuilder()
     for span in spans_of(list(builder.listen(decoded(film)[1]))):
         builder.add_span(span)
-    settings = RepairSettings(denoise=(80.0, 50.0), bad_frames=((3, 5), (7, 7))).as_dict()
+    settings = RepairSettings(denoise=(80.0, 50.0), bad_frames=(range(3, 6), range(7, 8))).as_dict()
     found = builder.build(clip, engine=ENGINE, settings=settings)
     path = tmp_path / "reel.vr.json"
     write_analysis(found, path)

@@ -251,6 +251,24 @@ class Guide:
         """The film has ended. Raises InputError where it is another."""
         self._refuse(self._analysis.mismatch_at_end(self._fingerprint))
 
+    def check_way(self, *, fields: bool, settings: Mapping[str, Any]) -> None:
+        """Refuse what would put its frames elsewhere: raises InputError, naming the option.
+
+        `fields` says that the run takes frames apart, `settings` are its repair's.
+        """
+        own = self._analysis.settings
+        if self._interlaced != fields:
+            made, way = (
+                ("fields", "fields") if self._interlaced else ("whole frames", "progressive")
+            )
+            raise InputError(f"{self._where} was made of {made}; add --interlace {way}")
+        ways = (own.get("interlace"), settings["interlace"])
+        if ways[0] != ways[1] and "bwdif" in ways:
+            raise InputError(f"{self._where} was made with --interlace {ways[0]}; add it here, too")
+        if own.get("fill_gaps", settings["fill_gaps"]) != settings["fill_gaps"]:
+            given = "with" if own["fill_gaps"] else "without"
+            raise InputError(f"{self._where} was made {given} --fill-gaps; run it so, too")
+
     def remarks(self, engine: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
         """A sentence where it was made with another engine or other settings than these."""
         found = self._analysis.differences(engine, settings)

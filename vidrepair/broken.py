@@ -1,4 +1,4 @@
-"""Broken and missing frames, found: flagged by the decoder and by a second cue, named, or a gap.
+"""Broken frames, found: flagged by the decoder and by a second cue, or named.
 
 What a decoder flags may look perfect, and what it damages lasts in frames that it does not flag:
 those that were predicted from it, before and after. So each flagged frame is compared block by
@@ -9,19 +9,16 @@ neighbours are tried, since the nearest may share the damage.
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from fractions import Fraction
-from itertools import pairwise, product
+from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from vidrepair.errors import UsageError
 from vidrepair.frames import FloatArray, Frame
-from vidrepair.rebuild import halved, meet
+from vidrepair.motion_between import halved, meet
 from vidrepair.regions import Mask, connected_regions, dilate
 
 BLOCK = 16
@@ -32,10 +29,6 @@ LOST = 1 / 3
 """Share of broken blocks from which on a frame is of no use."""
 GROWN = 4
 """Samples by which holes reach over broken blocks: deblocking filters smear that far."""
-LONGEST_GAP = 3
-"""Missing frames in a row that are filled."""
-REGULAR = 3
-"""Gaps on either side of a longer one that have to be regular."""
 _PAIRS = ((0, 0), (0, 1), (2, 0), (3, 2), (0, 5), (0, -1), (3, -1))
 """The neighbours tried: how many sound frames lie between, before and after; -1 is the farthest.
 Measured on damaged H.264, MPEG-2 and MPEG-4: the nearest pair alone finds half as much."""
@@ -68,125 +61,6 @@ _SPREAD = 3
 """Blocks that damage goes on by from a frame to the next one."""
 _LASTS = 0.25
 """Share of it that lasts: where it falls further a key frame has ended it."""
-
-FrameSet = tuple[range, ...]
-"""Numbers of frames, counted from 0."""
-
-
-def frame_list(text: str) -> FrameSet:
-    """Read a list of frames such as `17,40-44`, both ends counted in.
-
-    Raises UsageError.
-    """
-    found = []
-    for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part, re.ASCII)
-        if match is None:
-            raise UsageError(
-                f"--bad-frames {text}: {part.strip() or 'an empty part'} is no frame; use numbers"
-                " and ranges, counted from 0, such as 17,40-44"
-            )
-        first, last = int(match[1]), int(match[2] or match[1])
-        if last < first:
-            raise UsageError(f"--bad-frames {text}: {part.strip()} runs backwards; turn it round")
-        found.append(range(first, last + 1))
-    return tuple(found)
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """Frames that are missing in a film of constant rate."""
-
-    after: int
-    """Number of the frame before them, in output order."""
-    count: int
-    filled: bool
-    """Whether lost frames stand in their place, to be made anew."""
-
-
-@dataclass(slots=True)
-class Gaps:
-    """What `fill_gaps` met so far."""
-
-    found: list[Gap] = field(default_factory=list)
-
-    def remarks(self) -> list[str]:
-        """A sentence on what is missing and stays so."""
-        left = [gap for gap in self.found if not gap.filled]
-        if not left:
-            return []
-        places = ", ".join(f"{gap.count} after frame {gap.after}" for gap in left[:5])
-        more = f" and {len(left) - 5} gaps more" if len(left) > 5 else ""
-        said = f"frames are missing by the film's times: {places}{more}"
-        short = any(gap.count <= LONGEST_GAP for gap in left)
-        return [f"{said}; --fill-gaps makes up to {LONGEST_GAP} in a row" if short else said]
-
-
-def fill_gaps(
-    frames: Iterable[Frame], step: Fraction, gaps: Gaps, *, fill: bool
-) -> Iterator[Frame]:
-    """Yield every frame once, in order, with `lost` ones where 1 to 3 are missing, if `fill`.
-
-    `step` is the time between two frames in time_base units. A gap counts if it is two steps or
-    more within a tick, and the 3 gaps before it and the 3 after it (at the ends of a film as many
-    as there are, one at least) are one step within a tick: films of variable rate are left alone.
-    Longer gaps stay, and all are written down in `gaps`. A lost frame has the planes and the
-    carrier of the frame before, and numbers are counted anew. Holds 4 frames.
-    """
-    waiting: deque[Frame] = deque()
-    steps: deque[int] = deque(maxlen=REGULAR)
-    number = 0
-    source = iter(frames)
-    while True:
-        while len(waiting) < REGULAR + 2 and (arrived := next(source, None)) is not None:
-            waiting.append(arrived)
-        if not waiting:
-            return
-        frame = waiting.popleft()
-        frame = frame if frame.number == number else replace(frame, number=number)
-        yield frame
-        number += 1
-        if not waiting:
-            return
-        until = waiting[0].pts
-        ahead = [later.pts - sooner.pts for sooner, later in pairwise(waiting)]
-        missing = _missing(until - frame.pts, step, steps, ahead)
-        steps.append(until - frame.pts)
-        if not missing:
-            continue
-        filled = fill and missing <= LONGEST_GAP
-        gaps.found.append(Gap(frame.number, missing, filled))
-        if not filled:
-            continue
-        for lost in _placeholders(frame, until, missing):
-            yield lost
-            number += 1
-
-
-def _missing(gap: int, step: Fraction, before: Iterable[int], after: Iterable[int]) -> int:
-    """How many frames a gap lacks; 0 where the film around it has no constant rate."""
-    missing = round(gap / step) - 1
-    around = (list(before), list(after))
-    regular = all(side and all(abs(one - step) <= 1 for one in side) for side in around)
-    return missing if missing > 0 and regular and abs(gap - (missing + 1) * step) <= 1 else 0
-
-
-def _placeholders(frame: Frame, until: int, count: int) -> Iterator[Frame]:
-    """Lost frames between one and the time of the next."""
-    times = [
-        frame.pts + round(Fraction((until - frame.pts) * n, count + 1)) for n in range(1, count + 1)
-    ]
-    for number, (pts, end) in enumerate(zip(times, [*times[1:], until], strict=True), 1):
-        yield replace(
-            frame,
-            number=frame.number + number,
-            pts=pts,
-            duration=end - pts,
-            corrupt=False,
-            quantiser_step=0.0,
-            lost=True,
-            holes=None,
-        )
 
 
 @dataclass(slots=True, eq=False)
@@ -221,7 +95,7 @@ class _Held:
         return replace(self.frame, holes=dilate(holes, GROWN)[: size.height, : size.width])
 
 
-def mark_broken(frames: Iterable[Frame], named: FrameSet = ()) -> Iterator[Frame]:
+def mark_broken(frames: Iterable[Frame], named: Sequence[range] = ()) -> Iterator[Frame]:
     """Yield every frame once, in order, with `lost` or `holes` set where it is broken.
 
     Frames that are named are lost, whatever they show. Of a frame that the decoder flags those

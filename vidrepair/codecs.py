@@ -139,6 +139,10 @@ FROM_SOURCE = (
     *("color_range", "colorspace", "color_primaries", "color_trc", "a53cc", "log-level"),
     *("mastering-display", "master-display", "max-cll", "cll", "content-light", "hdr10"),
     *("interlaced", "tff", "bff", "interlace", "lossless", "fps"),
+    *("colormatrix", "colorprim", "transfer", "range", "fullrange", "input-range"),
+    *("chromaloc", "sar", "videoformat", "overscan"),
+    *("color-range", "color-primaries", "transfer-characteristics", "matrix-coefficients"),
+    "chroma-sample-position",
 )
 """Options that follow the source, or that the rest depends on."""
 FFV1_OURS = ("g", "level", "slicecrc", "strict")
@@ -287,7 +291,8 @@ def _params(codec: str, told: Told) -> str:
 def _check_own(codec: str, key: str, value: str) -> None:
     """Refuse what would contradict a flag or the source, also within the encoder's parameters."""
     own_language = key.endswith(("-params", "opts"))
-    inner = [part.split("=")[0] for part in value.split(":")] if own_language else []
+    # x264 and x265 take _ for -.
+    inner = [part.split("=")[0].replace("_", "-") for part in value.split(":") if own_language]
     for name in (key, *inner):
         if name in OURS:
             raise UsageError(

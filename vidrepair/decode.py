@@ -132,33 +132,19 @@ class Source:
         self._seen = 0.0
         self._repacker = Repacker()
         self._bwdif: Deinterlacer | None = None
+        self.by_fields = False
+        """Set before `read` where fields are repaired apart: an interlaced frame is no damage."""
         self._items = self._decoded()
         self._held: list[Any] = []
-        for item in self._items:
-            self._held.append(item)
-            if not isinstance(item, Copied):
-                break
-        else:
-            if start and self._clock.counted:
-                raise UsageError(
-                    f"--ss {float(start):g} lies behind the end of {name}, whose last frame is at"
-                    f" {float(self._clock.seconds - self._excerpt.zero):.3f} s; choose less"
-                )
-            raise InputError(f"{name} holds no frame that can be decoded; copy it again")
-        described = describe(container, stream, self._held[-1], name)
-        self.carried: Carried = read_carried(container, stream, self._held[-1])
+        first = self._first(name, start)
+        described = describe(container, stream, first, name)
+        self.carried: Carried = read_carried(container, stream, first)
         """What the film carries beside its samples."""
         self._stated = _stated_end(described)
         self.clip: Clip = self._excerpt.clip(described)
         self.overshot = self._excerpt.met == 1 and self.clip.cut
         """The place that was sought was passed, so that frames before the first may be missing."""
-        covers = {facts.index for facts in self.clip.others if facts.kind == "cover"}
-        # FFmpeg hands the attached pictures out before everything else.
-        self.covers: dict[int, bytes] = {
-            item.stream: bytes(item.packet)
-            for item in self._held
-            if isinstance(item, Copied) and item.stream in covers
-        }
+        self.covers = _covers(self._held, self.clip)
         """The attached pictures by stream index, encoded as they are in the file."""
 
     def __enter__(self) -> Self:
@@ -209,7 +195,10 @@ class Source:
             self.damage = replace(self.damage, changed=_changed(self._origin, self._marks))
 
     def deinterlace(self) -> None:
-        """From now on each frame is made progressive by FFmpeg's bwdif, one for one."""
+        """From now on each frame is made progressive by FFmpeg's bwdif, one for one.
+
+        Raises UsageError for a size or format that the filter does not take.
+        """
         self._bwdif = Deinterlacer(self.clip)
         self.clip = replace(self.clip, field_order=1)
 
@@ -223,15 +212,33 @@ class Source:
             return Interlacing(flagged, combed=flagged)
         return look_for_combing(self._origin, self.clip)
 
-    def _all(self) -> Iterator[Any]:
-        """What was read to see the first frame, then the rest."""
-        while self._held:
-            yield self._held.pop(0)
-        if not self._closed:
-            yield from self._items
+    def _first(self, name: str, start: Fraction) -> Any:
+        """The first frame; it is held, and what comes before it."""
+        for item in self._items:
+            self._held.append(item)
+            if not isinstance(item, Copied):
+                return item
+        if start and self._clock.counted:
+            raise UsageError(
+                f"--ss {float(start):g} lies behind the end of {name}, whose last frame is at"
+                f" {float(self._clock.seconds - self._excerpt.zero):.3f} s; choose less"
+            )
+        raise InputError(f"{name} holds no frame that can be decoded; copy it again")
 
-    def _frame(self, decoded: Any, number: int) -> Frame:
-        """Check a decoded frame and wrap it, its planes as views."""
+    def _all(self) -> Iterator[Any]:
+        """What was read to see the first frame, then the rest; every frame is checked."""
+        number = 0
+        while self._held or not self._closed:
+            item = self._held.pop(0) if self._held else next(self._items, None)
+            if item is None:
+                return
+            if not isinstance(item, Copied):
+                self._check(item, number)
+                number += 1
+            yield item
+
+    def _check(self, decoded: Any, number: int) -> None:
+        """Refuse a frame of another size or format: before a filter scales it."""
         clip, picture = self.clip, self.clip.picture
         size = (decoded.width, decoded.height)
         if size != (picture.width, picture.height) or decoded.format.name != clip.stored_format:
@@ -247,9 +254,14 @@ class Source:
                 f"frame {number} of {clip.name} turns transparent, which its first frame is not;"
                 " convert it to rgba with ffmpeg first"
             )
+
+    def _frame(self, decoded: Any, number: int) -> Frame:
+        """Wrap a decoded frame, its planes as views."""
+        clip, picture = self.clip, self.clip.picture
         if decoded.is_corrupt:
             self._count(corrupt_frames=1)
-        if decoded.interlaced_frame and not clip.interlaced and self._bwdif is None:
+        woven = decoded.interlaced_frame and not clip.interlaced
+        if woven and self._bwdif is None and not self.by_fields:
             self._count(interlaced_frames=1)
         carrier = self._repacker.repack(decoded, picture.format.name)
         return Frame(
@@ -345,6 +357,13 @@ def _seek(container: Any, stream: Any, start: Fraction) -> None:
     place = (stream.start_time or 0) + math.floor((start - LEAD) / unit)
     with suppress(av.FFmpegError):
         container.seek(place, stream=stream)
+
+
+def _covers(held: list[Any], clip: Clip) -> dict[int, bytes]:
+    """The attached pictures; FFmpeg hands them out before everything else."""
+    streams = {facts.index for facts in clip.others if facts.kind == "cover"}
+    packets = (item for item in held if isinstance(item, Copied))
+    return {item.stream: bytes(item.packet) for item in packets if item.stream in streams}
 
 
 def _stated_end(clip: Clip) -> float | None:

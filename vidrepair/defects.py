@@ -214,7 +214,10 @@ def _fill_holes(
     frame = here.answer.frame
     suspected = here.suspected()
     for kind, mask in (("broken", frame.holes), ("masked", frame.masked)):
-        for region in connected_regions(mask) if mask is not None else ():
+        if mask is None:
+            continue
+        wanted = mask if frame.protected is None else mask & ~frame.protected
+        for region in connected_regions(wanted):
             defect = _defect(kind, frame, region.box, 1.0)
             if kind == "broken" and not rules.allow(defect):
                 continue
@@ -274,7 +277,10 @@ def _repair_lines(here: _Seen, patch: _Patch, rules: _Rules) -> None:
     if not lines:
         return
     matte = np.zeros_like(patch.matte)
-    matte[: size.height, : size.width] = line_matte(lines, size)
+    inside = matte[: size.height, : size.width]
+    inside[...] = line_matte(lines, size)
+    if answer.frame.protected is not None:
+        inside[answer.frame.protected] = 0.0
     patch.fill[...] = line_fill(patch.fill, lines)
     np.maximum(patch.matte, matte, out=patch.matte)
     for defect in defects:

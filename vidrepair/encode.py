@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import errno
-import os
-import secrets
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
@@ -19,6 +18,7 @@ import numpy as np
 from vidrepair.carriers import Cloner, Repacker, new_carrier, plane_views
 from vidrepair.errors import CannotCarry, VidrepairError
 from vidrepair.exact_time import holds_time
+from vidrepair.files import FULL, beside, sync
 from vidrepair.frames import Frame
 from vidrepair.headers import Header, complete
 from vidrepair.labels import TEXT_ERRORS
@@ -63,7 +63,7 @@ class Target:
     ) -> None:
         self._clip, self._plan, self._output = clip, plan, output
         self._passengers = passengers
-        self._temporary = None if output is None else _beside(output)
+        self._temporary = None if output is None else beside(output)
         self._container: Any = None
         """An _Output."""
         self._stream: Any = None
@@ -183,12 +183,19 @@ class Target:
             self._publish()
 
     def reject(self) -> Path | None:
-        """Keep the finished file as NAME.failed.ext, in place of an earlier one; where it is."""
+        """Keep the finished file as NAME.failed.ext, or NAME.failed-2.ext and so on; where it is.
+
+        Nothing is replaced: a file of that name may be the source itself.
+        """
         if self._temporary is None or self._output is None:
             return None
-        failed = self._output.with_suffix(f".failed{self._output.suffix}")
         with self._explained():
-            self._temporary.replace(failed)
+            failed = _taken(self._output)
+            try:
+                self._temporary.replace(failed)
+            except OSError:
+                failed.unlink()
+                raise
         return failed
 
     def losses(self) -> list[str]:
@@ -339,14 +346,14 @@ class Target:
         """Make sure that it is on the disk, then give it its name."""
         if self._temporary is None or self._output is None:
             return
-        _sync(self._temporary)
+        sync(self._temporary)
         if self._cancelled:
             raise VidrepairError(f"writing {self._name} was cancelled")
         if self._output.exists() and not self._plan.overwrite:
             raise VidrepairError(f"{self._output} appeared meanwhile; add -y to replace it")
         self._temporary.replace(self._output)
         with suppress(OSError):  # some network file systems cannot; the file has its name
-            _sync(self._output.parent)
+            sync(self._output.parent)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -356,7 +363,7 @@ class Target:
         except (av.FFmpegError, OSError, ValueError) as error:
             number = getattr(error, "errno", None)
             reason = getattr(error, "strerror", None) or str(error)
-            if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            if number in FULL:
                 raise VidrepairError(
                     f"no space left for {self._name} ({reason});"
                     " free some, or write to another folder"
@@ -413,18 +420,12 @@ def _same_memory(one: Any, other: Any) -> bool:
     return bool(first["data"][0] == second["data"][0] and one.strides == other.strides)
 
 
-def _beside(output: Path) -> Path:
-    """A hidden name in the same folder, short enough for any file system."""
-    return output.parent / f".{output.name[:40]}.{secrets.token_hex(4)}.part"
-
-
-def _sync(path: Path) -> None:
-    """Flush a file or folder to the disk, where the system can."""
-    try:
-        handle = os.open(path, os.O_RDONLY)
-    except PermissionError:  # folders on Windows
-        return
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _taken(output: Path) -> Path:
+    """The first name for a rejected file that is free; an empty file holds it from then on."""
+    for number in count(1):
+        mark = ".failed" if number == 1 else f".failed-{number}"
+        failed = output.with_suffix(f"{mark}{output.suffix}")
+        with suppress(FileExistsError):
+            failed.touch(exist_ok=False)
+            break
+    return failed

@@ -136,7 +136,10 @@ def _joined(even: Touch, odd: Touch, number: int, picture: Picture) -> Touch:
     defects = []
     for touch in (even, odd):
         for defect in touch.defects:
+            if defect.kind == "rebuilt" and touch is odd and even.defects:
+                continue  # both fields of a frame are made anew together: one place
             top, left, bottom, right = defect.box
             box = (2 * top, left, min(2 * bottom, picture.height), right)
-            defects.append(replace(defect, frame=number, box=box))
+            samples = 2 * defect.samples if defect.kind == "rebuilt" else defect.samples
+            defects.append(replace(defect, frame=number, box=box, samples=samples))
     return Touch(codes, tuple(defects))

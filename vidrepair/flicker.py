@@ -140,6 +140,9 @@ def deflicker(
     for frame, light in measure_light(frames):
         if tell is not None:
             tell(frame.number, light.gain)
+        if frame.lost:
+            yield frame  # whatever it shows, nobody repeats it
+            continue
         if strength <= 0.0:
             last = frame
         elif frame.repeat and last is not None:

@@ -64,12 +64,16 @@ def look_for_combing(path: Path, clip: Clip) -> Interlacing:
 
 
 class Deinterlacer:
-    """FFmpeg's bwdif over decoded frames, one for one, with their side data."""
+    """FFmpeg's bwdif over decoded frames, one for one, with their side data.
+
+    Every frame must have the size and format of the film: the filter would scale another one
+    silently. Raises UsageError at once for a film that it does not take.
+    """
 
     def __init__(self, clip: Clip) -> None:
         self._clip = clip
-        self._graph: Any = None
-        self._format = ""
+        self._try()
+        self._graph = self._new_graph()
 
     def frames(self, items: Iterable[Any]) -> Iterator[Any]:
         """The items; each decoded frame among them as it comes out of the filter."""
@@ -77,28 +81,46 @@ class Deinterlacer:
             if not isinstance(item, av.VideoFrame):
                 yield item
                 continue
-            if self._graph is None:
-                self._start(item)
             self._graph.vpush(item)
             yield from self._ready()
-        if self._graph is not None:
-            self._graph.vpush(None)
-            yield from self._ready()
+        self._graph.vpush(None)
+        yield from self._ready()
 
-    def _start(self, first: Any) -> None:
-        graph = av.filter.Graph()
+    def _try(self) -> None:
+        """See what becomes of a frame of the film's format, in a graph of its own."""
+        clip, picture = self._clip, self._clip.picture
+        frame: Any = av.VideoFrame(picture.width, picture.height, clip.stored_format)
+        frame.pts, frame.time_base = 0, clip.time_base
+        try:
+            graph = self._new_graph()
+            graph.vpush(frame)
+            graph.vpush(None)
+            kept = graph.vpull().format.name == clip.stored_format
+        except av.FFmpegError as error:
+            raise UsageError(
+                f"--interlace bwdif does not take a picture of {picture.width}x{picture.height}"
+                f" {clip.stored_format} ({error.strerror}; it may be too small);"
+                " use --interlace fields"
+            ) from error
+        if not kept:
+            raise UsageError(
+                f"--interlace bwdif cannot keep {clip.stored_format}; use --interlace fields"
+            )
+
+    def _new_graph(self) -> Any:
+        clip = self._clip
+        graph: Any = av.filter.Graph()
         graph.threads = 1
-        base = self._clip.time_base
         source = graph.add(
             "buffer",
-            video_size=f"{first.width}x{first.height}",
-            pix_fmt=first.format.name,
-            time_base=f"{base.numerator}/{base.denominator}",
+            video_size=f"{clip.picture.width}x{clip.picture.height}",
+            pix_fmt=clip.stored_format,
+            time_base=f"{clip.time_base.numerator}/{clip.time_base.denominator}",
         )
-        parity = "bff" if self._clip.field_order in BOTTOM_FIRST else "tff"
+        parity = "bff" if clip.field_order in BOTTOM_FIRST else "tff"
         bwdif = graph.add("bwdif", f"mode=send_frame:parity={parity}:deint=all")
         graph.link_nodes(source, bwdif, graph.add("buffersink")).configure()
-        self._graph, self._format = graph, first.format.name
+        return graph
 
     def _ready(self) -> Iterator[Any]:
         while True:
@@ -106,10 +128,6 @@ class Deinterlacer:
                 frame = self._graph.vpull()
             except (BlockingIOError, EOFError):
                 return
-            if frame.format.name != self._format:
-                raise UsageError(
-                    f"--interlace bwdif cannot keep {self._format}; use --interlace fields"
-                )
             # The filter counts in a time base of its own.
             ratio = frame.time_base / self._clip.time_base
             frame.pts, frame.time_base = round(frame.pts * ratio), self._clip.time_base

@@ -42,7 +42,10 @@ def rebuilt_touch(frame: Frame) -> Touch:
     whole = Defect(
         "rebuilt", frame.number, (0, 0, size.height, size.width), 1.0, size.height * size.width
     )
-    return Touch(np.full((size.height, size.width), 255, dtype=np.uint8), (whole,))
+    codes = np.full((size.height, size.width), 255, dtype=np.uint8)
+    if frame.protected is not None:
+        codes[frame.protected] = 0
+    return Touch(codes, (whole,))
 
 
 def matte_clip(clip: Clip) -> Clip:

@@ -53,16 +53,20 @@ class MatteFile(Protocol):
         """The matte (H, W) of the next frame; None is all black."""
         ...
 
-    def finish(self) -> None:
-        """Write what is left, and give it its name. Raises VidrepairError."""
+    def end(self) -> None:
+        """Write what is left; it is whole then, and waits for `publish`. Raises VidrepairError."""
+        ...
+
+    def publish(self) -> None:
+        """Give it its name. Raises VidrepairError."""
         ...
 
     def cancel(self) -> None:
-        """`write` and `finish` raise VidrepairError as soon as they can."""
+        """`write` and `end` raise VidrepairError as soon as they can."""
         ...
 
     def abort(self) -> None:
-        """Delete what is not finished. Idempotent; after `finish` no-op."""
+        """Delete what has no name. Idempotent; after `publish` no-op."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -144,8 +148,11 @@ class VideoMatte:
     def write(self, frame: Frame, codes: Codes | None) -> None:
         self._target.write(self._dress(frame, codes))
 
-    def finish(self) -> None:
-        self._target.finish()
+    def end(self) -> None:
+        self._target.end()
+
+    def publish(self) -> None:
+        self._target.publish()
 
     def cancel(self) -> None:
         self._target.cancel()
@@ -273,6 +280,7 @@ class PngMatte:
         self._encoder: Any = None
         self._files: list[str] = []
         self._closed = False
+        self._published = False
         self._cancelled = False
         with _explained(self._name):
             self._temporary.mkdir()
@@ -296,7 +304,7 @@ class PngMatte:
             (self._temporary / name).write_bytes(self._encoded(matte))
         self._files.append(name)
 
-    def finish(self) -> None:
+    def end(self) -> None:
         """Raises VidrepairError when no frame was written, or the disk is full."""
         self._check_open()
         if not self._files:
@@ -305,15 +313,19 @@ class PngMatte:
             for name in self._files:
                 self._check_open()
                 sync(self._temporary / name)
-            self._publish()
         self._closed = True
+
+    def publish(self) -> None:
+        with _explained(self._name):
+            self._publish()
+        self._published = True
 
     def cancel(self) -> None:
         self._cancelled = True
 
     def abort(self) -> None:
-        if not self._closed:
-            self._closed = True
+        self._closed = True
+        if not self._published:
             shutil.rmtree(self._temporary, ignore_errors=True)
 
     @property

@@ -16,15 +16,17 @@ from functools import partial
 import numpy as np
 
 from vidrepair.batch import Profiler, Profilers, cut_spans
-from vidrepair.broken import fill_gaps, mark_broken
+from vidrepair.broken import mark_broken
 from vidrepair.carriers import plane_views
 from vidrepair.compose import Strengths, compose
 from vidrepair.defects import find_defects
 from vidrepair.engines import Build, repair
+from vidrepair.errors import UsageError
 from vidrepair.fields import apart, split_fields, weave_fields
 from vidrepair.findings import InterlaceFacts
 from vidrepair.flicker import deflicker
 from vidrepair.frames import Answer, Frame, GrainSpectrum, NoiseProfile
+from vidrepair.gaps import fill_gaps
 from vidrepair.matte import Touch
 from vidrepair.noise import combine, known_profile, measure_span
 from vidrepair.overlay import show
@@ -66,9 +68,21 @@ def run_job(job: Job, observer: Observer | None = None, build: Build | None = No
         report = _report(run, time.monotonic() - started)
         _write_sidecar(run)
     late = [*(() if run.planned is None else run.planned[1].losses()), *run.target.losses()]
-    late += run.gaps.remarks()
+    late += [*run.gaps.remarks(run.tally.frames), *_unknown_frames(run)]
     _tell(late)
     return replace(report, warnings=(*run.warnings, *run.spare.warnings, *late))
+
+
+def _unknown_frames(run: Run) -> list[str]:
+    """A sentence on frames that were named and are not in the film."""
+    named = run.job.repair.bad_frames
+    if run.job.target.frames is not None or run.job.reading.end is not None or not named:
+        return []
+    count = run.tally.frames - sum(gap.count for gap in run.gaps.found if gap.filled)
+    last = max(part.stop for part in named) - 1
+    if last < count:
+        return []
+    return [f"--bad-frames names frame {last}, and the film has {count}, counted from 0"]
 
 
 def _tell(warnings: Sequence[str]) -> None:
@@ -106,9 +120,10 @@ def _decode(run: Run) -> None:
         if record is not None:
             record.add_span(span)
         run.stages.spans.put(span)
-    run.stages.spans.close()
+    # Before the others may take the film for finished.
     if guide is not None:
         guide.finish()
+    run.stages.spans.close()
 
 
 def _counted(run: Run) -> Iterator[Frame]:
@@ -198,9 +213,11 @@ def _encode(run: Run, observer: Observer | None) -> None:
             observer(clock.progress(run.tally.frames, run.stages.limit()))
         if run.tally.frames == run.job.target.frames:
             break
+    if run.tally.frames == 0 and run.job.reading.end is not None:
+        raise UsageError("no frame lies between --ss and --to; choose more of the film")
     run.target.end()
     if run.matte is not None:
-        run.matte.finish()
+        run.matte.end()
     run.stages.finished = True
     run.stages.break_off()  # where --frames is reached the other stages have nothing left to do
 

@@ -13,19 +13,19 @@ from pathlib import Path
 
 from vidrepair.analysis import AnalysisBuilder, Guide, open_guide
 from vidrepair.batch import Grid
-from vidrepair.broken import Gaps
 from vidrepair.channel import Channel
 from vidrepair.decode import Source, open_source
 from vidrepair.encode import OutputPlan, Target, open_target, plan_output
 from vidrepair.engines import Build, Engine, Spare, make_engine
-from vidrepair.errors import CheckFailed
+from vidrepair.errors import CheckFailed, UsageError
 from vidrepair.facts import FactsBuilder
 from vidrepair.fields import half_of
 from vidrepair.files import check_writable
 from vidrepair.frames import Answer, GrainProfile, Picture, Span
+from vidrepair.gaps import Gaps
 from vidrepair.grain_table import read_profile
 from vidrepair.interlace import Interlacing
-from vidrepair.masks import MaskReader, open_masks
+from vidrepair.masks import MaskReader, open_masks, same_file
 from vidrepair.matte_file import MatteFile, open_matte
 from vidrepair.models import ModelFiles, find_model
 from vidrepair.nowhere import Nowhere
@@ -81,14 +81,15 @@ def open_run(job: Job, build: Build | None, owned: ExitStack) -> Run:
     source = owned.enter_context(_open(job))
     guide = open_guide(job.analysis, source.clip)
     grain = read_profile(job.repair.noise_profile)
-    if job.target.sidecar is not None:
-        check_writable(job.target.sidecar, overwrite=job.target.overwrite)
+    _check_sidecar(job)
     interlacing = _interlacing(source, job)
     clip, way = source.clip, interlacing.way(job.repair.interlace)
     warnings = interlacing.remarks(job.repair.interlace)
     planned = _plan(source, job) if job.target.writes else None
     if planned is not None:
         warnings += [*planned[0].warnings, *planned[1].warnings]
+    if guide is not None:
+        guide.check_way(fields=way == "fields", settings=job.repair.as_dict())
     files = find_model(job.engine.model)
     picture = half_of(clip.picture) if way == "fields" else clip.picture
     engine, spare = _open_engine(files, picture, job, build, owned)
@@ -120,6 +121,18 @@ def open_run(job: Job, build: Build | None, owned: ExitStack) -> Run:
         guide=guide,
         record=None if job.target.sidecar is None else AnalysisBuilder(),
     )
+
+
+def _check_sidecar(job: Job) -> None:
+    """Refuse, before any work, a sidecar that cannot be written or is a file that is read."""
+    sidecar, repair = job.target.sidecar, job.repair
+    if sidecar is None:
+        return
+    masks = [mask.path for mask in (repair.mask_in, repair.protect) if mask is not None]
+    for own in (job.source, job.analysis, repair.noise_profile, *masks):
+        if own is not None and same_file(sidecar, own):
+            raise UsageError(f"the sidecar {sidecar} would replace a file that is read; rename it")
+    check_writable(sidecar, overwrite=job.target.overwrite)
 
 
 def _open(job: Job) -> Source:
@@ -182,6 +195,7 @@ def _interlacing(source: Source, job: Job) -> Interlacing:
     found = Interlacing(source.clip.interlaced, combed=False)
     if asked != "progressive":
         found = source.interlacing()
+    source.by_fields = found.way(asked) == "fields"
     if found.way(asked) == "bwdif":
         source.deinterlace()
     return found
@@ -210,11 +224,17 @@ def _exact(settings: EngineSettings, engine: Engine) -> EngineSettings:
 
 
 def publish(run: Run) -> None:
-    """Only a file that passes gets its name. Raises CheckFailed."""
-    if run.planned is None or not isinstance(run.target, Target):
-        return
-    plan, copies = run.planned
-    if (written := run.target.written) is not None:
+    """Give the film its name if it passes, then the matte. Raises CheckFailed."""
+    if run.planned is not None and isinstance(run.target, Target):
+        _check(run, run.target, *run.planned)
+        run.target.publish()
+    if run.matte is not None:
+        run.matte.publish()
+
+
+def _check(run: Run, target: Target, plan: OutputPlan, copies: Copies) -> None:
+    """Compare the finished film with what was read. One that differs keeps another name."""
+    if (written := target.written) is not None:
         allowed = Expectation(
             offset=plan.offset,
             frames=run.tally.frames if plan.cut else None,
@@ -228,7 +248,6 @@ def publish(run: Run) -> None:
         )
         differences = check(run.facts.build(run.source.clip), written, allowed)
         if differences:
-            kept = run.target.reject()
+            kept = target.reject()
             told = "\n  ".join(map(str, differences))
             raise CheckFailed(f"{kept} is not what was promised; report this:\n  {told}")
-    run.target.publish()

@@ -162,16 +162,21 @@ class RepairSettings:
         found = asdict(self)
         for mask in ("mask_in", "protect"):
             if found[mask] is not None:
-                found[mask]["path"] = found[mask]["path"].name
+                found[mask]["path"] = _readable(found[mask]["path"])
         found["bad_frames"] = [[part.start, part.stop] for part in self.bad_frames]
         if self.noise_profile is not None:
-            found["noise_profile"] = self.noise_profile.name
+            found["noise_profile"] = _readable(self.noise_profile)
         return found
 
     @property
     def makes_grain(self) -> bool:
         """Whether grain has to be made: for its own sake, or over what is filled in."""
         return self.grain > 0.0 or (self.mends and min(self.denoise) < 100.0)
+
+
+def _readable(path: Path) -> str:
+    """The name of a file; stray bytes become replacement marks."""
+    return path.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _check_pair(flag: str, pair: Any, most: float) -> None:
@@ -319,3 +324,5 @@ class Job:
         for flag, seconds in (("--ss", asked.start), ("--to", asked.end)):
             if seconds and (self.analysis or self.target.sidecar):
                 raise UsageError(f"a sidecar tells of the whole film; leave {flag} out")
+        if asked.start and (self.repair.mask_in or self.repair.protect):
+            raise UsageError("a mask goes with the whole film; leave --ss out, or cut both first")

@@ -30,7 +30,9 @@ HEADER = (
 """What FFmpeg's encoders want to hear before the first cue, as its SubRip decoder says it."""
 FONT_SIZE = 16
 """Of a styled piece of mov_text; players scale it."""
-_MARKUP = re.compile(r"<(/?)([a-zA-Z]*)[^<>]*>|\{\\[^}]*\}")
+_MARKUP = re.compile(r"<(/?)(b|i|u|s|font|br)\b[^<>]*>|\{\\[^}]*\}", re.IGNORECASE)
+"""What is no tag of SubRip is a word: `<Bob>` says who speaks."""
+_WEBVTT = re.compile(r"<(/?)(b|i|u|c|v|lang|ruby|rt)\b[^<>]*>|<[\d:.]+>|\{\\[^}]*\}", re.IGNORECASE)
 _OVERRIDE = re.compile(r"\{([^}]*)\}")
 _SWITCH = re.compile(r"\\(b|i|u|p)(\d+)(?![a-z])|\\(r)")
 _LONGEST = 0xFFFF
@@ -100,21 +102,24 @@ def _tidied(runs: Iterator[Run]) -> Cue:
     return tuple(Run("".join(char for char, _ in group), face) for face, group in faces)
 
 
-def _read_markup(payload: bytes) -> Iterator[Run]:
+def _read_markup(payload: bytes, markup: re.Pattern[str] = _MARKUP) -> Iterator[Run]:
     """SubRip, with the tags of HTML that its players know, and ASS overrides that some leave."""
     text = payload.decode("utf-8", "replace")
     face, at = 0, 0
-    for tag in _MARKUP.finditer(text):
+    for tag in markup.finditer(text):
         yield Run(text[at : tag.start()], face)
         at = tag.end()
-        bit = {"b": BOLD, "i": ITALIC, "u": UNDERLINED}.get((tag[2] or "").lower(), 0)
+        name = (tag[2] or "").lower()
+        if name == "br":
+            yield Run("\n", face)
+        bit = {"b": BOLD, "i": ITALIC, "u": UNDERLINED}.get(name, 0)
         face = face & ~bit if tag[1] else face | bit
     yield Run(text[at:], face)
 
 
 def _read_webvtt(payload: bytes) -> Iterator[Run]:
-    """WebVTT has entities besides, of which `html` knows more than enough."""
-    for run in _read_markup(payload):
+    """WebVTT has tags of its own, and entities, of which `html` knows more than enough."""
+    for run in _read_markup(payload, _WEBVTT):
         yield Run(html.unescape(run.text), run.face)
 
 

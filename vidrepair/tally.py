@@ -34,7 +34,8 @@ class Tally:
         self._picture, self._stride = picture, stride
         self._touches: dict[int, Touch] = {}
         self._motions: dict[int, FloatArray] = {}
-        self._last = UNTOUCHED
+        self._last: dict[int | None, Touch] = {}
+        """By parity: of the last frame that was asked about."""
         self._shots: list[_ShotTally] = []
         self.frames = 0
         self.repeats = 0
@@ -75,10 +76,13 @@ class Tally:
         """
         if frame.lost:
             return rebuilt_touch(frame)
-        self._motions = {n: one for n, one in self._motions.items() if n >= frame.number}
-        if not (frame.repeat or frame.copy):
-            self._last = self._touches.pop(frame.number, UNTOUCHED)
-        return self._last
+        # The other field of a frame may still be asked about.
+        oldest = frame.number - self._stride + 1
+        self._motions = {n: one for n, one in self._motions.items() if n >= oldest}
+        own = self._touches.pop(frame.number, None)
+        if own is not None or not (frame.repeat or frame.copy):
+            self._last[frame.parity] = own or UNTOUCHED
+        return self._last.get(frame.parity, UNTOUCHED)
 
     def count(self, frame: Frame, touch: Touch) -> None:
         """Count a frame that is written now."""

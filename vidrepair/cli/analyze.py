@@ -43,7 +43,7 @@ def analyze(
     vidrepair run IN -o OUT --analysis FILE and the same options. docs/sidecar.md has its parts.
     """
     show_messages(log_level, progress)
-    sidecar = output or source.with_name(f"{source.name}.vr.json")
+    sidecar = output or Path(f"{source}.vr.json")
     target = OutputSettings(overwrite=overwrite, sidecar=sidecar, writes=False)
     with show_progress(progress) as observer:
         build = partial(build_engine, progress=observer.compiling)

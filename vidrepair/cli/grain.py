@@ -12,6 +12,7 @@ from vidrepair.files import write_text
 from vidrepair.findings import Analysis, SpanFacts
 from vidrepair.frames import GrainProfile, Picture
 from vidrepair.grain_table import GrainEntry, film_grain_table, profile_to_json
+from vidrepair.masks import same_file
 from vidrepair.sidecar import read_analysis
 from vidrepair.tags import pixel_format
 
@@ -35,6 +36,8 @@ def grain(analysis: Path, output: Path, overwrite: bool, shot: int) -> None:
     kind = output.suffix.lower()
     if kind not in (".json", ".tbl"):
         raise UsageError(f"{output} is neither a .json nor a .tbl file; name one of them")
+    if same_file(analysis, output):
+        raise UsageError(f"{output} is the analysis itself; choose another name")
     if any(span.spectrum is None for span in found.spans):
         raise UsageError(f"{analysis} knows no spectra of grain; write it anew with analyze")
     text = _profile(found, shot, analysis) if kind == ".json" else _table(found)

@@ -83,7 +83,8 @@ _OPTIONS = (
         type=FRAMES,
         default=(),
         metavar="LIST",
-        help="Frames, counted from 0, that are made anew of their neighbours: such as 17,40-44.",
+        help="Frames, counted from 0 at the first that is read, that are made anew of their"
+        " neighbours: such as 17,40-44.",
     ),
     click.option(
         "--fill-gaps",
@@ -130,7 +131,8 @@ _OPTIONS = (
         "--max-change",
         type=float,
         metavar="N",
-        help="Change no sample by more than this, on the 8-bit scale; flicker does not count.",
+        help="Change no sample by more than this, on the 8-bit scale; flicker and frames that are"
+        " made anew do not count.",
     ),
 )
 

@@ -64,7 +64,7 @@ def run(
     if sidecar:
         if out is None:
             raise UsageError("--sidecar lies beside OUT, and a pipe has no place; leave it out")
-        target = replace(target, sidecar=out.with_name(f"{out.name}.vr.json"))
+        target = replace(target, sidecar=Path(f"{out}.vr.json"))
     job = Job(path_or_pipe(source), out, repair, engine, target, analysis, reading)
     with show_progress(progress) as observer:
         build = partial(build_engine, progress=observer.compiling)

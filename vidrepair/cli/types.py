@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from vidrepair.broken import frame_list
+from vidrepair.errors import UsageError
 from vidrepair.settings import KINDS, Pair
 
 
@@ -89,6 +89,26 @@ class RepairType(click.ParamType[tuple[str, ...]]):
         if wrong := [kind for kind in kinds if kind not in KINDS]:
             self.fail(f"{wrong[0]!r} is not all, none or some of {', '.join(KINDS)}", param, ctx)
         return kinds
+
+
+def frame_list(text: str) -> tuple[range, ...]:
+    """Read a list of frames such as `17,40-44`, both ends counted in.
+
+    Raises UsageError.
+    """
+    found = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part, re.ASCII)
+        if match is None:
+            raise UsageError(
+                f"--bad-frames {text}: {part.strip() or 'an empty part'} is no frame; use numbers"
+                " and ranges, counted from 0, such as 17,40-44"
+            )
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
+            raise UsageError(f"--bad-frames {text}: {part.strip()} runs backwards; turn it round")
+        found.append(range(first, last + 1))
+    return tuple(found)
 
 
 class FramesType(click.ParamType[tuple[range, ...]]):
