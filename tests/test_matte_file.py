@@ -337,7 +337,8 @@ with open_source(__import__("pathlib").Path("a.mkv")) as source:
     with open_matte(source.clip, "{form}") as matte:
         for frame in source.read():
             matte.write(frame, noise)
-        finish(matte)
+        matte.end()
+        matte.publish()
 """
     process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stderr=subprocess.PIPE)
     _, errors = process.communicate(timeout=60)

@@ -46,6 +46,8 @@ _APART = 0.7
 """Times the difference of the neighbours from each other."""
 _ENOUGH = 0.8
 """Of the evidence that the best pair gives, from which on a nearer one is taken."""
+_AGREED = 0.8
+"""Of evidence and of broken blocks that two pairs share, from which on no others are tried."""
 _REGION = 9
 """Blocks that touch one another below which they are not believed, or a fiftieth of all."""
 _TOGETHER, _ENCLOSED = 2, 5
@@ -158,7 +160,10 @@ def _judge(held: Sequence[_Held], index: int) -> None:
 def _findings(
     looks: _Looks, index: int, before: Sequence[int], after: Sequence[int]
 ) -> list[_Finding]:
-    """What the pairs of sound frames around a flagged one say of it, the nearest pair first."""
+    """What the pairs of sound frames around a flagged one say of it, the nearest pair first.
+
+    Once a pair with another frame after says the same as one before it, the others are spared.
+    """
     found = []
     for nearer, farther in _PAIRS:
         if nearer >= len(before) or farther >= len(after) or not after:
@@ -175,7 +180,11 @@ def _findings(
         broken = _broken(seen, natural)
         # Sides that disagree are no evidence: one of them may share the damage.
         evidence = float((seen.off - 0.5 * seen.apart)[broken].clip(0.0).sum())
-        found.append(_Finding(sides, natural, broken, evidence))
+        new = _Finding(sides, natural, broken, evidence)
+        agreed = any(new.agrees(other) for other in found)
+        found.append(new)
+        if agreed:
+            break
     return found
 
 
@@ -255,6 +264,14 @@ class _Finding:
     broken: Mask
     evidence: float
     """The difference that is no doubt the frame's, summed over its broken blocks."""
+
+    def agrees(self, other: _Finding) -> bool:
+        """Whether there is damage, and a pair with another frame after finds much the same."""
+        least, most = sorted((self.evidence, other.evidence))
+        if self.sides.after == other.sides.after or least <= 0.0 or least < _AGREED * most:
+            return False
+        both, either = self.broken & other.broken, self.broken | other.broken
+        return np.count_nonzero(both) >= _AGREED * np.count_nonzero(either)
 
 
 def _compare(looks: _Looks, sides: _Sides, index: int) -> _Comparison:

@@ -241,13 +241,13 @@ def _repair_spots(
     if suspected[: frame.picture.height, : frame.picture.width].mean() > FLOODED:
         return
     candidates = suspected & ~here.holes
-    if frame.protected is not None:
-        candidates[: frame.picture.height, : frame.picture.width] &= ~frame.protected
     suspected |= here.holes
     for region in connected_regions(candidates):
         kind = kind_of(region)
         surest = float(here.defect[region.rows, region.columns].max())
-        if surest < SURE or kind not in rules.wanted.kinds:
+        # A spot that is protected in part is judged as a whole.
+        kept = frame.protected is not None and frame.protected[region.rows, region.columns].all()
+        if surest < SURE or kind not in rules.wanted.kinds or kept:
             continue
         cells = look_at(region, here.picture, suspected, sides)
         confidence = min(1.0, surest * believe(region, kind, cells, sides))

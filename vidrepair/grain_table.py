@@ -81,6 +81,10 @@ def read_profile(path: Path | None) -> GrainProfile | None:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is no text"
         raise InputError(f"the grain profile {path} cannot be read: {reason}") from error
+    if '"vidrepair_analysis"' in text[:1000]:
+        raise UsageError(
+            f"{path} is an analysis, not a grain profile; make one of it with vidrepair grain"
+        )
     return profile_from_json(text, str(path))
 
 

@@ -106,6 +106,8 @@ def matte_kind(path: Path | str) -> Kind:
     name_%06d.png. Raises UsageError for everything else.
     """
     named = Path(path)
+    if str(path) == "-":
+        raise UsageError("--mask-out -: a matte does not go into a pipe; name a file")
     ending = named.suffix.lower()
     if str(path).endswith(("/", os.sep)) or named.is_dir():
         return "png"

@@ -80,9 +80,12 @@ def _unknown_frames(run: Run) -> list[str]:
         return []
     count = run.tally.frames - sum(gap.count for gap in run.gaps.found if gap.filled)
     last = max(part.stop for part in named) - 1
-    if last < count:
-        return []
-    return [f"--bad-frames names frame {last}, and the film has {count}, counted from 0"]
+    if last >= count:
+        return [f"--bad-frames names frame {last}, and the film has {count}, counted from 0"]
+    made = run.tally.rebuilt - (run.tally.frames - count)
+    if (left := len(set().union(*named)) - made) > 0:
+        return [f"{left} of --bad-frames have no sound frame beside them, and stay as they are"]
+    return []
 
 
 def _tell(warnings: Sequence[str]) -> None:
@@ -279,6 +282,7 @@ def _report(run: Run, seconds: float) -> Report:
     return Report(
         source=run.source.clip.name,
         output="standard output" if run.job.output is None else str(run.job.output),
+        written=run.job.target.writes,
         frames=tally.frames,
         shots=len(tally.shares()),
         repeats=tally.repeats,

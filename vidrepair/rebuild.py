@@ -91,7 +91,7 @@ def _repeated(frame: Frame, before: Frame | None, after: Frame | None) -> Frame:
     sides = [side for side in (before, after) if side is not None]
     sides = [side for side in sides if side.shot == frame.shot] or sides
     if not sides:
-        return frame
+        return replace(frame, lost=False)  # nothing is known: it stays as it is
     return _with_planes(frame, min(sides, key=lambda side: abs(side.pts - frame.pts)).planes)
 
 

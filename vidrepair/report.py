@@ -51,6 +51,8 @@ class Report:
 
     source: str
     output: str
+    written: bool
+    """Whether a film was, or only what is beside it."""
     frames: int
     shots: int
     repeats: int
@@ -98,12 +100,17 @@ class Report:
         lines = [first]
         if self.defects:
             places = ", ".join(f"{count} {kind}" for kind, count in sorted(self.defects.items()))
-            lines.append(f"repaired: {places}; {self.touched:.4%} of the picture")
+            done = "repaired" if self.written else "found"
+            lines.append(f"{done}: {places}; {self.touched:.4%} of the picture")
         made = [
-            f"{count} {what}"
-            for count, what in (
-                (self.copies, "near-copies of the frame before, computed once"),
-                (self.rebuilt, "lost frames made of their neighbours"),
+            f"{count} {one if count == 1 else many}"
+            for count, one, many in (
+                (self.copies, "near-copy of the frame before", "near-copies of the frame before"),
+                (
+                    self.rebuilt,
+                    "lost frame made of its neighbours",
+                    "lost frames made of their neighbours",
+                ),
             )
             if count
         ]

@@ -26,7 +26,7 @@ from vidrepair.gaps import Gaps
 from vidrepair.grain_table import read_profile
 from vidrepair.interlace import Interlacing
 from vidrepair.masks import MaskReader, open_masks, same_file
-from vidrepair.matte_file import MatteFile, open_matte
+from vidrepair.matte_file import MatteFile, matte_kind, open_matte
 from vidrepair.models import ModelFiles, find_model
 from vidrepair.nowhere import Nowhere
 from vidrepair.settings import EngineSettings, Job, MaskSettings
@@ -182,6 +182,15 @@ def _open_mask(
 def _open_matte(clip: Clip, job: Job, owned: ExitStack) -> MatteFile | None:
     if job.target.mask_out is None:
         return None
+    asked = (job.repair.mask_in, job.repair.protect)
+    for mask in (one.path for one in asked if one is not None):
+        # A matte of pictures removes those of an earlier one.
+        given = mask if mask.is_dir() else mask.parent
+        into = Path(job.target.mask_out)
+        if matte_kind(job.target.mask_out) == "png" and any(
+            same_file(given, folder) for folder in (into, into.parent) if folder.is_dir()
+        ):
+            raise UsageError(f"--mask-out {into} goes where the mask {mask} is; choose another")
     film = job.output if job.target.writes else None
     overwrite = job.target.overwrite
     matte = open_matte(clip, job.target.mask_out, output=film, overwrite=overwrite)

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from vidrepair.carried import CAPTIONS, DOLBY_VISION, HDR10_PLUS
-from vidrepair.decode import open_source
+from vidrepair.decode import Source, open_source
 from vidrepair.errors import InputError
 from vidrepair.facts import (
     UNKNOWN,
@@ -30,6 +30,7 @@ from vidrepair.facts import (
     read_facts,
 )
 from vidrepair.frames import Frame
+from vidrepair.gaps import Gaps, fill_gaps
 from vidrepair.labels import TOLD_APART, TOLD_TWICE, WRITTEN_BY_MUXERS, meaning, of_stream
 from vidrepair.losses import HARMLESS_SIDE_DATA
 from vidrepair.report import Difference
@@ -85,6 +86,26 @@ class Expectation:
         return of_stream(stream, what) not in self.lost
 
 
+@dataclass(frozen=True, slots=True)
+class Made:
+    """How a file was made, as far as it shows in the check."""
+
+    fill_gaps: bool = False
+    """Frames that the times lack were made."""
+    lost: frozenset[str] = frozenset()
+    """Of settings.LOSSES: what was given up."""
+
+
+_KINDS = {
+    "audio": "audio",
+    "subtitle": "subtitles",
+    "attachment": "attachments",
+    "cover": "covers",
+    "data": "data",
+}
+"""Names of LOSSES by the kind of a stream."""
+
+
 def loss_name(what: str) -> str:
     """The name that `--allow-loss` has for a difference; that of the difference where it has none.
 
@@ -124,27 +145,46 @@ def check_files(
     *,
     frames: int | None = None,
     reading: SourceSettings | None = None,
+    made: Made | None = None,
     whole: bool = False,
 ) -> tuple[Difference, ...]:
-    """The same for two files that lie there; `frames` and `reading` as the output was made with.
+    """The same for two files that lie there; `frames`, `reading` and `made` tell how one was made.
 
     Raises InputError when one of them cannot be read.
     """
+    made = made or Made()
     asked = reading or SourceSettings()
     with open_source(against, stream=asked.stream, start=asked.start) as source:
         builder = FactsBuilder(source.container, source.clip.video.index)
-        for item in source.read():
-            if isinstance(item, Frame):
-                builder.add_frame(item)
-            else:
-                builder.add_packet(item)
         clip = source.clip
+        for frame in _filled(source, builder, fill=made.fill_gaps):
+            builder.add_frame(frame)
         facts = builder.build(clip)
     if asked.end is not None:
         end = clip.zero + asked.end
         before = int(np.count_nonzero(facts.pts < math.ceil(end / facts.time_base)))
         frames = before if frames is None else min(frames, before)
-    return compare(facts, read_facts(output, whole=whole), Expectation(clip.offset, frames))
+    left = {other.index for other in clip.others if _KINDS.get(other.kind) in made.lost}
+    allowed = Expectation(clip.offset, frames, left=frozenset(left), lost=made.lost)
+    return compare(facts, read_facts(output, whole=whole), allowed)
+
+
+def _filled(source: Source, builder: FactsBuilder, *, fill: bool) -> Iterator[Frame]:
+    """The frames of a source, those that its times lack among them if they were made; the packets
+    of the other streams go to `builder`.
+    """
+
+    def frames() -> Iterator[Frame]:
+        for item in source.read():
+            if isinstance(item, Frame):
+                yield item
+            else:
+                builder.add_packet(item)
+
+    clip = source.clip
+    if not fill or clip.rate is None:
+        return frames()
+    return fill_gaps(frames(), 1 / (clip.rate * clip.time_base), Gaps(), fill=True)
 
 
 def compare(source: Facts, found: Facts, allowed: Expectation) -> tuple[Difference, ...]:

@@ -12,7 +12,6 @@ from vidrepair.cli.engine import engine_options
 from vidrepair.cli.progress import progress_options, show_messages, show_progress
 from vidrepair.cli.repair import repair_options
 from vidrepair.cli.types import path_or_pipe
-from vidrepair.errors import UsageError
 from vidrepair.pipeline import run_job
 from vidrepair.settings import EngineSettings, Job, OutputSettings, RepairSettings
 
@@ -50,8 +49,6 @@ def mask(
 ) -> None:
     """Write only the matte of IN: gray, above 0 where run would repair the picture."""
     show_messages(log_level, progress)
-    if output == "-":
-        raise UsageError("a matte does not go into a pipe; name a file or a folder")
     target = OutputSettings(overwrite=overwrite, frames=frames, mask_out=output, writes=False)
     job = Job(path_or_pipe(source), Path(output), repair, engine, target, analysis)
     with show_progress(progress) as observer:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from vidrepair.cli.types import FRAMES, PAIR, REPAIR
+from vidrepair.errors import UsageError
 from vidrepair.settings import (
     CHANNELS,
     INTERLACE,
@@ -146,6 +147,8 @@ def repair_options(command: Callable[..., Any]) -> Callable[..., Any]:
             name: given.pop(f"mask_{name}") for name in ("threshold", "grow", "invert", "channel")
         }
         mask_in, protect = given.pop("mask_in"), given.pop("protect_mask")
+        if mask_in is None and (masking["grow"] or masking["invert"]):
+            raise UsageError("--mask-grow and --mask-invert act on --mask-in; name one")
         settings = RepairSettings(
             damage=DamageSettings(repair, min_confidence),
             mask_in=None if mask_in is None else MaskSettings(mask_in, **masking),

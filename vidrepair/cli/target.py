@@ -32,7 +32,8 @@ _WRITING = (
     click.option(
         "-c",
         "--codec",
-        help="h264, hevc, av1, ffv1, prores or dnxhr; by default as the source suggests.",
+        help="h264, hevc, av1, ffv1, prores or dnxhr. By default H.264 and HEVC stay, lossless film"
+        " becomes FFV1, and all other H.264 or HEVC by its depth.",
     ),
     click.option("--crf", type=float, help="Quality of h264, hevc and av1; lower is better."),
     click.option("--preset", help="Speed of h264, hevc and av1, such as veryfast or slow."),

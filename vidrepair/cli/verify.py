@@ -8,11 +8,12 @@ from pathlib import Path
 import click
 
 from vidrepair.cli.target import reading_options
+from vidrepair.cli.types import NAMES
 from vidrepair.comparison import ShotFigures, compare_pictures
 from vidrepair.errors import CheckFailed
 from vidrepair.report import Difference
-from vidrepair.settings import SourceSettings
-from vidrepair.verification import check_files
+from vidrepair.settings import OutputSettings, SourceSettings
+from vidrepair.verification import Made, check_files
 
 FILE = click.Path(path_type=Path)
 
@@ -22,6 +23,14 @@ FILE = click.Path(path_type=Path)
 @click.option("--against", type=FILE, required=True, metavar="IN", help="The source of OUT.")
 @click.option("--frames", type=click.IntRange(min=1), metavar="N", help="OUT was made with this.")
 @reading_options
+@click.option("--fill-gaps", is_flag=True, help="OUT was made with this.")
+@click.option(
+    "--allow-loss",
+    type=NAMES,
+    default=(),
+    metavar="NAME,...",
+    help="What was given up, such as audio; field-order for --interlace bwdif.",
+)
 @click.option("--whole", is_flag=True, help="Decode every frame of OUT, not the ends alone.")
 @click.option(
     "--picture", is_flag=True, help="Compare the samples too: PSNR, SSIM, change by shot."
@@ -38,6 +47,8 @@ def verify(
     against: Path,
     frames: int | None,
     reading: SourceSettings,
+    fill_gaps: bool,
+    allow_loss: tuple[str, ...],
     whole: bool,
     picture: bool,
     matte: Path | None,
@@ -49,7 +60,10 @@ def verify(
     all other streams with the times and the bytes of their packets, chapters, attachments and
     the tags of the file.
     """
-    differences = check_files(output, against, frames=frames, reading=reading, whole=whole)
+    made = Made(fill_gaps, frozenset(OutputSettings(allow_loss=frozenset(allow_loss)).allow_loss))
+    differences = check_files(
+        output, against, frames=frames, reading=reading, made=made, whole=whole
+    )
     shots: tuple[ShotFigures, ...] = ()
     if picture or matte is not None:
         shots, stray = compare_pictures(output, against, matte)
