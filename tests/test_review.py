@@ -202,3 +202,20 @@ def test_the_matte_alone(clip: Path, mask: Path, tmp_path: Path) -> None:
         codes = next(opened.decode(video=0)).to_ndarray()
     assert codes[SPOT].min() > 0
     assert np.count_nonzero(codes) == codes[SPOT].size
+
+
+def test_no_file_that_is_read_is_written_over(clip: Path, mask: Path, tmp_path: Path) -> None:
+    pictures = tmp_path / "m"
+    film = clip.read_bytes()
+    commands = [
+        ["mask", clip, "-o", f"{pictures}/", "--mask-in", mask, "--progress", "none"],
+        ["mask", clip, "-o", f"{pictures}/", "--protect-mask", f"{pictures}/matte_%06d.png", "-y"],
+        ["analyze", clip, "-o", clip, "-y"],
+        ["run", clip, "-o", tmp_path / "x.mkv", "--noise-profile", tmp_path / "mask.mkv"],
+    ]
+    exits = [
+        CliRunner().invoke(main, [str(word) for word in command]).exit_code for command in commands
+    ]
+    assert exits == [0, 2, 2, 3]
+    assert len(list(pictures.iterdir())) == 12
+    assert clip.read_bytes() == film

@@ -164,7 +164,7 @@ def _findings(
 
     Once a pair with another frame after says the same as one before it, the others are spared.
     """
-    found = []
+    found: list[_Finding] = []
     for nearer, farther in _PAIRS:
         if nearer >= len(before) or farther >= len(after) or not after:
             continue
@@ -271,7 +271,7 @@ class _Finding:
         if self.sides.after == other.sides.after or least <= 0.0 or least < _AGREED * most:
             return False
         both, either = self.broken & other.broken, self.broken | other.broken
-        return np.count_nonzero(both) >= _AGREED * np.count_nonzero(either)
+        return bool(np.count_nonzero(both) >= _AGREED * np.count_nonzero(either))
 
 
 def _compare(looks: _Looks, sides: _Sides, index: int) -> _Comparison:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from vidrepair.company import Odds, company, spot_of
 from vidrepair.evidence import Evidence, Neighbour, gather
 from vidrepair.frames import Answer, Defect, FloatArray, Frame, Repaired
 from vidrepair.planes import padded_size, to_generator
@@ -100,6 +101,7 @@ class _Walker:
         self._rules = rules
         self._before: _Seen | None = None
         self._here: _Seen | None = None
+        self._odds = Odds()
 
     def take(self, answer: Answer) -> Iterator[Answer]:
         """The next answer; settles the one before it."""
@@ -141,7 +143,7 @@ class _Walker:
             _fill_holes(here, sides, patch, self._rules)
         # Mirrored, at a shot's ends, both neighbours are one.
         if last_side is not None and before.number < frame.number < after.number:
-            _repair_spots(here, (last_side, next_side), patch, self._rules)
+            _repair_spots(here, (last_side, next_side), patch, self._rules, self._odds)
         _repair_lines(here, patch, self._rules)
         return replace(answer, repaired=patch.onto(repaired, frame))
 
@@ -232,9 +234,13 @@ def _fill_holes(
 
 
 def _repair_spots(
-    here: _Seen, sides: tuple[Neighbour, Neighbour], patch: _Patch, rules: _Rules
+    here: _Seen,
+    sides: tuple[Neighbour, Neighbour],
+    patch: _Patch,
+    rules: _Rules,
+    odds: Odds,
 ) -> None:
-    """Fill what the generator marks and the second cue believes."""
+    """Fill what the generator marks and the second cue believes, but for things in company."""
     frame = here.answer.frame
     suspected = dilate(here.defect > CANDIDATE, 1)
     suspected[frame.picture.height :] = suspected[:, frame.picture.width :] = False
@@ -242,6 +248,7 @@ def _repair_spots(
         return
     candidates = suspected & ~here.holes
     suspected |= here.holes
+    believed = []
     for region in connected_regions(candidates):
         kind = kind_of(region)
         surest = float(here.defect[region.rows, region.columns].max())
@@ -251,11 +258,17 @@ def _repair_spots(
             continue
         cells = look_at(region, here.picture, suspected, sides)
         confidence = min(1.0, surest * believe(region, kind, cells, sides))
-        defect = _defect(kind, frame, region.box, confidence)
-        if confidence == 0.0 or not rules.allow(defect):
+        if confidence > 0.0:
+            believed.append((_defect(kind, frame, region.box, confidence), cells, spot_of(cells)))
+    near = [company(spot, here.picture, sides) for *_, spot in believed]
+    # All that is believed counts, also what the user keeps: a run by a sidecar decides alike.
+    odds.count(near, [spot for defect, _, spot in believed if defect.kind == "dust"])
+    for (defect, cells, _), (beside, _) in zip(believed, near, strict=True):
+        if odds.is_thing(near=beside) or (defect.kind == "dust" and odds.is_rain):
             continue
-        count = sum(_paint(evidence, hit, here, patch) for evidence, hit in cells)
-        patch.defects.append(replace(defect, samples=count))
+        if rules.allow(defect):
+            count = sum(_paint(evidence, hit, here, patch) for evidence, hit in cells)
+            patch.defects.append(replace(defect, samples=count))
 
 
 def _repair_lines(here: _Seen, patch: _Patch, rules: _Rules) -> None:

@@ -25,7 +25,7 @@ from vidrepair.frames import Answer, GrainProfile, Picture, Span
 from vidrepair.gaps import Gaps
 from vidrepair.grain_table import read_profile
 from vidrepair.interlace import Interlacing
-from vidrepair.masks import MaskReader, open_masks, same_file
+from vidrepair.masks import MaskReader, is_pattern, open_masks, same_file
 from vidrepair.matte_file import MatteFile, matte_kind, open_matte
 from vidrepair.models import ModelFiles, find_model
 from vidrepair.nowhere import Nowhere
@@ -182,19 +182,22 @@ def _open_mask(
 def _open_matte(clip: Clip, job: Job, owned: ExitStack) -> MatteFile | None:
     if job.target.mask_out is None:
         return None
-    asked = (job.repair.mask_in, job.repair.protect)
-    for mask in (one.path for one in asked if one is not None):
-        # A matte of pictures removes those of an earlier one.
-        given = mask if mask.is_dir() else mask.parent
-        into = Path(job.target.mask_out)
-        if matte_kind(job.target.mask_out) == "png" and any(
-            same_file(given, folder) for folder in (into, into.parent) if folder.is_dir()
-        ):
-            raise UsageError(f"--mask-out {into} goes where the mask {mask} is; choose another")
+    into = Path(job.target.mask_out)
+    if matte_kind(job.target.mask_out) == "png":
+        _check_masks_stay(job, into if into.is_dir() else into.parent)
     film = job.output if job.target.writes else None
     overwrite = job.target.overwrite
     matte = open_matte(clip, job.target.mask_out, output=film, overwrite=overwrite)
     return owned.enter_context(matte)
+
+
+def _check_masks_stay(job: Job, folder: Path) -> None:
+    """A matte of pictures removes those of an earlier one: a mask must not be one of them."""
+    for mask in (job.repair.mask_in, job.repair.protect):
+        if mask is None or not (mask.path.is_dir() or is_pattern(mask.path)):
+            continue
+        if same_file(mask.path if mask.path.is_dir() else mask.path.parent, folder):
+            raise UsageError(f"the matte would go where the mask {mask.path} is; choose another")
 
 
 def _interlacing(source: Source, job: Job) -> Interlacing:
