@@ -9,8 +9,7 @@ from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from threading import Lock
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import av
 import numpy as np
@@ -18,7 +17,7 @@ import numpy as np
 from vidrepair.carriers import Cloner, Repacker, new_carrier, plane_views
 from vidrepair.errors import CannotCarry, VidrepairError
 from vidrepair.exact_time import holds_time
-from vidrepair.files import FULL, beside, sync
+from vidrepair.files import FULL, Unfinished, beside, sync
 from vidrepair.frames import Frame
 from vidrepair.headers import Header, complete
 from vidrepair.labels import TEXT_ERRORS
@@ -52,7 +51,7 @@ def open_target(
     return target
 
 
-class Target:
+class Target(Unfinished):
     """A file in the making: no error, and no lack of one, leaves it under its final name.
 
     One thread writes; `copy` and `cancel` may be called from others.
@@ -83,17 +82,6 @@ class Target:
         self._copied: deque[Copied] = deque()
         self._copied_bytes = 0
         self._muxing = Lock()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.abort()
 
     def start(self) -> None:
         """Open the file, add all streams, write the header."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,9 +39,9 @@ def split_fields(frames: Iterable[Frame]) -> Iterator[Frame]:
                 picture=half,
                 number=2 * frame.number + parity,
                 parity=parity,
-                holes=_mask_rows(frame.holes, parity),
-                masked=_mask_rows(frame.masked, parity),
-                protected=_mask_rows(frame.protected, parity),
+                holes=None if frame.holes is None else _rows(frame.holes, parity),
+                masked=None if frame.masked is None else _rows(frame.masked, parity),
+                protected=None if frame.protected is None else _rows(frame.protected, parity),
             )
 
 
@@ -92,22 +93,12 @@ def weave_fields(
         even = None
 
 
-def _rows(plane: Plane, parity: int) -> Plane:
-    """Every second row, from row 0 or 1; as many as from row 0, the last repeated."""
+def _rows(plane: NDArray[Any], parity: int) -> NDArray[Any]:
+    """Every second row of a plane or mask, from row 0 or 1; as many as from row 0, the last twice."""
     rows = plane[parity::2]
     if 2 * len(rows) >= len(plane):
         return rows
     return np.concatenate([rows, rows[-1:] if len(rows) else plane[-1:]])
-
-
-def _mask_rows(mask: NDArray[np.bool_] | None, parity: int) -> NDArray[np.bool_] | None:
-    """The same of a mask (H, W)."""
-    if mask is None:
-        return None
-    rows = mask[parity::2]
-    if 2 * len(rows) >= len(mask):
-        return rows
-    return np.concatenate([rows, rows[-1:] if len(rows) else mask[-1:]])
 
 
 def _height(picture: Picture, plane: int) -> int:

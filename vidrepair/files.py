@@ -8,11 +8,32 @@ import secrets
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from vidrepair.errors import UsageError, VidrepairError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system says when there is no room."""
+
+
+class Unfinished:
+    """What is deleted at the end of its `with`, unless it has its name by then."""
+
+    def abort(self) -> None:
+        """Delete it. Idempotent, and of no effect once it has its name."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.abort()
 
 
 def beside(path: Path) -> Path:

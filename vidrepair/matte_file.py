@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ import numpy as np
 from vidrepair.carriers import new_carrier, plane_views
 from vidrepair.encode import OutputPlan, Target, open_target, plan_output
 from vidrepair.errors import UsageError, VidrepairError
-from vidrepair.files import FULL, sync
+from vidrepair.files import FULL, Unfinished, beside, check_writable, sync
 from vidrepair.frames import Frame, Picture, PixelFormat
 from vidrepair.masks import is_pattern, numbered_files, numbered_name, same_file
 from vidrepair.matte import Codes, matte_clip, matte_frame
@@ -95,7 +94,7 @@ def open_matte(
         plan = plan_output(gray, path, OutputSettings(codec="ffv1", overwrite=overwrite))
         return VideoMatte(open_target(gray, plan, path), matte_frame)
     if kind == "mov":
-        _check_file(path, overwrite)
+        check_writable(path, overwrite=overwrite)
         return VideoMatte(open_target(_prores_clip(gray), _plan(gray, overwrite), path), _prores)
     return PngMatte(_place(path, overwrite))
 
@@ -123,29 +122,11 @@ def matte_kind(path: Path | str) -> Kind:
     )
 
 
-def _check_file(path: Path, overwrite: bool) -> None:
-    if path.exists() and not overwrite:
-        raise UsageError(f"{path} exists; add -y to replace it, or choose another name")
-    if not path.parent.is_dir():
-        raise VidrepairError(f"the folder {path.parent} does not exist; make it first")
-
-
-class VideoMatte:
+class VideoMatte(Unfinished):
     """A matte that is a video, through `encode`."""
 
     def __init__(self, target: Target, dress: Callable[[Frame, Codes | None], Frame]) -> None:
         self._target, self._dress = target, dress
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.abort()
 
     def write(self, frame: Frame, codes: Codes | None) -> None:
         self._target.write(self._dress(frame, codes))
@@ -188,7 +169,7 @@ def _plan(gray: Clip, overwrite: bool) -> OutputPlan:
         # for it would take five times as long.
         options=(("profile", "hq"), ("quant_mat", "default"), ("global_quality", "118")),
         muxing=(("movflags", "+faststart+write_colr"),),
-        offset=-gray.start if gray.video_start < 0 else Fraction(0),
+        offset=gray.offset,
         overwrite=overwrite,
     )
 
@@ -271,14 +252,14 @@ def _holds_anything(folder: Path) -> bool:
         return next(folder.iterdir(), None) is not None
 
 
-class PngMatte:
+class PngMatte(Unfinished):
     """A matte that is a picture for each frame, 8-bit gray, numbered as the frames are."""
 
     def __init__(self, place: _Place) -> None:
         self._place = place
         # In the folder itself, if it stays: another may lie on another disk.
         root = place.folder.absolute().parent if place.whole else place.folder
-        self._temporary = root / f".{place.folder.name[:40]}.{secrets.token_hex(4)}.part"
+        self._temporary = beside(root / place.folder.name)
         self._encoder: Any = None
         self._files: list[str] = []
         self._closed = False
@@ -286,17 +267,6 @@ class PngMatte:
         self._cancelled = False
         with _explained(self._name):
             self._temporary.mkdir()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.abort()
 
     def write(self, frame: Frame, codes: Codes | None) -> None:
         self._check_open()

@@ -29,7 +29,7 @@ from vidrepair.masks import MaskReader, is_pattern, open_masks, same_file
 from vidrepair.matte_file import MatteFile, matte_kind, open_matte
 from vidrepair.models import ModelFiles, find_model
 from vidrepair.nowhere import Nowhere
-from vidrepair.settings import EngineSettings, Job, MaskSettings
+from vidrepair.settings import EngineSettings, Interlace, Job, MaskSettings
 from vidrepair.stages import Stages
 from vidrepair.streams import Copies, plan_copies
 from vidrepair.tags import Clip
@@ -50,10 +50,8 @@ class Run:
     """What is worth telling before the first frame."""
     facts: FactsBuilder
     interlacing: Interlacing
-    fields: bool
-    """The even and the odd rows are repaired apart."""
-    bwdif: bool
-    """Its frames were made progressive."""
+    way: Interlace
+    """How its fields are repaired."""
     engine: Engine
     spare: Spare
     grid: Grid
@@ -71,6 +69,11 @@ class Run:
     matte: MatteFile | None
     record: AnalysisBuilder | None
     """The analysis that is written."""
+
+    @property
+    def fields(self) -> bool:
+        """Whether the even and the odd rows are repaired apart."""
+        return self.way == "fields"
 
 
 def open_run(job: Job, build: Build | None, owned: ExitStack) -> Run:
@@ -111,8 +114,7 @@ def open_run(job: Job, build: Build | None, owned: ExitStack) -> Run:
         target=_open_target(clip, planned, job, owned),
         facts=FactsBuilder(source.container, clip.video.index, source.carried),
         interlacing=interlacing,
-        fields=way == "fields",
-        bwdif=way == "bwdif",
+        way=way,
         grid=Grid(files.card.warm_up, files.card.core_length(picture)),
         stages=Stages(engine, source.cancel, spans, Channel[Answer](2 * lanes)),
         tally=Tally(clip.picture, stride=2 if way == "fields" else 1),
@@ -256,7 +258,7 @@ def _check(run: Run, target: Target, plan: OutputPlan, copies: Copies) -> None:
             thinned=frozenset(copies.dropped),
             empty=copies.empty,
             read_as=plan.read_as,
-            lost=plan.lost | copies.lost | ({"field-order"} if run.bwdif else set()),
+            lost=plan.lost | copies.lost | ({"field-order"} if run.way == "bwdif" else set()),
         )
         differences = check(run.facts.build(run.source.clip), written, allowed)
         if differences:

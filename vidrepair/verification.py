@@ -35,6 +35,7 @@ from vidrepair.labels import TOLD_APART, TOLD_TWICE, WRITTEN_BY_MUXERS, meaning,
 from vidrepair.losses import HARMLESS_SIDE_DATA
 from vidrepair.report import Difference
 from vidrepair.settings import SourceSettings
+from vidrepair.streams import LOSSES
 
 CUT_SLACK = Fraction(1)
 """Seconds by which a stream may end before a picture that was stopped early: packets lie up to
@@ -96,16 +97,6 @@ class Made:
     """Of settings.LOSSES: what was given up."""
 
 
-_KINDS = {
-    "audio": "audio",
-    "subtitle": "subtitles",
-    "attachment": "attachments",
-    "cover": "covers",
-    "data": "data",
-}
-"""Names of LOSSES by the kind of a stream."""
-
-
 def loss_name(what: str) -> str:
     """The name that `--allow-loss` has for a difference; that of the difference where it has none.
 
@@ -164,7 +155,7 @@ def check_files(
         end = clip.zero + asked.end
         before = int(np.count_nonzero(facts.pts < math.ceil(end / facts.time_base)))
         frames = before if frames is None else min(frames, before)
-    left = {other.index for other in clip.others if _KINDS.get(other.kind) in made.lost}
+    left = {other.index for other in clip.others if LOSSES.get(other.kind) in made.lost}
     allowed = Expectation(clip.offset, frames, left=frozenset(left), lost=made.lost)
     return compare(facts, read_facts(output, whole=whole), allowed)
 
