@@ -94,7 +94,7 @@ def weave_fields(
 
 
 def _rows(plane: NDArray[Any], parity: int) -> NDArray[Any]:
-    """Every second row of a plane or mask, from row 0 or 1; as many as from row 0, the last twice."""
+    """Every second row, from row 0 or 1, of a plane or mask; as many as from row 0."""
     rows = plane[parity::2]
     if 2 * len(rows) >= len(plane):
         return rows
