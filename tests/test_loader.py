@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -22,34 +24,47 @@ from vidrepair.engines.generator import FAST, Generator
 CPU = torch.device("cpu")
 
 
-def test_threads_change_no_sample(config: TrainConfig) -> None:
+def test_processes_change_no_sample(config: TrainConfig) -> None:
     pool = load_pool(config.data, CPU)
-    alone = load_batches(pool, config, (), Rank())
-    threaded = replace(config, batch=replace(config.batch, workers=2))
-    ahead = load_batches(pool, threaded, (), Rank())
-    for _ in range(6):
+    alone = load_batches(pool, config, (), Rank(), CPU)
+    forked = replace(config, batch=replace(config.batch, workers=2))
+    ahead = load_batches(pool, forked, (), Rank(), CPU)
+    for _ in range(9):  # more than there is room for
         for one, other in zip(next(alone), next(ahead), strict=True):
             assert torch.equal(one.noisy, other.noisy)
             assert one.after == other.after
     ahead.close()  # conftest.py looks for threads that are left
+    assert not multiprocessing.active_children()
 
 
-def test_an_error_in_a_thread_is_raised_where_the_batch_is_asked_for(config: TrainConfig) -> None:
+def test_an_error_in_a_process_is_raised_where_the_batch_is_asked_for(config: TrainConfig) -> None:
     luma, chroma = torch.zeros(3, 16, 16).byte(), torch.zeros(3, 2, 8, 8).byte()
     small = Pair(luma, chroma, luma, chroma, luma, torch.tensor(0.0))
     pool = replace(load_pool(config.data, CPU), pairs=(small,))
     data = replace(config.data, pair_share=1.0)
     config = replace(config, data=data, batch=replace(config.batch, workers=1))
     with pytest.raises(ValueError, match="pairs are 16x16"):
-        next(load_batches(pool, config, (), Rank()))
+        next(load_batches(pool, config, (), Rank(), CPU))
+
+
+def test_a_process_that_was_killed_is_told_of(config: TrainConfig) -> None:
+    pool = load_pool(config.data, CPU)
+    config = replace(config, batch=replace(config.batch, workers=1))
+    batches = load_batches(pool, config, (), Rank(), CPU)
+    next(batches)
+    (maker,) = multiprocessing.active_children()
+    assert maker.pid is not None
+    os.kill(maker.pid, signal.SIGKILL)
+    with pytest.raises(RuntimeError, match="died"):
+        sum(len(batch) for batch in batches)
 
 
 def test_each_process_has_lanes_of_its_own(config: TrainConfig) -> None:
     pool = load_pool(config.data, CPU)
-    first, second = (next(load_batches(pool, config, (), Rank(n, 2))) for n in (0, 1))
+    first, second = (next(load_batches(pool, config, (), Rank(n, 2), CPU)) for n in (0, 1))
     assert not torch.equal(first[0].noisy, second[0].noisy)
     wide = replace(config, batch=replace(config.batch, lanes=4))
-    whole = next(load_batches(pool, wide, (), Rank()))
+    whole = next(load_batches(pool, wide, (), Rank(), CPU))
     for one, other in zip(first + second, whole, strict=True):
         assert torch.equal(one.noisy, other.noisy)
 

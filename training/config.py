@@ -56,7 +56,7 @@ class BatchConfig:
     long_frames: int = 80
     """Length of the long showings."""
     workers: int = 0
-    """Threads that make the next batches meanwhile; 0 makes as many as a GPU needs, and none
+    """Processes that make the next batches meanwhile; 0 makes one per core for a GPU, and none
     on a CPU, where they would only take it away from the training."""
 
     def __post_init__(self) -> None:

@@ -1,13 +1,16 @@
-"""Batches made ahead of the training, so that no device waits for its data."""
+"""Batches made ahead of the training, so that no device waits for its data.
+
+Making a stretch takes hundreds of small operations. Threads would queue up for Python's lock, and
+small kernels on the GPU take its time from the training: so processes make them, on the CPU.
+"""
 
 from __future__ import annotations
 
 import os
 import threading
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from itertools import zip_longest
+from dataclasses import replace
+from itertools import count, zip_longest
 from queue import Full, Queue
 
 import torch
@@ -15,29 +18,31 @@ import torch
 from training.config import TrainConfig
 from training.data import Pool
 from training.lanes import Place, Stretch, run_lane
+from training.makers import Makers, Start
 from training.ranks import Rank
-
-_AHEAD = 2
-"""Batches that wait for the training."""
 
 Batch = list[Stretch]
 _Item = Batch | BaseException
-"""What the making thread hands over: a batch, or why there will be none."""
+"""What the fetching thread hands over: a batch, or why there will be none."""
 
 
 def load_batches(
-    pool: Pool, config: TrainConfig, places: Sequence[Place], rank: Rank
+    pool: Pool, config: TrainConfig, places: Sequence[Place], rank: Rank, device: torch.device
 ) -> Generator[Batch]:
     """The next stretch of every lane of this process, each from its place on, for ever.
 
-    Threads make them ahead where `batch.workers` says so; they change no sample.
+    Processes make them ahead where `batch.workers` says so; they change no sample. `pool` lies on
+    the CPU, the stretches on the device.
     """
-    count = config.batch.lanes
-    numbers = range(rank.number * count, (rank.number + 1) * count)
-    lanes = [run_lane(pool, config, *start) for start in zip_longest(numbers, places[:count])]
-    on_gpu = pool.device.type == "cuda"
-    workers = config.batch.workers or (min(count, os.cpu_count() or 1) if on_gpu else 0)
-    return _ahead(lanes, pool.device, workers) if workers else _in_turn(lanes)
+    lanes = config.batch.lanes
+    numbers = range(rank.number * lanes, (rank.number + 1) * lanes)
+    starts = list(zip_longest(numbers, places[:lanes]))
+    workers = config.batch.workers
+    if not workers and device.type == "cuda":
+        workers = max(1, (os.cpu_count() or 1) // rank.count)
+    if not workers:
+        return _in_turn([run_lane(pool, config, *start) for start in starts])
+    return _ahead(pool, config, starts, min(workers, lanes), device)
 
 
 def _in_turn(lanes: Sequence[Iterator[Stretch]]) -> Generator[Batch]:
@@ -46,22 +51,25 @@ def _in_turn(lanes: Sequence[Iterator[Stretch]]) -> Generator[Batch]:
 
 
 def _ahead(
-    lanes: Sequence[Iterator[Stretch]], device: torch.device, workers: int
+    pool: Pool, config: TrainConfig, starts: Sequence[Start], workers: int, device: torch.device
 ) -> Generator[Batch]:
-    """Holds up to three batches. Errors of a lane are raised here; closing it ends the threads."""
-    batches: Queue[_Item] = Queue(_AHEAD)
+    """Errors of a lane are raised here; closing it ends the thread and the processes."""
+    makers = Makers(pool, config, starts, workers)
+    batches: Queue[_Item] = Queue(1)
     closed = threading.Event()
 
-    def fill() -> None:
+    def fetch() -> None:
         try:
-            with ThreadPoolExecutor(workers, thread_name_prefix="lane") as pool:
-                while not closed.is_set():
-                    _offer(list(pool.map(partial(_advance, device=device), lanes)), batches, closed)
+            for number in count():
+                batch = [_moved(stretch, device) for stretch in makers.take(number)]
+                makers.give_back()
+                if not _offer(batch, batches, closed):
+                    return
         except BaseException as error:  # noqa: BLE001  # handed over, and raised there
             _offer(error, batches, closed)
 
-    maker = threading.Thread(target=fill, name="batches", daemon=True)
-    maker.start()
+    fetcher = threading.Thread(target=fetch, name="batches", daemon=True)
+    fetcher.start()
     try:
         while True:
             item = batches.get()
@@ -70,25 +78,27 @@ def _ahead(
             yield item
     finally:
         closed.set()
-        maker.join()
+        makers.stop()
+        fetcher.join()
 
 
-def _offer(item: _Item, queue: Queue[_Item], closed: threading.Event) -> None:
-    """Put it into the queue as soon as there is room, unless nobody will take it any more."""
+def _offer(item: _Item, queue: Queue[_Item], closed: threading.Event) -> bool:
+    """Put it into the queue as soon as there is room. False when nobody will take it any more."""
     while not closed.is_set():
         try:
             queue.put(item, timeout=0.1)
         except Full:
             continue
-        break
+        return True
+    return False
 
 
-def _advance(lane: Iterator[Stretch], device: torch.device) -> Stretch:
-    """The next stretch, on a stream of its own: it must not queue up behind the training step."""
-    if device.type != "cuda":
-        return next(lane)
-    stream = torch.cuda.Stream(device)
-    with torch.cuda.stream(stream):
-        stretch = next(lane)
-    stream.synchronize()
-    return stretch
+def _moved(stretch: Stretch, device: torch.device) -> Stretch:
+    """A copy on the device, complete when this returns."""
+    tensors = {
+        name: getattr(stretch, name).to(device, copy=True).float()
+        for name in ("noisy", "clean", "damage", "noise")
+    }
+    if device.type == "cuda":
+        torch.cuda.current_stream(device).synchronize()
+    return replace(stretch, **tensors)

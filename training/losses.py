@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -12,8 +14,14 @@ from vidrepair.planes import rgb_to_ycbcr
 
 def rgb_error(error: Tensor) -> Tensor:
     """An error in Y'CbCr (B, 3, H, W) as the R'G'B' error that it makes on a screen."""
-    inverse = torch.linalg.inv(torch.from_numpy(rgb_to_ycbcr("bt709"))).to(error)
-    return torch.einsum("ij,bjhw->bihw", inverse, error)
+    return torch.einsum("ij,bjhw->bihw", _to_rgb(error.device), error)
+
+
+@cache
+def _to_rgb(device: torch.device) -> Tensor:
+    """(3, 3), made once: what comes from the host cannot be captured in a CUDA graph."""
+    inverse: Tensor = torch.linalg.inv(torch.from_numpy(rgb_to_ycbcr("bt709")))
+    return inverse.to(device, torch.float32)
 
 
 def charbonnier(error: Tensor, epsilon: float) -> Tensor:

@@ -121,5 +121,7 @@ class Average:
         """Move towards the model's weights after `step` steps."""
         decay = min(self.decay, (1 + step) / (10 + step))
         with torch.no_grad():
-            for name, value in model.state_dict().items():
-                self.weights[name].lerp_(value, 1.0 - decay)
+            now = model.state_dict()
+            torch._foreach_lerp_(
+                list(self.weights.values()), [now[name] for name in self.weights], 1.0 - decay
+            )

@@ -21,7 +21,7 @@ def widen(small: Weights, model: Generator) -> Weights:
     nothing old listens to them yet; new residual blocks answer nothing yet. Returns new tensors.
     Raises ValueError where the network of `small` is not the smaller one.
     """
-    large = {name: value.clone() for name, value in model.state_dict().items()}
+    large = {name: value.cpu().clone() for name, value in model.state_dict().items()}
     if unknown := set(small) - set(large):
         raise ValueError(f"{min(unknown)} is not in the larger network")
     for name, old in small.items():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -95,13 +96,13 @@ def render_marks(marks: Marks, shapes: Shapes, size: tuple[int, int, int]) -> tu
     """Opacity and paint, (T, 1, H, W) each. Where marks overlap the more opaque one shows."""
     frames, height, width = size
     device = shapes.pictures.device
-    edge = _PATCHES[-1] // 2
-    # Half a patch around the frame takes what sticks out of it.
+    # Turned by 45 degrees a mark needs 1.42 times its side, and a sample of margin.
+    needed = 1.42 * marks.size + 2.0
+    # Half a patch around the frame, of the largest there is, takes what sticks out of it.
+    edge = next(side for side in _PATCHES if side >= needed.max(initial=0.0)) // 2
     tall, wide = height + 2 * edge, width + 2 * edge
     opacity = torch.zeros(frames * tall * wide, device=device)
     weight, weighted = torch.zeros_like(opacity), torch.zeros_like(opacity)
-    # Turned by 45 degrees a mark needs 1.42 times its side, and a sample of margin.
-    needed = 1.42 * marks.size + 2.0
     for smaller, side in zip((0, *_PATCHES), _PATCHES, strict=False):
         chosen = np.flatnonzero((needed > smaller) & (needed <= side))
         most = max(1, _AT_ONCE // side**2)
@@ -135,12 +136,9 @@ def _render(marks: Marks, these: NDArray[np.int64], shapes: Shapes, side: int) -
     def column(values: Floats) -> Tensor:
         return torch.from_numpy(values[these]).to(device, torch.float32)
 
-    pictures = shapes.pictures
     # Reduced first to what a mark of this bucket shows, so that thin ones do not vanish between
     # samples; 128 // side divides SIDE for every side of _PATCHES.
-    factor = max(1, 128 // side)
-    if factor > 1:
-        pictures = functional.avg_pool2d(pictures, factor)
+    pictures = _reduced(shapes.pictures, max(1, 128 // side))
     scale = side / column(marks.size).clamp(min=1.0)
     cos, sin = (f(column(marks.angle)) * scale for f in (torch.cos, torch.sin))
     offset = [-2.0 * (column(values) % 1.0) / side for values in (marks.x, marks.y)]
@@ -154,3 +152,9 @@ def _render(marks: Marks, these: NDArray[np.int64], shapes: Shapes, side: int) -
     chosen = pictures[torch.from_numpy(marks.shape[these]).to(device)]
     patches = functional.grid_sample(chosen, grid, mode="bilinear", align_corners=False)
     return patches[:, 0] * column(marks.opacity)[:, None, None]
+
+
+@lru_cache(maxsize=16)
+def _reduced(pictures: Tensor, factor: int) -> Tensor:
+    """Means of factor x factor samples; kept, for every showing needs the same."""
+    return functional.avg_pool2d(pictures, factor) if factor > 1 else pictures
