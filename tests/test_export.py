@@ -19,7 +19,7 @@ from trt_build.export import Graphs, check_graphs, check_half
 from vidrepair.engines.generator import FAST, Generator, load_generator
 from vidrepair.engines.layers import enlarge
 from vidrepair.errors import EngineError, ModelError
-from vidrepair.models import ModelFiles, find_model
+from vidrepair.models import ModelFiles, find_model, released_models
 
 
 @pytest.fixture(scope="module")
@@ -184,8 +184,9 @@ def test_a_failed_publish_changes_nothing(
 
 def test_weights_that_overflow_in_half_precision_are_refused() -> None:
     """OpenVINO would not notice: it computes in fp32 what the graph says is half."""
+    for name in released_models():
+        check_half(load_generator(find_model(name).load_weights()))
     generator = load_generator(find_model("fast").load_weights())
-    check_half(generator)
     with torch.no_grad():
         generator.restorer.enter.weight.mul_(3e4)
         generator.restorer.half_out[0].second.weight.mul_(1e-4)
@@ -193,9 +194,10 @@ def test_weights_that_overflow_in_half_precision_are_refused() -> None:
         check_half(generator)
 
 
-def test_half_precision_costs_a_span_no_tenth_of_a_decibel() -> None:
+@pytest.mark.parametrize("name", released_models())
+def test_half_precision_costs_a_span_no_tenth_of_a_decibel(name: str) -> None:
     """What a card computes, by torch: fp32 but for the convolutions of the restorer."""
-    exact = load_generator(find_model("fast").load_weights())
+    exact = load_generator(find_model(name).load_weights())
     half = copy.deepcopy(exact)
     half.restorer.half()
     rng = torch.Generator().manual_seed(8)

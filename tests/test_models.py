@@ -44,11 +44,16 @@ def copied(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_fast_is_released_with_its_facts() -> None:
-    assert "fast" in released_models()
-    files = find_model("fast")
+def test_two_models_are_released() -> None:
+    assert released_models() == ("base", "fast")
+
+
+@pytest.mark.parametrize(("name", "channels"), [("fast", 44), ("base", 60)])
+def test_a_released_model_has_its_facts(name: str, channels: int) -> None:
+    files = find_model(name)
     card = files.card
-    assert (card.name, card.size, card.state_channels) == ("fast", "fast", 44)
+    assert files.name == name
+    assert (card.name, card.size, card.state_channels) == (name, name, channels)
     assert (card.warm_up, card.span, card.span_large, card.look_ahead) == (8, 64, 32, 1)
     assert (card.stride, card.halo) == (16, 64)
     assert card.training_data
@@ -59,8 +64,9 @@ def test_fast_is_released_with_its_facts() -> None:
     }
 
 
-def test_every_file_has_the_same_card_and_the_same_weights() -> None:
-    files = find_model("fast")
+@pytest.mark.parametrize("name", released_models())
+def test_every_file_has_the_same_card_and_the_same_weights(name: str) -> None:
+    files = find_model(name)
     loaded = files.load_weights()
     align, restore = read_onnx(files.align), read_onnx(files.restore)
     assert loaded.card == align.card == restore.card == read_card(files.align)
@@ -76,6 +82,7 @@ def test_any_file_of_a_model_finds_the_others(copied: Path, suffix: str) -> None
     assert files.align == copied / "mine.align.onnx"
     assert files.restore == copied / "mine.restore.onnx"
     assert files.card == find_model("fast").card
+    assert find_model(files.name) == files
 
 
 def test_models_are_read_without_torch_onnx_or_an_engine() -> None:

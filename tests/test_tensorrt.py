@@ -38,8 +38,9 @@ from torch import Tensor
 
 from trt_build.build import build_engine
 from trt_build.cli import main
+from vidrepair.api import repair as repair_film
 from vidrepair.compose import Strengths, compose
-from vidrepair.engines import make_engine, repair
+from vidrepair.engines import make_engine, pick_model, repair
 from vidrepair.engines.cache import FOLDER_VARIABLE, EngineCache, read_trusted
 from vidrepair.engines.cuda import TorchProgram
 from vidrepair.engines.device import CudaDevice
@@ -55,7 +56,7 @@ from vidrepair.engines.tiles import window_size
 from vidrepair.errors import EngineError, UsageError
 from vidrepair.frames import Batch, Frame
 from vidrepair.models import find_model
-from vidrepair.settings import EngineSettings
+from vidrepair.settings import EngineSettings, OutputSettings
 
 STREAM = 7001
 FIRST = make_step(0, as_frames(moving_film(0, steps=1)), 0, np.full((2, 17), 0.1, dtype=np.float32))
@@ -516,6 +517,23 @@ def test_auto_falls_back_to_the_processor_with_one_warning(
     assert record.levelname == "WARNING"
     assert "nvidia-smi" in record.message
     assert record.message.endswith("the processor is used")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card")
+def test_the_larger_model_is_that_of_a_card_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, samples: Path
+) -> None:
+    assert pick_model(PICTURE, EngineSettings()).name == "fast"
+    assert pick_model(PICTURE, EngineSettings(backend="rtx")).name == "base"
+    assert pick_model(PICTURE, EngineSettings("fast", backend="rtx")).name == "fast"
+    monkeypatch.setattr("vidrepair.engines.nvidia.find_flavours", lambda: ("rtx",))
+    assert pick_model(PICTURE, EngineSettings()).name == "base"
+    assert pick_model(PICTURE, EngineSettings(device="cpu")).name == "fast"
+    pytest.importorskip("tensorrt_rtx")
+    # No card answers, so the processor runs it, and not with what would keep it busy for hours.
+    target = OutputSettings(codec="ffv1", frames=2)
+    report = repair_film(samples / "tears_noisy.mp4", tmp_path / "out.mkv", target=target)
+    assert report.engine["weights"] == find_model("fast").card.sha256
 
 
 @pytest.mark.parametrize(

@@ -18,12 +18,11 @@ import numpy as np
 
 from vidrepair.batch import Grid, Profiler, Profilers, cut_spans
 from vidrepair.decode import open_source
-from vidrepair.engines import Build, make_engine
+from vidrepair.engines import Build, make_engine, pick_model
 from vidrepair.engines import repair as run_engine
 from vidrepair.engines.protocol import Identity
 from vidrepair.errors import UsageError
 from vidrepair.frames import Frame, Picture, Span
-from vidrepair.models import find_model
 from vidrepair.noise import combine, measure_span
 from vidrepair.pipeline import run_job
 from vidrepair.repeats import mark_repeats
@@ -123,7 +122,7 @@ def run_bench(settings: BenchSettings, build: Build | None = None) -> BenchRepor
         peak = _peak_memory()
         without = _run(source, Path(folder) / "without.mkv", settings, settings.engine.idle())
         (picture, frames), decoding = _clocked(lambda: _decode(source, settings.frames))
-    card = find_model(settings.engine.model).card
+    card = pick_model(picture, settings.engine).card
     grid = Grid(card.warm_up, card.core_length(picture))
     spans, planning = _clocked(lambda: _plan(frames, grid))
     identity, on_card, inferring = _infer(picture, spans, settings.engine)
@@ -172,7 +171,8 @@ def _prepare(source: Path, settings: BenchSettings, build: Build | None) -> None
     """Compile what a card's cache lacks: that is done once, and is no speed."""
     with open_source(source) as opened:
         picture = opened.clip.picture
-    make_engine(find_model(settings.engine.model), picture, settings.engine, build=build).close()
+    files = pick_model(picture, settings.engine)
+    make_engine(files, picture, settings.engine, build=build).close()
 
 
 def _run(source: Path, output: Path, settings: BenchSettings, engine: EngineSettings) -> Report:
@@ -205,7 +205,7 @@ def _infer(
 
     Its identity, whether it is a card's, and the seconds.
     """
-    engine = make_engine(find_model(settings.model), picture, settings)
+    engine = make_engine(pick_model(picture, settings), picture, settings)
     try:
         for _ in run_engine(spans[: engine.identity.lanes], engine):
             break  # what is allocated at the first step is not speed
@@ -225,10 +225,10 @@ def _floor(
 
     if on_card:
         device = "cuda:0" if settings.device in ("auto", "cuda") else settings.device
-        half, files = identity.precision != "fp32", find_model(settings.model)
+        half, files = identity.precision != "fp32", pick_model(picture, settings)
         return measure_card_floor(files, picture, half=half, device=device).as_dict()
     bf16 = identity.precision == "bf16"
-    files = find_model(settings.model)
+    files = pick_model(picture, settings)
     return measure_floor(files, picture, bf16=bf16, threads=settings.threads).as_dict()
 
 

@@ -14,14 +14,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from vidrepair.company import Odds, company, spot_of
+from vidrepair.company import Odds, Spot, company, spot_of
 from vidrepair.evidence import Evidence, Neighbour, gather
 from vidrepair.frames import Answer, Defect, FloatArray, Frame, Repaired
 from vidrepair.planes import padded_size, to_generator
-from vidrepair.regions import Box, Mask, connected_regions, dilate
+from vidrepair.regions import Box, Mask, Region, connected_regions, dilate
 from vidrepair.scratch_fill import line_fill, line_matte
 from vidrepair.scratch_runs import find_lines
-from vidrepair.second_cue import CELL, CONTRAST, GROW, believe, kind_of, look_at
+from vidrepair.second_cue import CELL, CONTRAST, GROW, believe, kind_of, look_at, mean_over
 from vidrepair.settings import DamageSettings
 
 CANDIDATE = 0.3
@@ -30,6 +30,8 @@ SUSPECT = 0.5
 """Probability from which a sample of a neighbour is no evidence."""
 SURE = 0.9
 """Probability that a region has to reach somewhere."""
+AT_END = 0.9
+"""Times the confidence in what two frames of the same side say, at the end of a shot."""
 FLOODED = 0.1
 """Share of candidates in a frame from which on it is another picture rather than a dirty one."""
 
@@ -94,11 +96,21 @@ class _Seen:
         return (self.defect > SUSPECT) | self.holes
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Past:
+    """What is kept of a frame two steps later."""
+
+    number: int
+    picture: FloatArray
+    suspected: Mask
+
+
 class _Walker:
     """The answers of one span on their way."""
 
     def __init__(self, rules: _Rules) -> None:
         self._rules = rules
+        self._earlier: _Past | None = None
         self._before: _Seen | None = None
         self._here: _Seen | None = None
         self._odds = Odds()
@@ -109,6 +121,9 @@ class _Walker:
         if self._here is not None:
             side = Neighbour(after.picture, after.suspected(), self._here.motion[2:])
             yield self._settle(self._here, side)
+            if (old := self._before) is not None:
+                number = old.answer.frame.number
+                self._earlier = _Past(number, old.picture, old.suspected())
             self._before = self._here
         self._here = after
 
@@ -126,7 +141,7 @@ class _Walker:
     def _settle(self, here: _Seen, next_side: Neighbour) -> Answer:
         """Decide on one frame, given the one after it."""
         answer = here.answer
-        before, frame, after = (answer.span.walk[answer.step + i] for i in range(3))
+        frame = answer.frame
         # The motion is of use where frames between this and the next are lost.
         repaired = replace(answer.repaired, motion=here.motion)
         if answer.step < answer.span.warm:
@@ -141,11 +156,29 @@ class _Walker:
             nothing = replace(next_side, suspected=np.ones_like(here.holes))
             sides = (nothing, nothing) if last_side is None else (last_side, next_side)
             _fill_holes(here, sides, patch, self._rules)
-        # Mirrored, at a shot's ends, both neighbours are one.
-        if last_side is not None and before.number < frame.number < after.number:
-            _repair_spots(here, (last_side, next_side), patch, self._rules, self._odds)
+        judging = self._judging(here, last_side, next_side)
+        if judging is not None:
+            _repair_spots(here, judging, patch, self._rules, self._odds)
         _repair_lines(here, patch, self._rules)
         return replace(answer, repaired=patch.onto(repaired, frame))
+
+    def _judging(
+        self, here: _Seen, last_side: Neighbour | None, next_side: Neighbour
+    ) -> _Judging | None:
+        """What a frame's spots are judged by, if there are two pictures.
+
+        Mirrored, at a shot's ends, both neighbours are one: the frame beyond it joins it.
+        """
+        answer, earlier = here.answer, self._earlier
+        before, frame, after = (answer.span.walk[answer.step + i].number for i in range(3))
+        if last_side is None:
+            return None
+        if before < frame < after:
+            return _Judging((last_side, next_side))
+        if earlier is None or before != after or earlier.number in (before, frame):
+            return None
+        farther = Neighbour(earlier.picture, earlier.suspected, 2.0 * here.motion[:2])
+        return _Judging((last_side, farther), AT_END)
 
 
 def _bring_home(answer: Answer) -> _Seen:
@@ -233,42 +266,70 @@ def _fill_holes(
             patch.defects.append(replace(defect, samples=count))
 
 
-def _repair_spots(
-    here: _Seen,
-    sides: tuple[Neighbour, Neighbour],
-    patch: _Patch,
-    rules: _Rules,
-    odds: Odds,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Judging:
+    """What the spots of one frame are judged by."""
+
+    sides: tuple[Neighbour, Neighbour]
+    trust: float = 1.0
+    """What the confidence is multiplied by."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Believed:
+    """A spot that passed the second cue."""
+
+    defect: Defect
+    cells: list[tuple[Evidence, Mask]]
+    spot: Spot
+
+
+def _repair_spots(here: _Seen, by: _Judging, patch: _Patch, rules: _Rules, odds: Odds) -> None:
     """Fill what the generator marks and the second cue believes, but for things in company."""
-    frame = here.answer.frame
+    size = here.answer.frame.picture
     suspected = dilate(here.defect > CANDIDATE, 1)
-    suspected[frame.picture.height :] = suspected[:, frame.picture.width :] = False
-    if suspected[: frame.picture.height, : frame.picture.width].mean() > FLOODED:
+    suspected[size.height :] = suspected[:, size.width :] = False
+    if suspected[: size.height, : size.width].mean() > FLOODED:
         return
     candidates = suspected & ~here.holes
     suspected |= here.holes
-    believed = []
+    lasting = dilate(by.sides[0].suspected & by.sides[1].suspected, GROW)
+    believed: list[_Believed] = []
     for region in connected_regions(candidates):
-        kind = kind_of(region)
-        surest = float(here.defect[region.rows, region.columns].max())
-        # A spot that is protected in part is judged as a whole.
-        kept = frame.protected is not None and frame.protected[region.rows, region.columns].all()
-        if surest < SURE or kind not in rules.wanted.kinds or kept:
+        found = _judge(region, here, suspected, by, rules)
+        if found is not None:
+            believed.append(found)
             continue
-        cells = look_at(region, here.picture, suspected, sides)
-        confidence = min(1.0, surest * believe(region, kind, cells, sides))
-        if confidence > 0.0:
-            believed.append((_defect(kind, frame, region.box, confidence), cells, spot_of(cells)))
-    near = [company(spot, here.picture, sides) for *_, spot in believed]
+        # What touches a lasting scratch is judged without it.
+        parts = (_judge(part, here, suspected, by, rules) for part in region.parts(~lasting))
+        believed += [part for part in parts if part is not None]
+    near = [company(one.spot, here.picture, by.sides) for one in believed]
     # All that is believed counts, also what the user keeps: a run by a sidecar decides alike.
-    odds.count(near, [spot for defect, _, spot in believed if defect.kind == "dust"])
-    for (defect, cells, _), (beside, _) in zip(believed, near, strict=True):
-        if odds.is_thing(near=beside) or (defect.kind == "dust" and odds.is_rain):
+    odds.count(near, [one.spot for one in believed if one.defect.kind == "dust"])
+    for one, (close, _) in zip(believed, near, strict=True):
+        if odds.is_thing(near=close) or (one.defect.kind == "dust" and odds.is_rain):
             continue
-        if rules.allow(defect):
-            count = sum(_paint(evidence, hit, here, patch) for evidence, hit in cells)
-            patch.defects.append(replace(defect, samples=count))
+        if rules.allow(one.defect):
+            count = sum(_paint(evidence, hit, here, patch) for evidence, hit in one.cells)
+            patch.defects.append(replace(one.defect, samples=count))
+
+
+def _judge(
+    region: Region, here: _Seen, suspected: Mask, by: _Judging, rules: _Rules
+) -> _Believed | None:
+    """One region; None where it is not wanted, or not believed."""
+    frame, kind = here.answer.frame, kind_of(region)
+    surest = float(here.defect[region.rows, region.columns].max())
+    # A spot that is protected in part is judged as a whole.
+    kept = frame.protected is not None and frame.protected[region.rows, region.columns].all()
+    if surest < SURE or kind not in rules.wanted.kinds or kept:
+        return None
+    cells = look_at(region, here.picture, suspected, by.sides)
+    agrees = believe(region, kind, cells, by.sides, mean_over(here.defect, cells))
+    confidence = min(1.0, surest * agrees) * by.trust
+    if confidence == 0.0:
+        return None
+    return _Believed(_defect(kind, frame, region.box, confidence), cells, spot_of(cells))
 
 
 def _repair_lines(here: _Seen, patch: _Patch, rules: _Rules) -> None:

@@ -85,6 +85,12 @@ class Region:
         mask[self.rows - box.top, self.columns - box.left] = True
         return mask
 
+    def parts(self, mask: Mask) -> list[Region]:
+        """The connected regions of what of it lies in a mask (H, W) of the whole picture."""
+        box = self.box
+        found = connected_regions(self.mask() & mask[box.window()])
+        return [Region(part.rows + box.top, part.columns + box.left) for part in found]
+
 
 def connected_regions(mask: Mask) -> list[Region]:
     """The connected regions of a mask (H, W), in the order of their first samples.

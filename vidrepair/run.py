@@ -16,7 +16,7 @@ from vidrepair.batch import Grid
 from vidrepair.channel import Channel
 from vidrepair.decode import Source, open_source
 from vidrepair.encode import OutputPlan, Target, open_target, plan_output
-from vidrepair.engines import Build, Engine, Spare, make_engine
+from vidrepair.engines import Build, Engine, Spare, make_engine, pick_model
 from vidrepair.errors import CheckFailed, UsageError
 from vidrepair.facts import FactsBuilder
 from vidrepair.fields import half_of
@@ -27,7 +27,7 @@ from vidrepair.grain_table import read_profile
 from vidrepair.interlace import Interlacing
 from vidrepair.masks import MaskReader, is_pattern, open_masks, same_file
 from vidrepair.matte_file import MatteFile, matte_kind, open_matte
-from vidrepair.models import ModelFiles, find_model
+from vidrepair.models import ModelFiles
 from vidrepair.nowhere import Nowhere
 from vidrepair.settings import EngineSettings, Interlace, Job, MaskSettings
 from vidrepair.stages import Stages
@@ -93,8 +93,8 @@ def open_run(job: Job, build: Build | None, owned: ExitStack) -> Run:
         warnings += [*planned[0].warnings, *planned[1].warnings]
     if guide is not None:
         guide.check_way(fields=way == "fields", settings=job.repair.as_dict())
-    files = find_model(job.engine.model)
     picture = half_of(clip.picture) if way == "fields" else clip.picture
+    files = pick_model(picture, job.engine)
     engine, spare = _open_engine(files, picture, job, build, owned)
     if guide is not None:
         warnings += guide.remarks(engine.identity.as_dict(), job.repair.as_dict())
@@ -223,6 +223,13 @@ def _open_engine(
     settings = job.engine if job.repair.asks else job.engine.idle()
     damage = job.repair.mends
     engine = make_engine(files, picture, settings, damage=damage, build=build)
+    if settings.model == "auto" and settings.device != "cpu" and engine.worked is None:
+        # The larger model was picked for a card, and no card could be used.
+        settings = replace(settings, device="cpu")
+        if pick_model(picture, settings).card != files.card:
+            engine.close()
+            files = pick_model(picture, settings)
+            engine = make_engine(files, picture, settings, damage=damage, build=build)
     owned.callback(engine.close)
     exact = _exact(settings, engine)
     spare = Spare(lambda: make_engine(files, picture, exact, damage=damage))

@@ -53,6 +53,13 @@ LASTING = 0.7
 """Share of its height from which one is seen in a neighbour."""
 MISFIT = 5.0
 """Times the difference that the motion leaves that a spot's contrast has to be."""
+CERTAIN = 0.85
+"""The generator's probability, on average over a spot, from which its word counts for more: such a
+spot may be large, compact, or on an edge, where what is around it agrees less."""
+MISFIT_CERTAIN = 3.0
+"""As MISFIT, of such a spot."""
+GOES_ON_CERTAIN = 2.0
+"""Times as much of the ring that may then be off as the spot is."""
 TWIN = 0.35
 """Likeness of a twin."""
 TWINS = 0.3
@@ -75,24 +82,32 @@ def believe(
     kind: str,
     cells: list[tuple[Evidence, Mask]],
     sides: tuple[Neighbour, Neighbour],
+    probability: float,
 ) -> float:
-    """The second cue on one region: the share of the ring that agrees, or 0 where it says no."""
+    """The second cue on one region: the share of the ring that agrees, or 0 where it says no.
+
+    `probability` is the generator's, on average over what is off.
+    """
     samples = sum(int(hit.sum()) for _, hit in cells)
     if samples < 2:
         return 0.0
     seen = [(one, hit) for one, hit in cells if hit.any()]
     contrast = sum(float(one.contrast[hit].sum()) for one, hit in seen) / samples
-    if contrast < MISFIT * np.mean([one.misfit for one, _ in seen]):
+    certain = probability > CERTAIN
+    if contrast < (MISFIT_CERTAIN if certain else MISFIT) * np.mean(
+        [one.misfit for one, _ in seen]
+    ):
         return 0.0
     area = region.box.grown(MARGIN, *sides[0].suspected.shape)
     agrees, same, around = _look_around(seen, contrast, area)
-    width = samples / max(region.box.height, region.box.width)
     large = kind == "dust" and samples > LARGE
-    goes_on = same > (0.5 if large else 1.0) * GOES_ON * around
-    goes_on |= width >= LIMB and same > 0.8 * RING * width
-    if goes_on or agrees < (RING_SHARE_LARGE if large else RING_SHARE):
+    beyond = GOES_ON * (0.5 if large else 1.0) * (GOES_ON_CERTAIN if certain else 1.0)
+    width = samples / max(region.box.height, region.box.width)
+    limb = not certain and width >= LIMB and same > 0.8 * RING * width
+    needed = RING_SHARE_LARGE if large and not certain else RING_SHARE
+    if limb or same > beyond * around or agrees < needed:
         return 0.0
-    moves = samples > BUSY and _is_busy(_hit_box(seen), samples, sides)
+    moves = not certain and samples > BUSY and _is_busy(_hit_box(seen), samples, sides)
     if moves or (kind == "scratch" and _lasts(region.box, sides)):
         return 0.0
     twins = sum(int(hit.sum()) for one, hit in seen if has_twin(one, hit, sides, TWIN))
@@ -113,6 +128,12 @@ def look_at(
         off = evidence.contrast > CONTRAST + APART * evidence.apart
         cells.append((evidence, evidence.inside & off & evidence.valid))
     return cells
+
+
+def mean_over(picture: FloatArray, cells: list[tuple[Evidence, Mask]]) -> float:
+    """The mean of a picture (H, W) over the samples that are off; 0 where none is."""
+    values = [picture[one.box.window()][hit] for one, hit in cells if hit.any()]
+    return float(np.concatenate(values).mean()) if values else 0.0
 
 
 def _hit_box(seen: list[tuple[Evidence, Mask]]) -> Box:

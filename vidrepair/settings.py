@@ -192,8 +192,9 @@ def _check_pair(flag: str, pair: Any, most: float) -> None:
 class EngineSettings:
     """What computes it."""
 
-    model: str = "fast"
-    """A released name, or the path of a weights file."""
+    model: str = "auto"
+    """A released name, or the path of a weights file; auto is `base` on a card, `fast` on a
+    processor."""
     backend: str = "auto"
     device: str = "auto"
     precision: str = "auto"

@@ -59,7 +59,7 @@ def _try(model: str, backend: str) -> bool:
     """Run one step of a small picture and say how it went; torch may be missing."""
     picture = Picture(64, 64, PixelFormat("yuv420p", "yuv", 8, (2, 2)))
     try:
-        settings = EngineSettings(backend=backend)
+        settings = EngineSettings(model=model, backend=backend)
         engine = make_engine(find_model(model), picture, settings, build=build_engine)
     except VidrepairError as error:
         click.echo(f"  model {model} on {backend}: {error}")

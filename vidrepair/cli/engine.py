@@ -14,7 +14,11 @@ from vidrepair.settings import BACKENDS, PRECISIONS, EngineSettings
 
 _OPTIONS = (
     click.option(
-        "--model", default="fast", metavar="NAME|FILE", show_default=True, help="Of the generator."
+        "--model",
+        default="auto",
+        metavar="auto|NAME|FILE",
+        show_default=True,
+        help="The generator: auto is base on a card, else fast.",
     ),
     click.option("--backend", type=click.Choice(BACKENDS), default="auto", show_default=True),
     click.option(

@@ -15,7 +15,7 @@ from vidrepair.engines.protocol import Engine, Identity
 from vidrepair.engines.steps import Spare, repair
 from vidrepair.errors import EngineError, UsageError
 from vidrepair.frames import Picture
-from vidrepair.models import ModelFiles
+from vidrepair.models import ModelFiles, find_model
 from vidrepair.settings import EngineSettings
 
 __all__ = [
@@ -26,11 +26,29 @@ __all__ = [
     "Plan",
     "Spare",
     "make_engine",
+    "pick_model",
     "plan_work",
     "repair",
 ]
 
 log = logging.getLogger(__name__)
+
+
+_CARD_MODEL, _PROCESSOR_MODEL = "base", "fast"
+"""What `--model auto` is: the larger generator where it costs no waiting."""
+
+
+def pick_model(picture: Picture, settings: EngineSettings) -> ModelFiles:
+    """The model that the settings name; for `auto` the one that suits what may run it.
+
+    Raises ModelError as `find_model` does.
+    """
+    if settings.model != "auto":
+        return find_model(settings.model)
+    backend = settings.backend
+    on_card = backend in FLAVOURS or (backend == "torch" and suits_torch(settings))
+    on_card = on_card or (backend == "auto" and bool(suits_card(picture, settings)))
+    return find_model(_CARD_MODEL if on_card else _PROCESSOR_MODEL)
 
 
 def make_engine(

@@ -163,7 +163,7 @@ def _open(
     plan = _plan(card, picture, settings, device.total_memory)
     precision: Precision = "fp32" if settings.precision == "fp32" else "fp16"
     profile = Profile.static(Shape(plan.lanes, *padded_size(picture)))
-    request = EngineRequest(settings.model, flavour, profile, precision, plan.tile)
+    request = EngineRequest(files.name, flavour, profile, precision, plan.tile)
     with device.working():  # the key asks for the current card
         if settings.trust_engine is not None:
             entry = _trusted(settings.trust_engine, request, card)

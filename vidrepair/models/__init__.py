@@ -43,6 +43,15 @@ class ModelFiles:
     card: ModelCard
 
     @property
+    def name(self) -> str:
+        """What `find_model` finds it by: the released name, or the path of a file."""
+        if self.folder == _RELEASED:
+            return self.stem
+        return str(
+            next(path for end in _SUFFIXES if (path := self.folder / f"{self.stem}{end}").exists())
+        )
+
+    @property
     def align(self) -> Path:
         """The graph `align`. Raises ModelError when the model has none."""
         return self._file(_ALIGN)
