@@ -135,6 +135,4 @@ def _no_thread_is_left() -> Iterator[None]:
 def _ours() -> list[str]:
     """Our threads by name; libraries keep pools of their own."""
     names = (thread.name for thread in threading.enumerate())
-    return sorted(
-        name for name in names if name.startswith(("decode", "encode", "lane", "batches"))
-    )
+    return sorted(name for name in names if name.startswith(("decode", "encode", "batches")))

@@ -158,12 +158,58 @@ def test_a_limb_stays():
     assert not found
 
 
-def test_the_ends_of_a_shot_are_left_alone():
-    lumas = [scene(number) for number in range(LONG)]
-    places = {0: spot(40, 60), LONG - 1: spot(40, 60)}
+@pytest.mark.parametrize("frames", [LONG, 3])
+def test_the_ends_of_a_shot_are_judged_by_two_frames_of_one_side(frames: int):
+    lumas = [scene(number) for number in range(frames)]
+    places = {0: spot(64, 90), frames - 1: spot(64, 90)}
     for number, place in places.items():
         lumas[number][place] = 10.0
     _, found = repaired(film(lumas), places)
+    # And of three frames each end is the other's second one, with the same dirt.
+    assert [one.frame for one in found] == ([] if frames == 3 else [0, LONG - 1])
+    assert all(one.confidence <= 0.9 for one in found)
+
+
+def test_what_may_be_a_thing_at_an_end_stays():
+    """Seen for two frames, of a shot of two frames, or where it may have come over the edge."""
+    place, near_edge = spot(64, 90), spot(30, 90)
+    for frames, seen, where in ((LONG, (0, 1), place), (2, (0,), place), (LONG, (0,), near_edge)):
+        lumas = [scene(number) for number in range(frames)]
+        for number in seen:
+            lumas[number][where] = 10.0
+        _, found = repaired(film(lumas), dict.fromkeys(seen, where))
+        assert not found
+
+
+def test_dust_on_a_lasting_scratch_goes_without_it():
+    line = np.zeros(SIZE, dtype=bool)
+    line[10:118, 90:92] = True
+    lumas, places = [], {}
+    for number in range(LONG):
+        lumas.append(scene(number))
+        lumas[-1][line] = 250.0
+        places[number] = line.copy()
+    lumas[5][spot(60, 97, 6) & ~line] = 10.0
+    places[5] |= spot(60, 97, 6)
+    _, found = repaired(film(lumas), places)
+    (dust,) = [one for one in found if one.kind == "dust"]
+    assert dust.frame == 5
+    assert dust.box[1] >= 92
+
+
+def test_a_hand_of_an_arm_that_moves_stays():
+    """What is around it moves, too, a little farther off than its ring."""
+    shown, masks = [], {}
+    for number in range(LONG):
+        luma = scene(number)
+        arm = np.zeros(SIZE, dtype=bool)
+        arm[60:90, 20 + 9 * (number % 4) : 60 + 9 * (number % 4)] = True
+        luma[arm] = 60.0
+        shown.append(luma)
+    hand = spot(48, 75, 7)
+    shown[5][hand] = 230.0
+    masks[5] = hand
+    _, found = repaired(film(shown), masks)
     assert not found
 
 

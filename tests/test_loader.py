@@ -31,8 +31,10 @@ def test_processes_change_no_sample(config: TrainConfig) -> None:
     ahead = load_batches(pool, forked, (), Rank(), CPU)
     for _ in range(9):  # more than there is room for
         for one, other in zip(next(alone), next(ahead), strict=True):
-            assert torch.equal(one.noisy, other.noisy)
-            assert one.after == other.after
+            for name in ("noisy", "clean", "damage", "noise"):
+                assert torch.equal(getattr(one, name), getattr(other, name))
+            facts = [(of.sigma, of.fresh, of.after) for of in (one, other)]
+            assert facts[0] == facts[1]
     ahead.close()  # conftest.py looks for threads that are left
     assert not multiprocessing.active_children()
 

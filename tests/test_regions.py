@@ -47,3 +47,13 @@ def test_cells_cover_a_box_once():
         seen[cell.window()] += 1
     assert seen.sum() == seen[box.window()].sum() == box.height * box.width
     assert seen.max() == 1
+
+
+def test_a_region_has_the_parts_that_a_mask_leaves_of_it():
+    mask = np.zeros((9, 12), dtype=bool)
+    mask[2:5, 1:10] = True
+    (region,) = connected_regions(mask)
+    wall = np.ones_like(mask)
+    wall[:, 4] = False
+    assert [part.box for part in region.parts(wall)] == [Box(2, 1, 5, 4), Box(2, 5, 5, 10)]
+    assert region.parts(np.zeros_like(mask)) == []

@@ -40,7 +40,8 @@ from trt_build.build import build_engine
 from trt_build.cli import main
 from vidrepair.api import repair as repair_film
 from vidrepair.compose import Strengths, compose
-from vidrepair.engines import make_engine, pick_model, repair
+from vidrepair.engines import Engine, make_engine, repair
+from vidrepair.engines import open_engine as open_asked
 from vidrepair.engines.cache import FOLDER_VARIABLE, EngineCache, read_trusted
 from vidrepair.engines.cuda import TorchProgram
 from vidrepair.engines.device import CudaDevice
@@ -55,7 +56,7 @@ from vidrepair.engines.tensorrt import TensorRtProgram
 from vidrepair.engines.tiles import window_size
 from vidrepair.errors import EngineError, UsageError
 from vidrepair.frames import Batch, Frame
-from vidrepair.models import find_model
+from vidrepair.models import ModelFiles, find_model
 from vidrepair.settings import EngineSettings, OutputSettings
 
 STREAM = 7001
@@ -523,17 +524,45 @@ def test_auto_falls_back_to_the_processor_with_one_warning(
 def test_the_larger_model_is_that_of_a_card_alone(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, samples: Path
 ) -> None:
-    assert pick_model(PICTURE, EngineSettings()).name == "fast"
-    assert pick_model(PICTURE, EngineSettings(backend="rtx")).name == "base"
-    assert pick_model(PICTURE, EngineSettings("fast", backend="rtx")).name == "fast"
-    monkeypatch.setattr("vidrepair.engines.nvidia.find_flavours", lambda: ("rtx",))
-    assert pick_model(PICTURE, EngineSettings()).name == "base"
-    assert pick_model(PICTURE, EngineSettings(device="cpu")).name == "fast"
     pytest.importorskip("tensorrt_rtx")
-    # No card answers, so the processor runs it, and not with what would keep it busy for hours.
+    asked: list[str] = []
+
+    def refuse(files: ModelFiles, *_: Any, **__: Any) -> Engine:
+        asked.append(files.name)
+        raise EngineError("no card answers")
+
+    monkeypatch.setattr("vidrepair.engines.nvidia.find_flavours", lambda: ("rtx",))
+    monkeypatch.setattr("vidrepair.engines.open_on_card", refuse)
+    # The larger one first, then the other, and the processor is not kept busy for hours.
     target = OutputSettings(codec="ffv1", frames=2)
     report = repair_film(samples / "tears_noisy.mp4", tmp_path / "out.mkv", target=target)
     assert report.engine["weights"] == find_model("fast").card.sha256
+    assert asked[:2] == ["base", "fast"]
+    asked.clear()
+    for settings in (EngineSettings(device="cpu"), EngineSettings(precision="bf16")):
+        files, engine = open_asked(PICTURE, settings)
+        engine.close()
+        assert files.name == "fast"
+    assert asked == []
+    with pytest.raises(EngineError, match="no card answers"):
+        open_asked(PICTURE, EngineSettings("base", backend="rtx"))
+    assert asked == ["base"]
+
+
+def test_a_trusted_engine_says_which_model_it_is_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = find_model("fast").card.sha256
+    told = SimpleNamespace(manifest={"key": {"weights": weights, "flavour": "rtx"}})
+    monkeypatch.setattr("vidrepair.engines.read_trusted", lambda _folder: told)
+    asked: list[str] = []
+
+    def refuse(files: ModelFiles, *_: Any, **__: Any) -> Engine:
+        asked.append(files.name)
+        raise EngineError("no card answers")
+
+    monkeypatch.setattr("vidrepair.engines.open_on_card", refuse)
+    with pytest.raises(EngineError, match="no card answers"):
+        open_asked(PICTURE, EngineSettings(trust_engine=Path("engine")))
+    assert asked == ["fast"]
 
 
 @pytest.mark.parametrize(

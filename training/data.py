@@ -38,11 +38,6 @@ class Pool:
         if not self.clips and not self.photos:
             raise ValueError("no clip and no photograph found; set data.clips or data.photos")
 
-    @property
-    def device(self) -> torch.device:
-        """Where all of it lies."""
-        return (self.clips or self.photos)[0].device
-
 
 def load_pool(config: DataConfig, device: torch.device) -> Pool:
     """Decode every file of the configured folders into the memory of the device."""

@@ -1,7 +1,7 @@
 """Loss and gradients of one batch; on a GPU one CUDA graph, captured once and replayed.
 
 A step launches some ten thousand small kernels. Launched one by one they keep Python busier than
-the card, and the threads that make the next batches wait for it (`torch.cuda.graph`).
+the card, and it would hardly get to anything else (`torch.cuda.graph`).
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ class Gradients:
         if inputs.noisy.device.type != "cuda":
             return self._run(inputs)
         if self._captured is None or not self._captured.fits(inputs):
+            self._captured = None  # its memory is needed again
             self._captured = _Captured(self._run, inputs, self._parameters)
         return self._captured.replay(inputs)
 
@@ -82,7 +83,7 @@ class _Captured:
         torch.cuda.current_stream().wait_stream(beside)
         self._forget()
         self._graph = torch.cuda.CUDAGraph()
-        # Other threads make the next batches meanwhile: what they do is no part of it.
+        # A thread brings the next batch to the card meanwhile: that is no part of it.
         with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
             self._answer = run(self._inputs)
         self._gradients = [parameter.grad for parameter in parameters]

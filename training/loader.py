@@ -39,7 +39,7 @@ def load_batches(
     starts = list(zip_longest(numbers, places[:lanes]))
     workers = config.batch.workers
     if not workers and device.type == "cuda":
-        workers = max(1, (os.cpu_count() or 1) // rank.count)
+        workers = max(1, len(os.sched_getaffinity(0)) // rank.count)
     if not workers:
         return _in_turn([run_lane(pool, config, *start) for start in starts])
     return _ahead(pool, config, starts, min(workers, lanes), device)
@@ -59,9 +59,13 @@ def _ahead(
     closed = threading.Event()
 
     def fetch() -> None:
+        # Of its own, or every copy would queue up behind the step under way. No batch is let go
+        # of before its step has ended: the optimiser waits for the gradient's norm.
+        stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         try:
             for number in count():
-                batch = [_moved(stretch, device) for stretch in makers.take(number)]
+                with torch.cuda.stream(stream):
+                    batch = [_moved(stretch, device) for stretch in makers.take(number)]
                 makers.give_back()
                 if not _offer(batch, batches, closed):
                     return

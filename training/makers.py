@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import mmap
 import multiprocessing
+import pickle
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import count
@@ -50,7 +52,11 @@ class Makers:
             # open when this one is gone.
             arguments = (pool, config, lanes, self._shelves, its, list(self._ends))
             process = context.Process(target=_make, args=arguments, daemon=True)
-            process.start()
+            with warnings.catch_warnings():
+                # Python 3.12 warns of a fork beside threads; these processes start none, take no
+                # lock of the training's, and touch no card.
+                warnings.filterwarnings("ignore", category=DeprecationWarning)
+                process.start()
             its.close()
             self._processes.append(process)
         for _ in range(_AHEAD):
@@ -138,7 +144,17 @@ def _make(
             end.recv()
             first = number % _AHEAD * width
             end.send({lane: shelves[first + lane].fill(next(lanes[lane])) for lane in lanes})
-    except (EOFError, KeyboardInterrupt, BrokenPipeError):
+    except (EOFError, KeyboardInterrupt, ConnectionError):
         return  # the training is over
     except Exception as error:  # noqa: BLE001  # handed over, and raised there
-        end.send(error)
+        with suppress(ConnectionError):
+            end.send(_portable(error))
+
+
+def _portable(error: Exception) -> Exception:
+    """An error that survives being sent; one that would not is told in words."""
+    try:
+        again = pickle.loads(pickle.dumps(error))
+    except Exception:  # noqa: BLE001  # errors pickle badly in every way
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error if isinstance(again, type(error)) else RuntimeError(str(error))

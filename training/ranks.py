@@ -68,6 +68,8 @@ def join_ranks(device: torch.device) -> tuple[Rank, torch.device]:
     """Meet the processes that `torchrun` started, each on a GPU of its own; alone without it."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
+        if device.type == "cuda" and device.index is not None:
+            torch.cuda.set_device(device)
         return Rank(), device
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))

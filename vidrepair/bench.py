@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,11 +18,12 @@ import numpy as np
 
 from vidrepair.batch import Grid, Profiler, Profilers, cut_spans
 from vidrepair.decode import open_source
-from vidrepair.engines import Build, make_engine, pick_model
+from vidrepair.engines import Build, make_engine, open_engine
 from vidrepair.engines import repair as run_engine
 from vidrepair.engines.protocol import Identity
 from vidrepair.errors import UsageError
 from vidrepair.frames import Frame, Picture, Span
+from vidrepair.models import find_model
 from vidrepair.noise import combine, measure_span
 from vidrepair.pipeline import run_job
 from vidrepair.repeats import mark_repeats
@@ -117,12 +118,13 @@ def run_bench(settings: BenchSettings, build: Build | None = None) -> BenchRepor
     """
     with tempfile.TemporaryDirectory(prefix="vidrepair-bench-") as folder:
         source = settings.source or _make_film(Path(folder) / "film.y4m", settings)
-        _prepare(source, settings, build)
+        model = _prepare(source, settings, build)
+        settings = replace(settings, engine=replace(settings.engine, model=model))
         whole = _run(source, Path(folder) / "whole.mkv", settings, settings.engine)
         peak = _peak_memory()
         without = _run(source, Path(folder) / "without.mkv", settings, settings.engine.idle())
         (picture, frames), decoding = _clocked(lambda: _decode(source, settings.frames))
-    card = pick_model(picture, settings.engine).card
+    card = find_model(settings.engine.model).card
     grid = Grid(card.warm_up, card.core_length(picture))
     spans, planning = _clocked(lambda: _plan(frames, grid))
     identity, on_card, inferring = _infer(picture, spans, settings.engine)
@@ -167,12 +169,13 @@ def _make_film(path: Path, settings: BenchSettings) -> Path:
     return path
 
 
-def _prepare(source: Path, settings: BenchSettings, build: Build | None) -> None:
-    """Compile what a card's cache lacks: that is done once, and is no speed."""
+def _prepare(source: Path, settings: BenchSettings, build: Build | None) -> str:
+    """Compile what a card's cache lacks: that is done once, and is no speed. The model's name."""
     with open_source(source) as opened:
         picture = opened.clip.picture
-    files = pick_model(picture, settings.engine)
-    make_engine(files, picture, settings.engine, build=build).close()
+    files, engine = open_engine(picture, settings.engine, build=build)
+    engine.close()
+    return files.name
 
 
 def _run(source: Path, output: Path, settings: BenchSettings, engine: EngineSettings) -> Report:
@@ -205,7 +208,7 @@ def _infer(
 
     Its identity, whether it is a card's, and the seconds.
     """
-    engine = make_engine(pick_model(picture, settings), picture, settings)
+    engine = make_engine(find_model(settings.model), picture, settings)
     try:
         for _ in run_engine(spans[: engine.identity.lanes], engine):
             break  # what is allocated at the first step is not speed
@@ -225,10 +228,10 @@ def _floor(
 
     if on_card:
         device = "cuda:0" if settings.device in ("auto", "cuda") else settings.device
-        half, files = identity.precision != "fp32", pick_model(picture, settings)
+        half, files = identity.precision != "fp32", find_model(settings.model)
         return measure_card_floor(files, picture, half=half, device=device).as_dict()
     bf16 = identity.precision == "bf16"
-    files = pick_model(picture, settings)
+    files = find_model(settings.model)
     return measure_floor(files, picture, bf16=bf16, threads=settings.threads).as_dict()
 
 

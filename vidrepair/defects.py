@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from vidrepair.company import Odds, Spot, company, spot_of
+from vidrepair.company import NEAR, Odds, Spot, company, spot_of
 from vidrepair.evidence import Evidence, Neighbour, gather
-from vidrepair.frames import Answer, Defect, FloatArray, Frame, Repaired
+from vidrepair.frames import Answer, Defect, FloatArray, Frame, Picture, Repaired
 from vidrepair.planes import padded_size, to_generator
 from vidrepair.regions import Box, Mask, Region, connected_regions, dilate
 from vidrepair.scratch_fill import line_fill, line_matte
@@ -58,8 +58,8 @@ def find_defects(
     """Yield every answer, in order within its span, its matte and fill settled.
 
     Holds two answers of each span under way: the frame after is restored by then. Frames at a
-    shot's ends lack one of the two neighbours, and keep what does not last. `allows` is asked
-    about each defect that was found, but for what the user masks.
+    shot's ends lack one of the two neighbours, and are judged by two frames of the other side.
+    `allows` is asked about each defect that was found, but for what the user masks.
     """
     rules = _Rules(wanted, allows)
     open_spans: dict[int, _Walker] = {}
@@ -121,7 +121,8 @@ class _Walker:
         if self._here is not None:
             side = Neighbour(after.picture, after.suspected(), self._here.motion[2:])
             yield self._settle(self._here, side)
-            if (old := self._before) is not None:
+            self._earlier = None
+            if _is_mirrored(answer) and (old := self._before) is not None:
                 number = old.answer.frame.number
                 self._earlier = _Past(number, old.picture, old.suspected())
             self._before = self._here
@@ -178,7 +179,14 @@ class _Walker:
         if earlier is None or before != after or earlier.number in (before, frame):
             return None
         farther = Neighbour(earlier.picture, earlier.suspected, 2.0 * here.motion[:2])
-        return _Judging((last_side, farther), AT_END)
+        # What is seen for this frame alone may be a thing that comes or goes over the edge.
+        return _Judging((last_side, farther), AT_END, NEAR)
+
+
+def _is_mirrored(answer: Answer) -> bool:
+    """Whether the frames before and after it are one."""
+    walk, step = answer.span.walk, answer.step
+    return walk[step].number == walk[step + 2].number
 
 
 def _bring_home(answer: Answer) -> _Seen:
@@ -273,6 +281,8 @@ class _Judging:
     sides: tuple[Neighbour, Neighbour]
     trust: float = 1.0
     """What the confidence is multiplied by."""
+    margin: int = 0
+    """Samples from the picture's edges within which no dust is believed."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -300,6 +310,8 @@ def _repair_spots(here: _Seen, by: _Judging, patch: _Patch, rules: _Rules, odds:
         if found is not None:
             believed.append(found)
             continue
+        if not lasting[region.rows, region.columns].any():
+            continue
         # What touches a lasting scratch is judged without it.
         parts = (_judge(part, here, suspected, by, rules) for part in region.parts(~lasting))
         believed += [part for part in parts if part is not None]
@@ -324,12 +336,20 @@ def _judge(
     kept = frame.protected is not None and frame.protected[region.rows, region.columns].all()
     if surest < SURE or kind not in rules.wanted.kinds or kept:
         return None
+    if kind == "dust" and _is_near_edge(region.box, frame.picture, by.margin):
+        return None
     cells = look_at(region, here.picture, suspected, by.sides)
     agrees = believe(region, kind, cells, by.sides, mean_over(here.defect, cells))
     confidence = min(1.0, surest * agrees) * by.trust
     if confidence == 0.0:
         return None
     return _Believed(_defect(kind, frame, region.box, confidence), cells, spot_of(cells))
+
+
+def _is_near_edge(box: Box, size: Picture, margin: int) -> bool:
+    """Whether it reaches into a margin along the edges of the picture."""
+    inner = box.top >= margin and box.bottom <= size.height - margin
+    return not (inner and box.left >= margin and box.right <= size.width - margin)
 
 
 def _repair_lines(here: _Seen, patch: _Patch, rules: _Rules) -> None:

@@ -54,6 +54,8 @@ class Evidence:
     box: Box
     inside: Mask
     """Where the suspected samples of the cell are."""
+    doubted: Mask
+    """Where anything in the window is suspected."""
     shown: FloatArray
     """(3, h, w) of frame t."""
     expected: FloatArray
@@ -104,6 +106,7 @@ def gather(
     return Evidence(
         box=box,
         inside=wide,
+        doubted=suspected[box.window()],
         shown=shown,
         expected=np.einsum("nhw,nchw->chw", weight, np.stack(warped)).astype(np.float32),
         known=np.asarray(clean.any(axis=0)),

@@ -16,7 +16,7 @@ from vidrepair.batch import Grid
 from vidrepair.channel import Channel
 from vidrepair.decode import Source, open_source
 from vidrepair.encode import OutputPlan, Target, open_target, plan_output
-from vidrepair.engines import Build, Engine, Spare, make_engine, pick_model
+from vidrepair.engines import Build, Engine, Spare, make_engine, open_engine
 from vidrepair.errors import CheckFailed, UsageError
 from vidrepair.facts import FactsBuilder
 from vidrepair.fields import half_of
@@ -94,8 +94,7 @@ def open_run(job: Job, build: Build | None, owned: ExitStack) -> Run:
     if guide is not None:
         guide.check_way(fields=way == "fields", settings=job.repair.as_dict())
     picture = half_of(clip.picture) if way == "fields" else clip.picture
-    files = pick_model(picture, job.engine)
-    engine, spare = _open_engine(files, picture, job, build, owned)
+    files, engine, spare = _open_engine(picture, job, build, owned)
     if guide is not None:
         warnings += guide.remarks(engine.identity.as_dict(), job.repair.as_dict())
     lanes = engine.identity.lanes
@@ -216,25 +215,18 @@ def _interlacing(source: Source, job: Job) -> Interlacing:
 
 
 def _open_engine(
-    files: ModelFiles, picture: Picture, job: Job, build: Build | None, owned: ExitStack
-) -> tuple[Engine, Spare]:
-    """The engine, and what takes over where its output overflows."""
+    picture: Picture, job: Job, build: Build | None, owned: ExitStack
+) -> tuple[ModelFiles, Engine, Spare]:
+    """The model, the engine, and what takes over where its output overflows."""
     # Nothing is computed where nothing is asked for.
     settings = job.engine if job.repair.asks else job.engine.idle()
     damage = job.repair.mends
-    engine = make_engine(files, picture, settings, damage=damage, build=build)
-    if settings.model == "auto" and settings.device != "cpu" and engine.worked is None:
-        # The larger model was picked for a card, and no card could be used.
-        settings = replace(settings, device="cpu")
-        if pick_model(picture, settings).card != files.card:
-            engine.close()
-            files = pick_model(picture, settings)
-            engine = make_engine(files, picture, settings, damage=damage, build=build)
+    files, engine = open_engine(picture, settings, damage=damage, build=build)
     owned.callback(engine.close)
     exact = _exact(settings, engine)
     spare = Spare(lambda: make_engine(files, picture, exact, damage=damage))
     owned.callback(spare.close)
-    return engine, spare
+    return files, engine, spare
 
 
 def _exact(settings: EngineSettings, engine: Engine) -> EngineSettings:

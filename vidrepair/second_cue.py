@@ -43,6 +43,9 @@ BUSY = 100
 """Samples from which a compact spot may be a thing that changes its shape: a wing."""
 COMPACT = 0.5
 """Share of its box that a compact spot covers."""
+UNREST = 0.08
+"""Share of the margins around a spot of so many samples, other suspects left out, that may be off:
+with more it is a part of something that moves, as a hand is of an arm."""
 NEAR = 40
 """Samples away from a spot that such a thing is looked for in the neighbours."""
 SIMILAR = 0.4
@@ -107,7 +110,8 @@ def believe(
     needed = RING_SHARE_LARGE if large and not certain else RING_SHARE
     if limb or same > beyond * around or agrees < needed:
         return 0.0
-    moves = not certain and samples > BUSY and _is_busy(_hit_box(seen), samples, sides)
+    moves = kind == "dust" and samples > BUSY and _is_restless(seen, contrast, area)
+    moves |= not certain and samples > BUSY and _is_busy(_hit_box(seen), samples, sides)
     if moves or (kind == "scratch" and _lasts(region.box, sides)):
         return 0.0
     twins = sum(int(hit.sum()) for one, hit in seen if has_twin(one, hit, sides, TWIN))
@@ -161,6 +165,21 @@ def _is_busy(spot: Box, samples: int, sides: tuple[Neighbour, Neighbour]) -> boo
     return False
 
 
+def _is_restless(seen: list[tuple[Evidence, Mask]], contrast: float, area: Box) -> bool:
+    """Whether too much of what lies farther around a spot is off, too. `area` holds all cells."""
+    bar = max(CONTRAST, RING_OFF * contrast)
+    spot = np.zeros((area.height, area.width), dtype=bool)
+    around, off = np.zeros_like(spot), np.zeros_like(spot)
+    for evidence, hit in seen:
+        place = evidence.box.within(area)
+        spot[place] |= hit
+        sure = evidence.valid & ~dilate(evidence.doubted, GROW)
+        around[place] |= sure
+        off[place] |= sure & (evidence.worst > bar)
+    around &= ~dilate(spot, GROW + RING)
+    return bool(np.count_nonzero(off & around) > UNREST * np.count_nonzero(around))
+
+
 def _lasts(line: Box, sides: tuple[Neighbour, Neighbour]) -> bool:
     """Whether a neighbour has a line there, too: it trembles, and must not blink."""
     for side in sides:
@@ -184,6 +203,7 @@ def _look_around(
         spot[evidence.box.within(area)] |= hit
     for evidence, hit in seen:
         ring = dilate(hit, GROW + RING) & ~dilate(spot[evidence.box.within(area)], GROW)
+        ring &= evidence.valid  # elsewhere the neighbours show dirt of their own
         good += int(np.count_nonzero(evidence.worst[ring] < bar))
         same += int(np.count_nonzero(evidence.contrast[ring] > bar))
         total += int(np.count_nonzero(ring))

@@ -15,7 +15,7 @@ from vidrepair.engines.protocol import Engine, Identity
 from vidrepair.engines.steps import Spare, repair
 from vidrepair.errors import EngineError, UsageError
 from vidrepair.frames import Picture
-from vidrepair.models import ModelFiles, find_model
+from vidrepair.models import ModelFiles, find_model, released_models
 from vidrepair.settings import EngineSettings
 
 __all__ = [
@@ -26,7 +26,7 @@ __all__ = [
     "Plan",
     "Spare",
     "make_engine",
-    "pick_model",
+    "open_engine",
     "plan_work",
     "repair",
 ]
@@ -38,13 +38,43 @@ _CARD_MODEL, _PROCESSOR_MODEL = "base", "fast"
 """What `--model auto` is: the larger generator where it costs no waiting."""
 
 
-def pick_model(picture: Picture, settings: EngineSettings) -> ModelFiles:
-    """The model that the settings name; for `auto` the one that suits what may run it.
+def open_engine(
+    picture: Picture,
+    settings: EngineSettings,
+    *,
+    damage: bool = False,
+    build: Build | None = None,
+) -> tuple[ModelFiles, Engine]:
+    """The model that the settings ask for, and its engine made ready by `make_engine`.
 
-    Raises ModelError as `find_model` does.
+    `auto` is the model of a trusted engine, else the larger one on a card, and the faster one where
+    that does not fit or there is none. Raises what `find_model` and `make_engine` raise.
     """
+    failure = None
+    files = _pick_model(picture, settings)
+    if settings.model == "auto" and files.name == _CARD_MODEL and settings.trust_engine is None:
+        try:
+            engine = _open_card(files, picture, settings, damage, build)
+        except (EngineError, UsageError) as error:
+            engine, failure = None, error
+        if engine is not None:
+            return files, engine
+        files = find_model(_PROCESSOR_MODEL)
+    engine = make_engine(files, picture, settings, damage=damage, build=build)
+    if failure is not None and engine.worked is not None:
+        log.warning("%s; the model %s is used", failure, files.name)
+    return files, engine
+
+
+def _pick_model(picture: Picture, settings: EngineSettings) -> ModelFiles:
+    """The model that the settings name; for `auto` the one that suits what may run it."""
     if settings.model != "auto":
         return find_model(settings.model)
+    if settings.trust_engine is not None:
+        weights = read_trusted(settings.trust_engine).manifest["key"].get("weights")
+        for files in map(find_model, released_models()):
+            if files.card.sha256 == weights:
+                return files
     backend = settings.backend
     on_card = backend in FLAVOURS or (backend == "torch" and suits_torch(settings))
     on_card = on_card or (backend == "auto" and bool(suits_card(picture, settings)))
@@ -101,6 +131,24 @@ def _on_card(
     build: Build | None,
 ) -> Engine | None:
     """An engine of an NVIDIA card where one is asked for, or `auto` finds one; else None."""
+    try:
+        return _open_card(files, picture, settings, damage, build)
+    except EngineError as error:
+        free = settings.backend == "auto" and settings.trust_engine is None
+        if not free or settings.precision == "fp16" or settings.device != "auto":
+            raise
+        log.warning("%s; the processor is used", error)
+        return None
+
+
+def _open_card(
+    files: ModelFiles,
+    picture: Picture,
+    settings: EngineSettings,
+    damage: bool,
+    build: Build | None,
+) -> Engine | None:
+    """The same; raises EngineError where there is none that works."""
     flavour = settings.backend
     if settings.trust_engine is not None and flavour == "auto":
         flavour = read_trusted(settings.trust_engine).manifest["key"]["flavour"]
@@ -116,11 +164,9 @@ def _on_card(
         try:
             return open_on_card(files, picture, settings, known, damage=damage, build=build)
         except EngineError as error:
-            if settings.precision == "fp16" or settings.device != "auto":
-                raise
             failures.append(str(error))
     if failures:
-        log.warning("%s; the processor is used", "; ".join(failures))
+        raise EngineError("; ".join(failures))
     return None
 
 
