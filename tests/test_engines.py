@@ -146,7 +146,9 @@ class TestContract:
         film = moving_film(5, speed)
         whole = residuals(ENGINES[name], film)[0]
         tiled = residuals(replace(ENGINES[name], tile=16), film)[0]
-        assert np.abs(whole - tiled).max() < CODE
+        # In bfloat16 by no more than either may be off.
+        bound = CODE / 10 if "fp32" in name else 1.5 * CODE
+        assert np.abs(whole - tiled).max() < bound
 
 
 def test_align_is_compiled_in_fp32_whatever_the_hint() -> None:

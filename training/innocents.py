@@ -242,7 +242,7 @@ def _draw_mover(
     speed, angle = rng.uniform(*SPEED), rng.uniform(0.0, 2.0 * np.pi)
     down, across = speed * np.sin(angle), speed * np.cos(angle)
     y, x = rng.uniform(0.0, size[0]), rng.uniform(0.0, size[1])
-    # An end of the clip is no place to be judged at: there, a tool has one neighbour alone.
+    # An end of the clip is no place to be judged at: there, a tool has frames of one side alone.
     first = int(rng.integers(1, max(frames - 1 - life, 2))) if life else 0
     met = 0 if life else int(rng.integers(frames))
     return Mover(
