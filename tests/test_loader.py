@@ -15,6 +15,7 @@ import torch
 
 from training.config import TrainConfig
 from training.data import load_pool
+from training.lanes import TENSORS
 from training.loader import load_batches
 from training.loop import train
 from training.pairs import Pair
@@ -31,7 +32,7 @@ def test_processes_change_no_sample(config: TrainConfig) -> None:
     ahead = load_batches(pool, forked, (), Rank(), CPU)
     for _ in range(9):  # more than there is room for
         for one, other in zip(next(alone), next(ahead), strict=True):
-            for name in ("noisy", "clean", "damage", "noise"):
+            for name in TENSORS:
                 assert torch.equal(getattr(one, name), getattr(other, name))
             facts = [(of.sigma, of.fresh, of.after) for of in (one, other)]
             assert facts[0] == facts[1]

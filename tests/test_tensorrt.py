@@ -520,19 +520,25 @@ def test_auto_falls_back_to_the_processor_with_one_warning(
     assert record.message.endswith("the processor is used")
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card")
-def test_the_larger_model_is_that_of_a_card_alone(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, samples: Path
-) -> None:
-    pytest.importorskip("tensorrt_rtx")
-    asked: list[str] = []
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The models that a card is asked to run, which never answers."""
+    names: list[str] = []
 
     def refuse(files: ModelFiles, *_: Any, **__: Any) -> Engine:
-        asked.append(files.name)
+        names.append(files.name)
         raise EngineError("no card answers")
 
-    monkeypatch.setattr("vidrepair.engines.nvidia.find_flavours", lambda: ("rtx",))
     monkeypatch.setattr("vidrepair.engines.open_on_card", refuse)
+    return names
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card")
+def test_the_larger_model_is_that_of_a_card_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, samples: Path, asked: list[str]
+) -> None:
+    pytest.importorskip("tensorrt_rtx")
+    monkeypatch.setattr("vidrepair.engines.nvidia.find_flavours", lambda: ("rtx",))
     # The larger one first, then the other, and the processor is not kept busy for hours.
     target = OutputSettings(codec="ffv1", frames=2)
     report = repair_film(samples / "tears_noisy.mp4", tmp_path / "out.mkv", target=target)
@@ -549,17 +555,12 @@ def test_the_larger_model_is_that_of_a_card_alone(
     assert asked == ["base"]
 
 
-def test_a_trusted_engine_says_which_model_it_is_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trusted_engine_says_which_model_it_is_of(
+    monkeypatch: pytest.MonkeyPatch, asked: list[str]
+) -> None:
     weights = find_model("fast").card.sha256
     told = SimpleNamespace(manifest={"key": {"weights": weights, "flavour": "rtx"}})
     monkeypatch.setattr("vidrepair.engines.read_trusted", lambda _folder: told)
-    asked: list[str] = []
-
-    def refuse(files: ModelFiles, *_: Any, **__: Any) -> Engine:
-        asked.append(files.name)
-        raise EngineError("no card answers")
-
-    monkeypatch.setattr("vidrepair.engines.open_on_card", refuse)
     with pytest.raises(EngineError, match="no card answers"):
         open_asked(PICTURE, EngineSettings(trust_engine=Path("engine")))
     assert asked == ["fast"]

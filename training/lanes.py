@@ -33,6 +33,10 @@ class Place:
     stretch: int = 0
 
 
+TENSORS = ("noisy", "clean", "damage", "noise")
+"""The fields of a Stretch that are tensors."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stretch:
     """A part of a showing, one training step long.

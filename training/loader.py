@@ -17,7 +17,7 @@ import torch
 
 from training.config import TrainConfig
 from training.data import Pool
-from training.lanes import Place, Stretch, run_lane
+from training.lanes import TENSORS, Place, Stretch, run_lane
 from training.makers import Makers, Start
 from training.ranks import Rank
 
@@ -99,10 +99,7 @@ def _offer(item: _Item, queue: Queue[_Item], closed: threading.Event) -> bool:
 
 def _moved(stretch: Stretch, device: torch.device) -> Stretch:
     """A copy on the device, complete when this returns."""
-    tensors = {
-        name: getattr(stretch, name).to(device, copy=True).float()
-        for name in ("noisy", "clean", "damage", "noise")
-    }
+    tensors = {name: getattr(stretch, name).to(device, copy=True).float() for name in TENSORS}
     if device.type == "cuda":
         torch.cuda.current_stream(device).synchronize()
     return replace(stretch, **tensors)

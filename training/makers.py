@@ -19,7 +19,7 @@ from training.config import BatchConfig, TrainConfig
 from training.data import Pool
 from training.degrade.damage import CLASSES
 from training.degrade.noise import KNOTS
-from training.lanes import Place, Stretch, run_lane
+from training.lanes import TENSORS, Place, Stretch, run_lane
 
 _AHEAD = 6
 """Batches that there is room for: a long showing is made at once, and takes as long as several."""
@@ -110,7 +110,7 @@ class _Shelf:
 
     def fill(self, stretch: Stretch) -> _Facts:
         """Copy a stretch into it; returns the rest."""
-        for name in ("noisy", "clean", "damage", "noise"):
+        for name in TENSORS:
             getattr(self, name).copy_(getattr(stretch, name))
         return stretch.sigma, stretch.fresh, stretch.after
 

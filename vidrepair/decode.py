@@ -10,8 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import av
 
@@ -27,6 +26,7 @@ from vidrepair.containers import (
 )
 from vidrepair.errors import InputError, UsageError
 from vidrepair.excerpt import Excerpt
+from vidrepair.files import Closing
 from vidrepair.frames import Frame
 from vidrepair.interlace import Deinterlacer, Interlacing, look_for_combing
 from vidrepair.quantiser import EXPORT, TELLING, quantiser_step
@@ -101,7 +101,7 @@ def _open(
         raise
 
 
-class Source:
+class Source(Closing):
     """An open film: its facts, and once, in order, its frames and packets.
 
     Owns the container and refuses everything after `close`: PyAV would crash.
@@ -146,17 +146,6 @@ class Source:
         """The place that was sought was passed, so that frames before the first may be missing."""
         self.covers = _covers(self._held, self.clip)
         """The attached pictures by stream index, encoded as they are in the file."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the container; frames that are out stay valid. Idempotent.

@@ -176,7 +176,7 @@ class _Walker:
             return None
         if before < frame < after:
             return _Judging((last_side, next_side))
-        if earlier is None or before != after or earlier.number in (before, frame):
+        if earlier is None or earlier.number in (before, frame):
             return None
         farther = Neighbour(earlier.picture, earlier.suspected, 2.0 * here.motion[:2])
         # What is seen for this frame alone may be a thing that comes or goes over the edge.
@@ -303,7 +303,9 @@ def _repair_spots(here: _Seen, by: _Judging, patch: _Patch, rules: _Rules, odds:
         return
     candidates = suspected & ~here.holes
     suspected |= here.holes
-    lasting = dilate(by.sides[0].suspected & by.sides[1].suspected, GROW)
+    lasting = by.sides[0].suspected & by.sides[1].suspected
+    if lasting.any():
+        lasting = dilate(lasting, GROW)
     believed: list[_Believed] = []
     for region in connected_regions(candidates):
         found = _judge(region, here, suspected, by, rules)

@@ -17,11 +17,11 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system says when there is no room."""
 
 
-class Unfinished:
-    """What is deleted at the end of its `with`, unless it has its name by then."""
+class Closing:
+    """What is closed at the end of its `with`."""
 
-    def abort(self) -> None:
-        """Delete it. Idempotent, and of no effect once it has its name."""
+    def close(self) -> None:
+        """Let go of what it holds. Idempotent."""
         raise NotImplementedError
 
     def __enter__(self) -> Self:
@@ -33,6 +33,18 @@ class Unfinished:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+
+class Unfinished(Closing):
+    """What is deleted at the end of its `with`, unless it has its name by then."""
+
+    def abort(self) -> None:
+        """Delete it. Idempotent, and of no effect once it has its name."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """The end of its `with`."""
         self.abort()
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Generator, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import av
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from vidrepair.carriers import Repacker, plane_views
 from vidrepair.containers import describe, open_container, video_stream, work_format
 from vidrepair.errors import InputError, UsageError, VidrepairError
+from vidrepair.files import Closing
 from vidrepair.frames import Picture, PixelFormat, Plane
 from vidrepair.planes import rgb_to_ycbcr
 from vidrepair.regions import Mask, dilate
@@ -68,7 +68,7 @@ def same_file(one: Path, other: Path) -> bool:
         return False
 
 
-class MaskReader:
+class MaskReader(Closing):
     """An open mask: which samples of each frame of the film are marked, frame by frame.
 
     One thread reads. Holds one mask, and what its decoder holds.
@@ -83,17 +83,6 @@ class MaskReader:
         self._number = -1
         self._mask: Mask | None = None
         self._closed = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def read(self, number: int) -> Mask:
         """(H, W) of the film's size, read only, for frame `number` of the film, from 0 up.

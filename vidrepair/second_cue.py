@@ -167,17 +167,28 @@ def _is_busy(spot: Box, samples: int, sides: tuple[Neighbour, Neighbour]) -> boo
 
 def _is_restless(seen: list[tuple[Evidence, Mask]], contrast: float, area: Box) -> bool:
     """Whether too much of what lies farther around a spot is off, too. `area` holds all cells."""
-    bar = max(CONTRAST, RING_OFF * contrast)
-    spot = np.zeros((area.height, area.width), dtype=bool)
+    bar, spot = _bar(contrast), _join(seen, area)
     around, off = np.zeros_like(spot), np.zeros_like(spot)
-    for evidence, hit in seen:
+    for evidence, _ in seen:
         place = evidence.box.within(area)
-        spot[place] |= hit
         sure = evidence.valid & ~dilate(evidence.doubted, GROW)
         around[place] |= sure
         off[place] |= sure & (evidence.worst > bar)
     around &= ~dilate(spot, GROW + RING)
     return bool(np.count_nonzero(off & around) > UNREST * np.count_nonzero(around))
+
+
+def _bar(contrast: float) -> float:
+    """How far off a sample around a spot of this contrast is off as the spot is."""
+    return max(CONTRAST, RING_OFF * contrast)
+
+
+def _join(seen: list[tuple[Evidence, Mask]], area: Box) -> Mask:
+    """The samples that are off, of all cells, in the window `area` that holds them."""
+    spot = np.zeros((area.height, area.width), dtype=bool)
+    for evidence, hit in seen:
+        spot[evidence.box.within(area)] |= hit
+    return spot
 
 
 def _lasts(line: Box, sides: tuple[Neighbour, Neighbour]) -> bool:
@@ -196,11 +207,8 @@ def _look_around(
     """Of the samples right around a spot: the share where the frame shows what both neighbours
     show, how many are off as the spot is, and how many there are. `area` holds all cells.
     """
-    bar = max(CONTRAST, RING_OFF * contrast)
+    bar, spot = _bar(contrast), _join(seen, area)
     good = same = total = 0
-    spot = np.zeros((area.height, area.width), dtype=bool)
-    for evidence, hit in seen:
-        spot[evidence.box.within(area)] |= hit
     for evidence, hit in seen:
         ring = dilate(hit, GROW + RING) & ~dilate(spot[evidence.box.within(area)], GROW)
         ring &= evidence.valid  # elsewhere the neighbours show dirt of their own

@@ -99,7 +99,13 @@ def make_engine(
     """
     if settings.backend == "identity":
         return IdentityEngine(picture)
-    engine = _on_card(files, picture, settings, damage, build)
+    try:
+        engine = _open_card(files, picture, settings, damage, build)
+    except EngineError as error:
+        if not _may_fall_back(settings):
+            raise
+        log.warning("%s; the processor is used", error)
+        engine = None
     if engine is not None:
         return engine
     if settings.precision == "fp16":
@@ -123,24 +129,6 @@ def make_engine(
     return _on_processor(files, picture, settings, plan, damage)
 
 
-def _on_card(
-    files: ModelFiles,
-    picture: Picture,
-    settings: EngineSettings,
-    damage: bool,
-    build: Build | None,
-) -> Engine | None:
-    """An engine of an NVIDIA card where one is asked for, or `auto` finds one; else None."""
-    try:
-        return _open_card(files, picture, settings, damage, build)
-    except EngineError as error:
-        free = settings.backend == "auto" and settings.trust_engine is None
-        if not free or settings.precision == "fp16" or settings.device != "auto":
-            raise
-        log.warning("%s; the processor is used", error)
-        return None
-
-
 def _open_card(
     files: ModelFiles,
     picture: Picture,
@@ -148,7 +136,10 @@ def _open_card(
     damage: bool,
     build: Build | None,
 ) -> Engine | None:
-    """The same; raises EngineError where there is none that works."""
+    """An engine of an NVIDIA card where one is asked for, or `auto` may try one; else None.
+
+    Raises EngineError where there is none that works.
+    """
     flavour = settings.backend
     if settings.trust_engine is not None and flavour == "auto":
         flavour = read_trusted(settings.trust_engine).manifest["key"]["flavour"]
@@ -168,6 +159,12 @@ def _open_card(
     if failures:
         raise EngineError("; ".join(failures))
     return None
+
+
+def _may_fall_back(settings: EngineSettings) -> bool:
+    """Whether the processor will do as well: nothing that is asked for is a card's alone."""
+    free = settings.backend == "auto" and settings.trust_engine is None
+    return free and settings.precision != "fp16" and settings.device == "auto"
 
 
 def _on_processor(
