@@ -44,11 +44,14 @@ class Scratch:
     paint: float = 20.0
     rows: tuple[float, float] = (0.0, 1.0)
     """As shares of the height."""
+    wander: float = 0.0
+    """Columns that it goes to either side, within 40 frames."""
 
     def centres(self, count: int) -> Array:
         """The column at half the height of each frame."""
         shaken = np.random.default_rng(round(self.column)).standard_normal(count)
-        return self.column + self.tremble * shaken
+        wandered = self.wander * np.sin(2.0 * np.pi * np.arange(count) / 40.0)
+        return self.column + self.tremble * shaken + wandered
 
     def cover(self, size: tuple[int, int], centre: float) -> Array:
         """(H, W) opacity."""
@@ -183,6 +186,41 @@ def test_scratches_of_several_kinds_are_found(scratch: Scratch) -> None:
 def test_a_scratch_that_trembles_is_found_on_a_still_picture() -> None:
     scratch = Scratch(140.3, tremble=0.4)
     assert_found(stored(scratched(pan(0.0), scratch)), scratch)
+
+
+@pytest.mark.parametrize("step", [0.0, 0.3])
+def test_a_scratch_that_wanders_smoothly_is_found(step: float) -> None:
+    scratch = Scratch(140.3, tremble=0.0, wander=3.5)
+    assert_found(stored(scratched(pan(step, count=40), scratch)), scratch)
+
+
+def before_a_sky(scene: list[Array]) -> list[Array]:
+    """The scene with a plain sky over its upper two thirds."""
+    sky = 2 * SIZE[0] // 3
+    return [np.vstack([np.full((sky, SIZE[1]), 190.0), shown[sky:]]) for shown in scene]
+
+
+def test_a_scratch_before_a_plain_sky_is_told_by_the_rest_of_the_picture() -> None:
+    scratch = Scratch(140.3, tremble=0.0, wander=3.5)
+    assert_found(stored(scratched(before_a_sky(pan(0.6, count=40)), scratch)), scratch)
+
+
+@pytest.mark.parametrize("nearer", [0.5, 1.0, 1.8])
+def test_a_wire_before_a_plain_sky_goes_as_the_picture_goes(nearer: float) -> None:
+    held = 6.0 + 4.0 * np.sin(2.0 * np.pi * np.arange(40) / 40.0)
+    wide = texture((SIZE[0], SIZE[1] + 16), 3)
+    columns = np.arange(SIZE[1])
+    scene = []
+    for place in held:
+        whole, part = int(place), place % 1.0
+        left, right = wide[:, columns + whole], wide[:, columns + whole + 1]
+        scene.append(left * (1.0 - part) + right * part)
+    away = [np.abs(np.arange(SIZE[1]) - 150.0 + nearer * place) for place in held]
+    wires = [np.clip(1.5 - distance, 0.0, 1.0) for distance in away]
+    skies = before_a_sky(scene)
+    frames = stored([sky + wire * (20.0 - sky) for sky, wire in zip(skies, wires, strict=True)])
+    assert any(len(run) == len(frames) for run in measure_lines(frames).runs)
+    assert not evidence(frames).runs
 
 
 @pytest.mark.parametrize("size", [(151, 233), (540, 1501)])

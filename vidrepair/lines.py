@@ -80,10 +80,22 @@ Run = tuple[Sight, ...]
 
 
 @dataclass(frozen=True, slots=True)
+class Drift:
+    """How the picture moved away from all lines since the frame before."""
+
+    number: int
+    """The frame's."""
+    parts: tuple[float, ...]
+    """Columns that each part of the picture moved; NaN: not known."""
+
+
+@dataclass(frozen=True, slots=True)
 class LineMeasurement:
     """All that may be lines in one span, before it is judged; some kilobytes."""
 
     runs: tuple[Run, ...]
+    drifts: tuple[Drift, ...] = ()
+    """In order, of the frames that show what may well be a line."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from vidrepair.frames import FloatArray, Picture
 from vidrepair.lines import Line
-from vidrepair.scratches import smoothed
+from vidrepair.strips import smoothed
 
 Neighbours = Sequence[tuple[FloatArray, FloatArray]]
 SIDE = 4

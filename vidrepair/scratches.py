@@ -2,7 +2,8 @@
 
 A line that stays at its column cannot be told by its neighbours in time. It is a thin, straight
 ridge over much of the height, even along it and alike on both sides, and it does not move as the
-picture beside it does: it stays where the picture moves, or trembles where the picture stands.
+picture does: it stays where the picture moves, trembles where the picture stands, or goes a way of
+its own.
 What moves with the picture belongs to it; what stands still on a still picture cannot be told from
 a thing in it, and is left alone. All is measured on a picture of about 720 columns.
 Kokaram, Motion Picture Restoration, 1998, chapter 9; Newson et al., Robust automatic line scratch
@@ -18,14 +19,11 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from vidrepair.frames import FloatArray, Frame, Picture, Plane
-from vidrepair.lines import LineMeasurement, Sight, Slip
+from vidrepair.frames import FloatArray, Frame
+from vidrepair.lines import Drift, LineMeasurement, Sight
+from vidrepair.slips import measure_drift, measure_slip
+from vidrepair.strips import Array, around_path, cell_size, line_path, row_strips, strip_heights
 
-Array = NDArray[np.float64]
-COLUMNS = 720
-"""Wider pictures are measured with as many columns taken together as leaves this many or more."""
-STRIPS = 64
-"""Strips of rows, about; none is less than 4 rows tall."""
 SMALLEST = 48
 """Rows and columns that a picture needs to show a line."""
 STEEPEST = 0.0875
@@ -40,10 +38,6 @@ CANDIDATES = 12
 """Lines looked at in one frame."""
 GAP = 4
 """Frames that a line may be unseen and still be the same."""
-QUARTERS = 4
-"""Parts of the height whose motion is told apart: what passes behind a pole is not as tall."""
-SLIP = 0.4
-"""Columns by which the picture beside a line must move against it to be seen to move."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,32 +65,20 @@ def measure_lines(frames: Sequence[Frame]) -> LineMeasurement:
     runs: list[list[Sight]] = []
     if min(frames[0].luma.shape) < SMALLEST:
         return LineMeasurement(())
+    drifts: list[Drift] = []
     before: FloatArray | None = None
     for frame in frames:
         if frame.repeat and before is not None:
             continue
         now = row_strips(frame.luma, frame.picture)
-        _follow(runs, _sights(now, frame), before, now)
+        sights = _sights(now, frame)
+        _follow(runs, sights, before, now)
+        likely = [sight for sight in sights if sight.shape > 0.0]
+        if before is not None and likely:
+            drifts.append(measure_drift(likely, before, now, frame.number))
         before = now
-    return LineMeasurement(tuple(tuple(run) for run in runs if len(run) >= 3))
-
-
-def cell_size(picture: Picture) -> tuple[int, int]:
-    """Rows and columns that are taken together."""
-    return max(4, picture.height // STRIPS), max(1, picture.width // COLUMNS)
-
-
-def row_strips(plane: Plane, picture: Picture) -> FloatArray:
-    """(strips, columns): means of luma on the 8-bit scale; what fills no cell is left out."""
-    tall, wide = cell_size(picture)
-    count, width = plane.shape[0] // tall, plane.shape[1] // wide
-    plane = plane[: count * tall, : width * wide]
-    sums = np.zeros((count, plane.shape[1]), np.uint16 if plane.dtype == np.uint8 else np.uint32)
-    for row in range(tall):
-        np.add(sums, plane[row::tall], out=sums)
-    scale = np.float32(255.0 / (picture.format.peak * tall * wide))
-    total = sum(sums[:, column::wide].astype(np.float32) for column in range(wide))
-    return np.asarray(total * scale, dtype=np.float32)
+    kept = tuple(tuple(run) for run in runs if len(run) >= 3)
+    return LineMeasurement(kept, tuple(drifts))
 
 
 def find_ridges(strips: FloatArray, widest: int) -> tuple[FloatArray, NDArray[np.int8]]:
@@ -208,23 +190,6 @@ def _inside(strips: FloatArray) -> tuple[int, int]:
     return (int(picture[0]), int(picture[-1]) + 1) if len(picture) else (0, 0)
 
 
-def _heights(count: int) -> Array:
-    """The middle of each strip, -0.5..0.5 of the height."""
-    return np.asarray((np.arange(count) + 0.5) / count - 0.5)
-
-
-def line_path(column: float, lean: float, count: int) -> Array:
-    """The column of a line in each of the strips."""
-    return np.asarray(column + lean * _heights(count))
-
-
-def around_path(strips: FloatArray, columns: Array, reach: int) -> FloatArray:
-    """(strips, 2 reach + 1) about a column in each strip; the picture's edge goes on."""
-    at = np.round(columns).astype(np.int64)[:, None] + np.arange(-reach, reach + 1)
-    at = np.clip(at, 0, strips.shape[1] - 1)
-    return np.asarray(strips[np.arange(len(strips))[:, None], at])
-
-
 def fit_ridge(
     strips: FloatArray, ridges: tuple[FloatArray, NDArray[np.int8]], path: Array, *, bright: bool
 ) -> Sight | None:
@@ -244,7 +209,7 @@ def fit_ridge(
         good = seen & (seen_as.area > FAINT) & (seen_as.apart < seen_as.area)
         if good.sum() < fewest:
             return None
-        lean, column = _straight(_heights(count), place, good)
+        lean, column = _straight(strip_heights(count), place, good)
         path = line_path(column, lean, count)
     off = place - path
     good &= np.abs(off) < 1.5 + 0.25 * scale
@@ -363,96 +328,7 @@ def _follow(
         last, sight = runs[r][-1], sights[s]
         likely = min(last.shape, sight.shape) > 0.0
         if before is not None and sight.number - last.number == 1 and likely:
-            runs[r].append(replace(sight, slip=_slip(last, sight, before, now)))
+            runs[r].append(replace(sight, slip=measure_slip(last, sight, before, now)))
         else:
             runs[r].append(sight)
     runs.extend([sight] for s, sight in enumerate(sights) if s not in taken)
-
-
-def _slip(last: Sight, sight: Sight, before: FloatArray, now: FloatArray) -> Slip | None:
-    """How a line and both of its sides moved; None where nothing can be told.
-
-    All are found in the same way, by the least difference of two frames, so that what misleads one
-    misleads the others.
-    """
-    width = now.shape[1]
-    far, reach = int(np.clip(width // 24, 16, 40)), int(np.clip(width // 30, 6, 32))
-    own = int(np.ceil(0.5 * max(sight.width, last.width) + 2.0))
-    # All shifts are judged on the same columns, none of which ever meets the line.
-    gap = own + reach
-    paths = [line_path(one.column, one.lean, len(now)) for one in (sight, last)]
-    here, there = (
-        around_path(now, paths[0], gap + far),
-        around_path(before, paths[1], gap + far + reach),
-    )
-    here, there = (part - part.mean(axis=1, keepdims=True) for part in (here, there))
-    left, line, right = (
-        _shifts(here[:, start:end], there[:, start : end + 2 * reach])
-        for start, end in (
-            (0, far),
-            (far + gap - own, far + gap + own + 1),
-            (far + 2 * gap + 1, 2 * (far + gap) + 1),
-        )
-    )
-    beside = np.stack([left, right])
-    ahead = line - beside
-    known = np.isfinite(ahead)
-    if not known.any():
-        return None
-    shift = float((np.round(paths[0]) - np.round(paths[1])).mean())
-    upper, lower = slice(0, QUARTERS // 2), slice(QUARTERS // 2, QUARTERS)
-    fitted = np.subtract(sight.halves, last.halves) - shift
-    return Slip(
-        went=float(np.median(line[known.any(axis=0)])) + shift,
-        passed=float(np.median(beside[known])) + shift,
-        matched=(_mean(ahead[:, upper]), _mean(ahead[:, lower])),
-        fitted=(
-            float(fitted[0]) - _mean(beside[:, upper]),
-            float(fitted[1]) - _mean(beside[:, lower]),
-        ),
-        moved=float((np.abs(ahead[known]) > SLIP).mean()),
-        told=float(known.mean()),
-    )
-
-
-def _mean(values: Array) -> float:
-    """Of what is known; NaN if nothing is."""
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else np.nan
-
-
-def _shifts(here: FloatArray, there: FloatArray) -> Array:
-    """(QUARTERS,): columns that a window (strips, n) moved within a wider one; NaN: not told."""
-    count, wide = here.shape
-    windows = sliding_window_view(there, wide, axis=1)
-    errors = np.square(windows).sum(axis=2) - 2.0 * np.einsum("nc,nsc->ns", here, windows)
-    errors += np.square(here).sum(axis=1, keepdims=True)
-    # The levels do not count: light may change, and on a ramp they would pull to no motion.
-    errors -= np.square(windows.sum(axis=2) - here.sum(axis=1, keepdims=True)) / wide
-    errors /= wide
-    reach = errors.shape[1] // 2
-    parts = np.array_split(np.arange(count), QUARTERS)
-    return np.array([reach - _deepest(errors[part].mean(axis=0)) for part in parts])
-
-
-def _deepest(errors: FloatArray) -> float:
-    """Where the least of some errors lies, to a share of a step; NaN where it cannot be told."""
-    at = int(errors.argmin())
-    if not 0 < at < len(errors) - 1:
-        return np.nan
-    # Where two steps make hardly a difference there is nothing to see.
-    beside = max(errors[max(at - 2, 0)], errors[min(at + 2, len(errors) - 1)])
-    if beside < 1.5 * errors[at] + 0.5:
-        return np.nan
-    curve = errors[at - 1] - 2.0 * errors[at] + errors[at + 1]
-    return at + 0.5 * float(errors[at - 1] - errors[at + 1]) / max(float(curve), 1e-9)
-
-
-def smoothed(values: FloatArray, reach: int, axis: int = 0) -> FloatArray:
-    """Means over 2 reach + 1 along an axis, the ends repeated."""
-    pads = [(0, 0)] * values.ndim
-    pads[axis] = (reach + 1, reach)
-    total = np.cumsum(np.pad(values, pads, mode="edge"), axis=axis, dtype=np.float64)
-    count = values.shape[axis]
-    ends = [np.take(total, range(n, n + count), axis=axis) for n in (0, 2 * reach + 1)]
-    return np.asarray((ends[1] - ends[0]) / (2 * reach + 1), dtype=np.float32)
