@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -11,10 +12,12 @@ import numpy as np
 import pytest
 from clips import moving, read_frames, samples_of, write_clip
 
-from vidrepair import DamageSettings, OutputSettings, RepairSettings, repair
+from vidrepair import DamageSettings, OutputSettings, RepairSettings, UsageError, repair
 from vidrepair.fields import apart, half_of, split_fields, weave_fields
 from vidrepair.frames import Defect, Frame, Picture, PixelFormat
 from vidrepair.matte import UNTOUCHED, Touch
+from vidrepair.settings import MaskSettings
+from vidrepair.verification import Made, check_files
 
 FORM = PixelFormat("yuv420p", "yuv", 8, (2, 2))
 FLAGS = av.codec.context.Flags
@@ -141,6 +144,67 @@ def test_bwdif_makes_a_progressive_film_of_as_many_frames(tmp_path: Path) -> Non
         combing = np.abs(luma[1:-1] - (luma[:-2] + luma[2:]) / 2.0).mean()
         torn = woven.astype(np.float64)
         assert combing < 0.5 * np.abs(torn[1:-1] - (torn[:-2] + torn[2:]) / 2.0).mean()
+
+
+def test_bwdif_of_each_field_makes_twice_the_frames_at_their_times(tmp_path: Path) -> None:
+    source, out = tmp_path / "in.mkv", tmp_path / "out.mkv"
+    interlaced(source, 0.0)
+    settings = RepairSettings(
+        denoise=(0.0, 0.0), damage=DamageSettings(kinds=()), interlace="bwdif-fields"
+    )
+    repair(source, out, settings=settings, target=OutputSettings(codec="ffv1"))
+    times = [float(one.time) for one in read_frames(source)]
+    step = times[1] - times[0]
+    expected = [time + share * step for time in times for share in (0.0, 0.5)]
+    assert [float(one.time) for one in read_frames(out)] == pytest.approx(expected, abs=1.1e-3)
+    # Each shows its own moment: a pan of two samples a field never stands still.
+    lumas = [samples_of(one)[0].astype(np.float64) for one in read_frames(out)]
+    steps = [np.abs(one - two).mean() for one, two in pairwise(lumas[2:-2])]
+    assert min(steps) > 0.5 * max(steps)
+    assert not check_files(out, source, made=Made(interlace="bwdif-fields"))
+    assert {one.what for one in check_files(out, source)} >= {"number of frames"}
+
+
+def telecined(path: Path) -> None:
+    """A stream of MPEG-2 whose every second frame asks to be shown for three fields."""
+    write_clip(
+        path,
+        frames=moving(64, 48, 24),
+        codec="mpeg2video",
+        container="mpeg2video",
+        rate=Fraction(30000, 1001),
+        max_b_frames=0,
+    )
+    stream = bytearray(path.read_bytes())
+    at = pictures = 0
+    while (at := stream.find(b"\0\0\1\xb5", at)) >= 0:
+        kind = stream[at + 4] >> 4
+        if kind == 1:  # ISO/IEC 13818-2 6.2.2.3: not a progressive sequence
+            stream[at + 5] &= ~0x08
+        if kind == 8:  # 6.2.3.1: top_field_first, repeat_first_field, progressive_frame
+            flags = 0x80 * (pictures % 4 < 2) | 0x02 * (pictures % 2 == 0)
+            stream[at + 7] = stream[at + 7] & ~0x82 | flags
+            stream[at + 8] |= 0x80
+            pictures += 1
+        at += 4
+    path.write_bytes(stream)
+
+
+def test_soft_telecine_is_named_and_passes_as_it_is(tmp_path: Path) -> None:
+    source, out = tmp_path / "in.m2v", tmp_path / "out.mkv"
+    telecined(source)
+    report = repair(source, out, settings=RepairSettings(damage=DamageSettings(kinds=())))
+    assert any("soft telecine" in warning for warning in report.warnings)
+    times = [float(one.time) for one in read_frames(out)]
+    assert len(times) == 24
+    steps = np.diff(times[:-1])  # a raw stream does not say when its last frame is shown
+    ratios = np.maximum(steps[1:], steps[:-1]) / np.minimum(steps[1:], steps[:-1])
+    assert ratios == pytest.approx(1.5, abs=0.1)
+
+
+def test_masks_and_a_frame_of_each_field_are_refused_together() -> None:
+    with pytest.raises(UsageError, match="use --interlace bwdif"):
+        RepairSettings(interlace="bwdif-fields", mask_in=MaskSettings(Path("mask.png")))
 
 
 def test_a_stage_sees_the_fields_of_one_parity_alone() -> None:

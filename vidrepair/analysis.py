@@ -27,6 +27,7 @@ from vidrepair.findings import (
     storable,
 )
 from vidrepair.frames import Defect, Frame, GrainSpectrum, NoiseProfile, Span
+from vidrepair.settings import DEINTERLACED
 from vidrepair.sidecar import read_analysis
 from vidrepair.tags import Clip
 from vidrepair.version import __version__
@@ -263,7 +264,7 @@ class Guide:
             )
             raise InputError(f"{self._where} was made of {made}; add --interlace {way}")
         ways = (own.get("interlace"), settings["interlace"])
-        if ways[0] != ways[1] and "bwdif" in ways:
+        if ways[0] != ways[1] and not set(ways).isdisjoint(DEINTERLACED):
             raise InputError(f"{self._where} was made with --interlace {ways[0]}; add it here, too")
         if own.get("fill_gaps", settings["fill_gaps"]) != settings["fill_gaps"]:
             given = "with" if own["fill_gaps"] else "without"

@@ -31,6 +31,7 @@ from vidrepair.frames import Frame
 from vidrepair.interlace import Deinterlacer, Interlacing, look_for_combing
 from vidrepair.quantiser import EXPORT, TELLING, quantiser_step
 from vidrepair.tags import Clip, Copied, Damage
+from vidrepair.timecode import doubled_timecode
 from vidrepair.timeline import FrameClock, Timeline
 
 READ_ERRORS = 100
@@ -183,13 +184,18 @@ class Source(Closing):
         if self._marks is not None and not isinstance(self._origin, Pipe):
             self.damage = replace(self.damage, changed=_changed(self._origin, self._marks))
 
-    def deinterlace(self) -> None:
-        """From now on each frame is made progressive by FFmpeg's bwdif, one for one.
+    def deinterlace(self, *, doubled: bool = False) -> None:
+        """From now on each frame is made progressive by FFmpeg's bwdif; with `doubled`, each of
+        its fields: twice the frames, at twice the rate, in half the time base.
 
         Raises UsageError for a size or format that the filter does not take.
         """
-        self._bwdif = Deinterlacer(self.clip)
+        self._bwdif = Deinterlacer(self.clip, doubled=doubled)
         self.clip = replace(self.clip, field_order=1)
+        if doubled:
+            self.clip = self.clip.doubled()
+            timecode = doubled_timecode(self.carried.timecode)
+            self.carried = replace(self.carried, timecode=timecode)
 
     def interlacing(self) -> Interlacing:
         """Whether the film is interlaced: by its flags, and by what its frames show.
@@ -233,7 +239,7 @@ class Source(Closing):
         if size != (picture.width, picture.height) or decoded.format.name != clip.stored_format:
             raise InputError(
                 f"the picture of {clip.name} changes at frame {number}"
-                f" ({float(decoded.pts * clip.time_base):.3f} s) from"
+                f" ({float(decoded.pts * decoded.time_base):.3f} s) from"
                 f" {picture.width}x{picture.height} {clip.stored_format} to"
                 f" {size[0]}x{size[1]} {decoded.format.name};"
                 " cut the file there and repair the parts"

@@ -35,6 +35,8 @@ class Interlacing:
     flagged: bool
     combed: bool
     """Frames are woven of two moments."""
+    telecined: bool = False
+    """Every second frame is to be shown for three fields, not two: film on video, by flags."""
 
     def way(self, asked: Interlace) -> Interlace:
         """How it is repaired where that is asked for: fields, bwdif or progressive."""
@@ -44,8 +46,13 @@ class Interlacing:
 
     def remarks(self, asked: Interlace) -> list[str]:
         """What is worth telling of that."""
+        pulled = (
+            "the film is telecined by its flags (soft telecine): each of its frames is repaired"
+            " once, and shown as long as the file says"
+        )
+        told = [pulled] if self.telecined else []
         if asked != "auto" or self.flagged == self.combed:
-            return []
+            return told
         if self.combed:
             said = (
                 "the film is combed and does not say so (interlaced, or telecined): its fields are"
@@ -53,25 +60,28 @@ class Interlacing:
             )
         else:
             said = "the film is flagged as interlaced and shows whole frames; they are repaired so"
-        return [said]
+        return [*told, said]
 
 
 def look_for_combing(path: Path, clip: Clip) -> Interlacing:
     """Look at some frames of a file, opened once more."""
     looked = _Samples(path, clip)
     found = combed(looked.lumas())
-    return Interlacing(clip.interlaced or looked.flagged, found)
+    return Interlacing(clip.interlaced or looked.flagged, found, looked.telecined())
 
 
 class Deinterlacer:
-    """FFmpeg's bwdif over decoded frames, one for one, with their side data.
+    """FFmpeg's bwdif over decoded frames, with their side data: one frame for each, or with
+    `doubled` one for each field, in half the film's time base.
 
     Every frame must have the size and format of the film: the filter would scale another one
     silently. Raises UsageError at once for a film that it does not take.
     """
 
-    def __init__(self, clip: Clip) -> None:
+    def __init__(self, clip: Clip, *, doubled: bool = False) -> None:
         self._clip = clip
+        self._doubled = doubled
+        self._unit = clip.time_base / 2 if doubled else clip.time_base
         self._try()
         self._graph = self._new_graph()
 
@@ -118,7 +128,8 @@ class Deinterlacer:
             time_base=f"{clip.time_base.numerator}/{clip.time_base.denominator}",
         )
         parity = "bff" if clip.field_order in BOTTOM_FIRST else "tff"
-        bwdif = graph.add("bwdif", f"mode=send_frame:parity={parity}:deint=all")
+        mode = "send_field" if self._doubled else "send_frame"
+        bwdif = graph.add("bwdif", f"mode={mode}:parity={parity}:deint=all")
         graph.link_nodes(source, bwdif, graph.add("buffersink")).configure()
         return graph
 
@@ -129,8 +140,8 @@ class Deinterlacer:
             except (BlockingIOError, EOFError):
                 return
             # The filter counts in a time base of its own.
-            ratio = frame.time_base / self._clip.time_base
-            frame.pts, frame.time_base = round(frame.pts * ratio), self._clip.time_base
+            ratio = frame.time_base / self._unit
+            frame.pts, frame.time_base = round(frame.pts * ratio), self._unit
             yield frame
 
 
@@ -142,6 +153,8 @@ class _Samples:
         self._repacker = Repacker()
         self.flagged = False
         """One of those that were looked at says that it is interlaced."""
+        self._times: list[int] = []
+        """When those from the start are shown, in units of the stream."""
 
     def lumas(self) -> Iterator[NDArray[np.uint8]]:
         """Their lumas, of 8 bits."""
@@ -156,12 +169,22 @@ class _Samples:
                 if place and clip.duration:
                     container.seek(int((float(clip.start) + place * clip.duration) * av.time_base))
                 for frame in islice(_readable(container, stream), COMBING_FRAMES):
+                    if not place and frame.pts is not None:
+                        self._times.append(frame.pts)
                     if (frame.width, frame.height) == (clip.picture.width, clip.picture.height):
                         yield self._luma(frame)
         except av.FFmpegError:
             return  # damage is met, and counted, in the one real pass
         finally:
             container.close()
+
+    def telecined(self) -> bool:
+        """Whether they are shown for three fields and for two in turns."""
+        steps = np.diff(np.array(self._times, dtype=np.float64))
+        if len(steps) < 8 or (steps <= 0).any():
+            return False
+        ratios = np.maximum(steps[1:], steps[:-1]) / np.minimum(steps[1:], steps[:-1])
+        return bool(np.mean(np.abs(ratios - 1.5) < 0.1) > 0.8)
 
     def _luma(self, frame: Any) -> NDArray[np.uint8]:
         self.flagged |= bool(frame.interlaced_frame)

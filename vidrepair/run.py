@@ -29,7 +29,7 @@ from vidrepair.masks import MaskReader, is_pattern, open_masks, same_file
 from vidrepair.matte_file import MatteFile, matte_kind, open_matte
 from vidrepair.models import ModelFiles
 from vidrepair.nowhere import Nowhere
-from vidrepair.settings import EngineSettings, Interlace, Job, MaskSettings
+from vidrepair.settings import DEINTERLACED, EngineSettings, Interlace, Job, MaskSettings
 from vidrepair.stages import Stages
 from vidrepair.streams import Copies, plan_copies
 from vidrepair.tags import Clip
@@ -82,11 +82,11 @@ def open_run(job: Job, build: Build | None, owned: ExitStack) -> Run:
     Raises a VidrepairError for what cannot be read, asked or carried.
     """
     source = owned.enter_context(_open(job))
-    guide = open_guide(job.analysis, source.clip)
     grain = read_profile(job.repair.noise_profile)
     _check_sidecar(job)
     interlacing = _interlacing(source, job)
     clip, way = source.clip, interlacing.way(job.repair.interlace)
+    guide = open_guide(job.analysis, clip)
     warnings = interlacing.remarks(job.repair.interlace)
     planned = _plan(source, job) if job.target.writes else None
     if planned is not None:
@@ -209,8 +209,8 @@ def _interlacing(source: Source, job: Job) -> Interlacing:
     if asked != "progressive":
         found = source.interlacing()
     source.by_fields = found.way(asked) == "fields"
-    if found.way(asked) == "bwdif":
-        source.deinterlace()
+    if found.way(asked) in DEINTERLACED:
+        source.deinterlace(doubled=asked == "bwdif-fields")
     return found
 
 
@@ -257,7 +257,7 @@ def _check(run: Run, target: Target, plan: OutputPlan, copies: Copies) -> None:
             thinned=frozenset(copies.dropped),
             empty=copies.empty,
             read_as=plan.read_as,
-            lost=plan.lost | copies.lost | ({"field-order"} if run.way == "bwdif" else set()),
+            lost=plan.lost | copies.lost | ({"field-order"} if run.way in DEINTERLACED else set()),
         )
         differences = check(run.facts.build(run.source.clip), written, allowed)
         if differences:

@@ -18,8 +18,10 @@ MOST_GROWN = 100
 """Samples on each side that a mask is widened by; more is another mask."""
 Overlay = Literal["red", "luma", "diff"]
 OVERLAYS: tuple[Overlay, ...] = ("red", "luma", "diff")
-Interlace = Literal["auto", "fields", "bwdif", "progressive"]
-INTERLACE: tuple[Interlace, ...] = ("auto", "fields", "bwdif", "progressive")
+Interlace = Literal["auto", "fields", "bwdif", "bwdif-fields", "progressive"]
+INTERLACE: tuple[Interlace, ...] = ("auto", "fields", "bwdif", "bwdif-fields", "progressive")
+DEINTERLACED: tuple[Interlace, ...] = ("bwdif", "bwdif-fields")
+"""Those that make a progressive film."""
 LOSSES = (
     *("hdr10", "hdr10plus", "dovi", "captions", "sar", "rotation", "range", "matrix"),
     *("field-order",),
@@ -121,8 +123,8 @@ class RepairSettings:
     max_change: float | None = None
     """Code values of the 8-bit scale that no sample is changed by more than."""
     interlace: Interlace = "auto"
-    """Repair combed frames as two fields each, make them progressive with FFmpeg's bwdif, or take
-    them for whole; auto looks, and takes fields."""
+    """Repair combed frames as two fields each, make them progressive with FFmpeg's bwdif, a frame
+    of each frame or of each field, or take them for whole; auto looks, and takes fields."""
 
     def __post_init__(self) -> None:
         _check_pair("--denoise", self.denoise, 100.0)
@@ -137,15 +139,24 @@ class RepairSettings:
         for flag, value in (("--grain", self.grain), ("--deflicker", self.deflicker)):
             if not 0.0 <= value <= 100.0:
                 raise UsageError(f"{flag} {value:g} is out of range; use 0 to 100")
-        if self.interlace not in INTERLACE:
-            known = ", ".join(INTERLACE)
-            raise UsageError(f"--interlace {self.interlace} is unknown; use {known}")
+        self._check_interlace()
         if self.max_change is not None and not 0.0 <= self.max_change <= 255.0:
             raise UsageError(f"--max-change {self.max_change:g} is out of range; use 0 to 255")
         repairs = (("--bad-frames", bool(self.bad_frames)), ("--mask-in", bool(self.mask_in)))
         for flag, asked in repairs:
             if asked and not self.mends:
                 raise UsageError(f"{flag} asks for a repair, and --repair is none; leave one out")
+
+    def _check_interlace(self) -> None:
+        if self.interlace not in INTERLACE:
+            known = ", ".join(INTERLACE)
+            raise UsageError(f"--interlace {self.interlace} is unknown; use {known}")
+        masked = self.mask_in is not None or self.protect is not None
+        if self.interlace == "bwdif-fields" and masked:
+            raise UsageError(
+                "a mask has one picture for each frame of the film, and --interlace bwdif-fields"
+                " makes two; use --interlace bwdif"
+            )
 
     @property
     def asks(self) -> bool:

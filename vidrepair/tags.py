@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from typing import Any, Protocol
 
 from vidrepair.frames import Picture, PixelFormat
+from vidrepair.timecode import doubled_timecode
 
 FULL_RANGE = 2
 """FFmpeg's AVCOL_RANGE_JPEG; 1 is limited, 0 is not said."""
@@ -255,6 +256,17 @@ class Clip:
         """Seconds added to the times of all streams, so that none before zero is lost."""
         return -self.start if self.cut or self.video_start < 0 else Fraction(0)
 
+    def doubled(self) -> Clip:
+        """The same film with two frames for each: twice the rate, half the time base."""
+        return replace(
+            self,
+            time_base=self.time_base / 2,
+            rate=None if self.rate is None else 2 * self.rate,
+            frame_count=None if self.frame_count is None else 2 * self.frame_count,
+            metadata=_doubled(self.metadata),
+            video_metadata=_doubled(self.video_metadata),
+        )
+
     @property
     def interlaced(self) -> bool:
         """The stream says so; whether its frames are combed, `decode.combed` tells."""
@@ -392,3 +404,11 @@ class Passengers(Protocol):
 
     def mux(self, output: Any, item: Copied) -> None:
         """Write one packet, or drop it if its stream stays behind."""
+
+
+def _doubled(tags: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """With the timecode of twice the rate."""
+    return tuple(
+        (key, doubled_timecode(value) if key.lower() == "timecode" else value)
+        for key, value in tags
+    )

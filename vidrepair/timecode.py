@@ -8,6 +8,14 @@ from fractions import Fraction
 _WRITTEN = re.compile(r"(\d\d):(\d\d):(\d\d)([:;.])(\d\d+)", re.ASCII)
 
 
+def doubled_timecode(timecode: str) -> str:
+    """What a clock of twice the rate shows at the same moment; text that is no timecode stays."""
+    read = _WRITTEN.fullmatch(timecode)
+    if read is None:
+        return timecode
+    return f"{timecode[: read.start(5)]}{2 * int(read[5]):0{len(read[5])}}"
+
+
 def later_timecode(timecode: str, seconds: Fraction, rate: Fraction | None) -> str:
     """The timecode of the frame that is shown `seconds` later; text that is none stays.
 

@@ -34,7 +34,7 @@ from vidrepair.gaps import Gaps, fill_gaps
 from vidrepair.labels import TOLD_APART, TOLD_TWICE, WRITTEN_BY_MUXERS, meaning, of_stream
 from vidrepair.losses import HARMLESS_SIDE_DATA
 from vidrepair.report import Difference
-from vidrepair.settings import SourceSettings
+from vidrepair.settings import DEINTERLACED, Interlace, SourceSettings
 from vidrepair.streams import LOSSES
 
 CUT_SLACK = Fraction(1)
@@ -95,6 +95,8 @@ class Made:
     """Frames that the times lack were made."""
     lost: frozenset[str] = frozenset()
     """Of settings.LOSSES: what was given up."""
+    interlace: Interlace = "auto"
+    """How its fields were repaired."""
 
 
 def loss_name(what: str) -> str:
@@ -146,8 +148,11 @@ def check_files(
     made = made or Made()
     asked = reading or SourceSettings()
     with open_source(against, stream=asked.stream, start=asked.start) as source:
-        builder = FactsBuilder(source.container, source.clip.video.index)
+        if made.interlace in DEINTERLACED:
+            source.deinterlace(doubled=made.interlace == "bwdif-fields")
+            made = replace(made, lost=made.lost | {"field-order"})
         clip = source.clip
+        builder = FactsBuilder(source.container, clip.video.index, source.carried)
         for frame in _filled(source, builder, fill=made.fill_gaps):
             builder.add_frame(frame)
         facts = builder.build(clip)

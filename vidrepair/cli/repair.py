@@ -126,7 +126,8 @@ _OPTIONS = (
         default="auto",
         show_default=True,
         help="Interlaced film: repair its fields apart and keep it interlaced, make it progressive"
-        " (bwdif), or take its frames for whole; auto looks, and takes fields.",
+        " (bwdif; bwdif-fields makes a frame of each field), or take its frames for whole; auto"
+        " looks, and takes fields.",
     ),
     click.option(
         "--max-change",

@@ -12,7 +12,7 @@ from vidrepair.cli.types import NAMES
 from vidrepair.comparison import ShotFigures, compare_pictures
 from vidrepair.errors import CheckFailed
 from vidrepair.report import Difference
-from vidrepair.settings import OutputSettings, SourceSettings
+from vidrepair.settings import DEINTERLACED, Interlace, OutputSettings, SourceSettings
 from vidrepair.verification import Made, check_files
 
 FILE = click.Path(path_type=Path)
@@ -24,12 +24,13 @@ FILE = click.Path(path_type=Path)
 @click.option("--frames", type=click.IntRange(min=1), metavar="N", help="OUT was made with this.")
 @reading_options
 @click.option("--fill-gaps", is_flag=True, help="OUT was made with this.")
+@click.option("--interlace", type=click.Choice(DEINTERLACED), help="OUT was made with this.")
 @click.option(
     "--allow-loss",
     type=NAMES,
     default=(),
     metavar="NAME,...",
-    help="What was given up, such as audio; field-order for --interlace bwdif.",
+    help="What was given up, such as audio.",
 )
 @click.option("--whole", is_flag=True, help="Decode every frame of OUT, not the ends alone.")
 @click.option(
@@ -48,6 +49,7 @@ def verify(
     frames: int | None,
     reading: SourceSettings,
     fill_gaps: bool,
+    interlace: Interlace | None,
     allow_loss: tuple[str, ...],
     whole: bool,
     picture: bool,
@@ -60,7 +62,8 @@ def verify(
     all other streams with the times and the bytes of their packets, chapters, attachments and
     the tags of the file.
     """
-    made = Made(fill_gaps, frozenset(OutputSettings(allow_loss=frozenset(allow_loss)).allow_loss))
+    lost = OutputSettings(allow_loss=frozenset(allow_loss)).allow_loss
+    made = Made(fill_gaps, lost, interlace or "auto")
     differences = check_files(
         output, against, frames=frames, reading=reading, made=made, whole=whole
     )
