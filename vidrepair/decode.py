@@ -9,6 +9,7 @@ from collections.abc import Generator, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from vidrepair.containers import (
     video_stream,
     work_format,
 )
-from vidrepair.errors import InputError, UsageError
+from vidrepair.errors import InputError, PictureChanged, UsageError
 from vidrepair.excerpt import Excerpt
 from vidrepair.files import Closing
 from vidrepair.frames import Frame
@@ -57,6 +58,7 @@ def open_source(
     tell_quantiser: bool = False,
     stream: int | None = None,
     start: Fraction | None = None,
+    end: Fraction | None = None,
 ) -> Source:
     """Open a file, or y4m on standard input, up to its first frame.
 
@@ -64,23 +66,31 @@ def open_source(
     are then decoded in a thread for each slice instead of each frame. `stream` is the number of
     the video stream to restore, by default the first. With `start`, in seconds from where the
     picture starts, the first frame is the one at or after it, and of the other streams comes what
-    belongs to the rest; times stay those of the file.
+    belongs to the rest; times stay those of the file. A picture that changes its size or format
+    at `end` or later, likewise in seconds, ends the film there instead of raising.
 
     Raises InputError when it is missing, unreadable, a playlist, has no picture, or not one
     frame can be decoded; UsageError for a stream that is no video, and a start behind the end.
     """
+    open_at = partial(_open, path, tell_quantiser, stream, end)
     if start is None or start <= 0:
-        return _open(path, tell_quantiser, stream, Fraction(0), sought=False)
-    source = _open(path, tell_quantiser, stream, start, sought=True)
+        return open_at(Fraction(0), sought=False)
+    source = open_at(start, sought=True)
     if not source.overshot or source.clip.container not in SOUGHT:
         return source
     # The file's index is wrong.
     source.close()
-    return _open(path, tell_quantiser, stream, start, sought=False)
+    return open_at(start, sought=False)
 
 
 def _open(
-    path: Path | None, tell_quantiser: bool, number: int | None, start: Fraction, *, sought: bool
+    path: Path | None,
+    tell_quantiser: bool,
+    number: int | None,
+    end: Fraction | None,
+    start: Fraction,
+    *,
+    sought: bool,
 ) -> Source:
     name = "standard input" if path is None else str(path)
     origin = Pipe() if path is None else path
@@ -96,7 +106,7 @@ def _open(
             stream.thread_type = "AUTO"
         if sought and container.format.name in SOUGHT:
             _seek(container, stream, start)
-        return Source(container, stream, name, origin, tells=tells, start=start)
+        return Source(container, stream, name, origin, tells=tells, start=start, end=end)
     except BaseException:
         container.close()
         raise
@@ -117,6 +127,7 @@ class Source(Closing):
         *,
         tells: bool = False,
         start: Fraction = Fraction(0),
+        end: Fraction | None = None,
     ) -> None:
         self.container = container
         """Opaque to all but streams."""
@@ -126,6 +137,7 @@ class Source(Closing):
         self._timeline = Timeline(container.format.name)
         self._clock = FrameClock(stream)
         self._excerpt = Excerpt(stream, start)
+        self._last = None if end is None else self._excerpt.zero + end
         self._origin = origin
         self._stream = stream
         self._tells = tells
@@ -168,8 +180,8 @@ class Source(Closing):
     def read(self) -> Iterator[Frame | Copied]:
         """Yield every frame in output order, and every packet of the other streams.
 
-        Holds no frame but the first. Raises InputError when size or pixel format change on the
-        way. Damage is counted in `damage` and ends nothing.
+        Holds no frame but the first. Raises PictureChanged when size or pixel format change on
+        the way. Damage is counted in `damage` and ends nothing.
         """
         number = 0
         items = self._all() if self._bwdif is None else self._bwdif.frames(self._all())
@@ -228,21 +240,37 @@ class Source(Closing):
             if item is None:
                 return
             if not isinstance(item, Copied):
-                self._check(item, number)
+                try:
+                    self._check(item, number)
+                except PictureChanged:
+                    if self._last is None or _seconds(item) < self._last:
+                        raise
+                    yield from self._beside(self._last + LEAD)
+                    return
                 number += 1
             yield item
+
+    def _beside(self, until: Fraction) -> Iterator[Copied]:
+        """What else the file holds up to a time: sound may lie behind the picture it belongs to."""
+        for item in self._items:
+            if isinstance(item, Copied):
+                yield item
+            elif _seconds(item) >= until:
+                return
 
     def _check(self, decoded: Any, number: int) -> None:
         """Refuse a frame of another size or format: before a filter scales it."""
         clip, picture = self.clip, self.clip.picture
         size = (decoded.width, decoded.height)
         if size != (picture.width, picture.height) or decoded.format.name != clip.stored_format:
-            raise InputError(
+            seconds = _seconds(decoded) - self._excerpt.zero
+            raise PictureChanged(
                 f"the picture of {clip.name} changes at frame {number}"
-                f" ({float(decoded.pts * decoded.time_base):.3f} s) from"
+                f" ({float(seconds):.3f} s) from"
                 f" {picture.width}x{picture.height} {clip.stored_format} to"
                 f" {size[0]}x{size[1]} {decoded.format.name};"
-                " cut the file there and repair the parts"
+                " add --on-change split, or cut the file there",
+                seconds,
             )
         if decoded.format.name == "pal8" and work_format(decoded) != picture.format:
             raise InputError(
@@ -352,6 +380,11 @@ def _seek(container: Any, stream: Any, start: Fraction) -> None:
     place = (stream.start_time or 0) + math.floor((start - LEAD) / unit)
     with suppress(av.FFmpegError):
         container.seek(place, stream=stream)
+
+
+def _seconds(decoded: Any) -> Fraction:
+    """When a decoded frame is shown."""
+    return Fraction(decoded.pts * decoded.time_base)
 
 
 def _covers(held: list[Any], clip: Clip) -> dict[int, bytes]:

@@ -4,6 +4,7 @@
     +- UsageError         2  what was asked for cannot be done: codec, CRF, output exists
     |  +- CannotCarry     2  the target cannot hold something that the source carries
     +- InputError         3  the source is unreadable, unsupported or a playlist
+    |  +- PictureChanged  3  its size or pixel format change on the way
     +- CheckFailed        5  the finished file differs from what was promised
     +- EngineError        6  the engine cannot run, or its output is not sane
        +- ModelError      6  a weights file is damaged or does not match its card
@@ -12,6 +13,8 @@ Messages say what happened, where, and what to do about it.
 """
 
 from __future__ import annotations
+
+from fractions import Fraction
 
 
 class VidrepairError(Exception):
@@ -34,6 +37,15 @@ class InputError(VidrepairError):
     """The source cannot be read, or is of a kind that is not supported."""
 
     exit_code = 3
+
+
+class PictureChanged(InputError):
+    """Size or pixel format change on the way."""
+
+    def __init__(self, message: str, seconds: Fraction) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+        """From the first frame of the film."""
 
 
 class CheckFailed(VidrepairError):

@@ -146,6 +146,7 @@ def _open(job: Job) -> Source:
         tell_quantiser=measured,
         stream=job.reading.stream,
         start=job.reading.start,
+        end=job.reading.end,
     )
 
 

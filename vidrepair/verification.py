@@ -147,7 +147,7 @@ def check_files(
     """
     made = made or Made()
     asked = reading or SourceSettings()
-    with open_source(against, stream=asked.stream, start=asked.start) as source:
+    with open_source(against, stream=asked.stream, start=asked.start, end=asked.end) as source:
         if made.interlace in DEINTERLACED:
             source.deinterlace(doubled=made.interlace == "bwdif-fields")
             made = replace(made, lost=made.lost | {"field-order"})

@@ -15,6 +15,7 @@ from vidrepair.cli.repair import repair_options
 from vidrepair.cli.target import reading_options, target_options
 from vidrepair.cli.types import path_or_pipe
 from vidrepair.errors import UsageError
+from vidrepair.parts import split_at_changes
 from vidrepair.pipeline import run_job
 from vidrepair.settings import (
     EngineSettings,
@@ -33,6 +34,14 @@ from vidrepair.settings import (
 @target_options
 @reading_options
 @repair_options
+@click.option(
+    "--on-change",
+    type=click.Choice(("fail", "split")),
+    default="fail",
+    show_default=True,
+    help="Where size or format of the picture change on the way: refuse, or go on in another file,"
+    " OUT.part2 and so on.",
+)
 @click.option("--sidecar", is_flag=True, help="Write what was found beside OUT, as OUT.vr.json.")
 @click.option(
     "--analysis",
@@ -48,6 +57,7 @@ def run(
     target: OutputSettings,
     reading: SourceSettings,
     repair: RepairSettings,
+    on_change: str,
     sidecar: bool,
     analysis: Path | None,
     engine: EngineSettings,
@@ -66,7 +76,7 @@ def run(
             raise UsageError("--sidecar lies beside OUT, and a pipe has no place; leave it out")
         target = replace(target, sidecar=Path(f"{out}.vr.json"))
     job = Job(path_or_pipe(source), out, repair, engine, target, analysis, reading)
-    with show_progress(progress) as observer:
-        build = partial(build_engine, progress=observer.compiling)
-        report = run_job(job, observer, build)
-        observer.done(report)
+    for part in split_at_changes(job) if on_change == "split" else [job]:
+        with show_progress(progress) as observer:
+            build = partial(build_engine, progress=observer.compiling)
+            observer.done(run_job(part, observer, build))

@@ -1,0 +1,75 @@
+"""Films whose picture changes on the way, repaired in parts."""
+
+from __future__ import annotations
+
+import subprocess
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from clips import Extras, read_frames, samples_of, write_clip
+
+from vidrepair.cli import main
+from vidrepair.errors import UsageError
+from vidrepair.parts import find_changes, split_at_changes
+from vidrepair.settings import Job, OutputSettings, SourceSettings
+from vidrepair.verification import check_files
+
+SIZES = ((64, 48), (32, 32), (80, 48))
+NOTHING = ("--denoise", "0", "--repair", "none", "-c", "ffv1", "--progress", "none")
+
+
+@pytest.fixture
+def changing(tmp_path: Path, ffmpeg: str) -> Path:
+    """Three parts of 10 frames and as many sizes, in one transport stream with sound."""
+    whole = b""
+    for number, size in enumerate(SIZES):
+        part = tmp_path / f"{number}.h264"
+        options = {"qp": "0", "preset": "ultrafast"}
+        write_clip(part, frames=10, size=size, codec="libx264", container="h264", options=options)
+        whole += part.read_bytes()
+    (tmp_path / "raw.h264").write_bytes(whole)
+    write_clip(tmp_path / "sound.mkv", frames=30, extras=Extras(audio=1))
+    path = tmp_path / "in.ts"
+    join = [ffmpeg, "-v", "error", "-fflags", "+genpts", "-r", "25", "-i", tmp_path / "raw.h264"]
+    join += ["-i", tmp_path / "sound.mkv", "-map", "0:v", "-map", "1:a", "-c", "copy", path]
+    subprocess.run(join, check=True)
+    return path
+
+
+def test_each_part_becomes_a_film_of_its_own(changing: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.mkv"
+    result = CliRunner().invoke(main, ["run", str(changing), "-o", str(out), *NOTHING])
+    assert result.exit_code == 3
+    assert "add --on-change split" in result.stderr
+    assert not out.exists()
+    split = ["run", str(changing), "-o", str(out), "--on-change", "split", *NOTHING]
+    assert CliRunner().invoke(main, split).exit_code == 0
+    changes = list(find_changes(changing, SourceSettings()))
+    assert changes == [Fraction(10, 25), Fraction(20, 25)]
+    edges = [None, *changes, None]
+    originals = read_frames(changing)
+    for number, size in enumerate(SIZES):
+        name = out if number == 0 else tmp_path / f"out.part{number + 1}.mkv"
+        frames = read_frames(name)
+        assert [(one.width, one.height) for one in frames] == [size] * 10
+        for was, now in zip(originals[10 * number :], frames, strict=False):
+            for before, after in zip(samples_of(was), samples_of(now), strict=True):
+                assert (before == after).all()
+        reading = SourceSettings(None, edges[number], edges[number + 1])
+        assert not check_files(name, changing, reading=reading)
+
+
+def test_a_film_that_does_not_change_is_one_job(tmp_path: Path) -> None:
+    write_clip(tmp_path / "in.mkv", frames=5)
+    job = Job(tmp_path / "in.mkv", tmp_path / "out.mkv")
+    assert split_at_changes(job) == [job]
+
+
+def test_what_goes_with_the_whole_film_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="a pipe cannot"):
+        split_at_changes(Job(None, tmp_path / "out.mkv"))
+    sidecar = OutputSettings(sidecar=tmp_path / "out.vr.json")
+    with pytest.raises(UsageError, match="a sidecar tells of one"):
+        split_at_changes(Job(tmp_path / "in.mkv", tmp_path / "out.mkv", target=sidecar))
