@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from clips import Extras, picture, read_frames, samples_of, write_clip
 
+from vidrepair.api import repair
 from vidrepair.carried import Carried, read_carried
 from vidrepair.decode import open_source
 from vidrepair.encode import OutputPlan, open_target, plan_output
@@ -25,7 +26,7 @@ from vidrepair.errors import CannotCarry, UsageError
 from vidrepair.frames import Frame
 from vidrepair.hdr import Hdr10, LightLevel, MasteringDisplay, read_hdr
 from vidrepair.headers import Header, complete
-from vidrepair.settings import OutputSettings
+from vidrepair.settings import DamageSettings, OutputSettings, RepairSettings
 from vidrepair.streams import plan_copies
 from vidrepair.tags import Clip
 
@@ -523,8 +524,8 @@ HDR10_PLUS = b"\xb5\x00\x3c\x00\x01\x04\x01" + bits(
 """SMPTE ST 2094-40, one window."""
 
 
-def write_message(path: Path, encoder: str, payload: bytes) -> None:
-    """A raw film with an SEI message of ITU-T T.35 before every picture."""
+def write_message(path: Path, encoder: str, payload: bytes, *, begins: int = 0) -> None:
+    """A raw film with an SEI message of ITU-T T.35 before every picture from one on."""
     form = "yuv420p" if encoder == "libx264" else "yuv420p10le"
     context: Any = av.CodecContext.create(encoder, "w")
     context.width, context.height, context.pix_fmt = *SIZE, form
@@ -537,6 +538,7 @@ def write_message(path: Path, encoder: str, payload: bytes) -> None:
     # No start code may appear inside.
     guarded = re.sub(rb"\x00\x00(?=[\x00-\x03])", lambda _: b"\0\0\3", body)
     data = b""
+    coded = 0
     for number in (*range(4), None):
         frame: Any = None if number is None else picture(form, *SIZE, number)
         if frame is not None:
@@ -546,7 +548,9 @@ def write_message(path: Path, encoder: str, payload: bytes) -> None:
             kinds = [u[0] & 31 if encoder == "libx264" else (u[0] >> 1 & 63) for u in units]
             shown = (1, 5) if encoder == "libx264" else range(32)
             first = next(place for place, kind in enumerate(kinds) if kind in shown)
-            units.insert(first, head + guarded)
+            if coded >= begins:
+                units.insert(first, head + guarded)
+            coded += 1
             data += b"".join(b"\0\0\0\1" + unit for unit in units)
     path.write_bytes(data)
 
@@ -575,6 +579,19 @@ def test_captions_are_kept_or_refused(tmp_path: Path) -> None:
         plan = carry(source, tmp_path / f"{codec}.mkv", replace(asked, allow_loss={"captions"}))
         assert plan.lost == {"captions"}
         assert plan.warnings == ("the closed captions (A53) are not carried",)
+
+
+def test_captions_that_begin_later_are_refused_before_the_first_frame(tmp_path: Path) -> None:
+    source = tmp_path / "a.h264"
+    write_message(source, "libx264", CAPTIONS, begins=2)
+    assert "A53_CC" not in look(source)[0].side_data
+    settings = RepairSettings(denoise=(0.0, 0.0), damage=DamageSettings(kinds=()))
+    ffv1 = OutputSettings(codec="ffv1")
+    with pytest.raises(CannotCarry, match="the closed captions"):
+        repair(source, tmp_path / "b.mkv", settings=settings, target=ffv1)
+    assert not (tmp_path / "b.mkv").exists()
+    repair(source, tmp_path / "b.mp4", settings=settings)
+    assert "A53_CC" in side_data_names(tmp_path / "b.mp4")
 
 
 def test_hdr10_plus_is_refused_by_name(tmp_path: Path) -> None:

@@ -391,6 +391,16 @@ def test_what_bwdif_does_not_take_is_refused_before_the_first_frame(
         assert sum(isinstance(item, Frame) for item in source.read()) == 2
 
 
+@pytest.mark.parametrize("missing", [0, 1, 4000])
+def test_y4m_that_ends_within_a_frame_is_named(tmp_path: Path, missing: int) -> None:
+    data = y4m([picture("yuv420p", 64, 48, number) for number in range(6)])
+    (tmp_path / "a.y4m").write_bytes(data[: len(data) - missing])
+    with open_source(tmp_path / "a.y4m") as source:
+        count = sum(isinstance(item, Frame) for item in source.read())
+        assert count == (5 if missing else 6)
+        assert source.damage.truncated == bool(missing)
+
+
 def test_y4m_files_are_read(tmp_path: Path) -> None:
     frames = [picture("yuv420p", 32, 16, number) for number in range(3)]
     (tmp_path / "a.y4m").write_bytes(y4m(frames))

@@ -58,6 +58,8 @@ COVER = int(av.stream.Disposition.attached_pic)
 MAX_SIDE = 32768
 BUFFER = 1 << 20
 """Bytes read at a time."""
+HEAD = 1024
+"""Bytes that hold the first lines of y4m."""
 PATIENCE = 0.2
 """Seconds between two looks at whether a pipe was cancelled."""
 
@@ -67,19 +69,42 @@ class Pipe:
 
     def __init__(self) -> None:
         self._number = sys.stdin.fileno()
-        self._cancelled = False
+        self.cancelled = False
+        self.head = b""
+        """Its first bytes, HEAD or so."""
+        self.count = 0
+        """Bytes that were read."""
 
     def cancel(self) -> None:
         """From any thread: the pipe has ended."""
-        self._cancelled = True
+        self.cancelled = True
 
     def read(self, size: int) -> bytes:
         """At most `size` bytes; none at the end."""
-        while not self._cancelled:
+        while not self.cancelled:
             # Windows cannot wait for a pipe: there a read takes as long as it takes.
             if os.name == "nt" or select.select([self._number], [], [], PATIENCE)[0]:
-                return os.read(self._number, size)
+                data = os.read(self._number, size)
+                self.count += len(data)
+                if len(self.head) < HEAD:
+                    self.head += data[:HEAD]
+                return data
         return b""
+
+
+def ends_within_frame(origin: Path | Pipe, packet: int) -> bool:
+    """Whether y4m of frames of `packet` bytes was cut in one: FFmpeg drops that silently."""
+    if isinstance(origin, Pipe):
+        if origin.cancelled:
+            return False
+        head, count = origin.head, origin.count
+    else:
+        with origin.open("rb") as file:
+            head, count = file.read(HEAD), origin.stat().st_size
+    # A line for the film, then one before every frame.
+    film = head.find(b"\n") + 1
+    frame = head.find(b"\n", film) + 1 - film
+    return film > 0 and frame > 0 and (count - film) % (frame + packet) != 0
 
 
 def open_container(origin: Path | Pipe) -> Any:

@@ -20,6 +20,7 @@ from vidrepair.carriers import Repacker, plane_views
 from vidrepair.containers import (
     Pipe,
     describe,
+    ends_within_frame,
     fraction,
     open_container,
     video_stream,
@@ -143,6 +144,8 @@ class Source(Closing):
         self._tells = tells
         self._closed = False
         self._seen = 0.0
+        self._packet = 0
+        """Bytes of the film's last packet."""
         self._repacker = Repacker()
         self._bwdif: Deinterlacer | None = None
         self.by_fields = False
@@ -192,6 +195,9 @@ class Source(Closing):
             yield self._frame(item, number)
             number += 1
         if self._stated is not None and self._seen < self._stated - MISSING:
+            self.damage = replace(self.damage, truncated=True)
+        y4m = self.clip.container == "yuv4mpegpipe" and not self._closed
+        if y4m and ends_within_frame(self._origin, self._packet):
             self.damage = replace(self.damage, truncated=True)
         if self._marks is not None and not isinstance(self._origin, Pipe):
             self.damage = replace(self.damage, changed=_changed(self._origin, self._marks))
@@ -319,6 +325,7 @@ class Source(Closing):
                     yield Copied(packet.stream.index, self._time(packet), packet)
                 continue
             self._time(packet)
+            self._packet = packet.size or self._packet
             if mended and packet.size:
                 self._count(repaired_pts=1)
             if packet.is_corrupt:

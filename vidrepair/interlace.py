@@ -15,6 +15,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from vidrepair.carried import side_data_of
 from vidrepair.carriers import Repacker, plane_views
 from vidrepair.combing import combed
 from vidrepair.containers import open_container, video_stream
@@ -37,6 +38,8 @@ class Interlacing:
     """Frames are woven of two moments."""
     telecined: bool = False
     """Every second frame is to be shown for three fields, not two: film on video, by flags."""
+    side_data: frozenset[str] = frozenset()
+    """FFmpeg's names of what the frames that were looked at carry beside their samples."""
 
     def way(self, asked: Interlace) -> Interlace:
         """How it is repaired where that is asked for: fields, bwdif or progressive."""
@@ -67,7 +70,9 @@ def look_for_combing(path: Path, clip: Clip) -> Interlacing:
     """Look at some frames of a file, opened once more."""
     looked = _Samples(path, clip)
     found = combed(looked.lumas())
-    return Interlacing(clip.interlaced or looked.flagged, found, looked.telecined())
+    return Interlacing(
+        clip.interlaced or looked.flagged, found, looked.telecined(), frozenset(looked.side_data)
+    )
 
 
 class Deinterlacer:
@@ -153,6 +158,8 @@ class _Samples:
         self._repacker = Repacker()
         self.flagged = False
         """One of those that were looked at says that it is interlaced."""
+        self.side_data: set[str] = set()
+        """What they carry: captions may begin after the first frame."""
         self._times: list[int] = []
         """When those from the start are shown, in units of the stream."""
 
@@ -171,6 +178,7 @@ class _Samples:
                 for frame in islice(_readable(container, stream), COMBING_FRAMES):
                     if not place and frame.pts is not None:
                         self._times.append(frame.pts)
+                    self.side_data.update(side_data_of(frame))
                     if (frame.width, frame.height) == (clip.picture.width, clip.picture.height):
                         yield self._luma(frame)
         except av.FFmpegError:

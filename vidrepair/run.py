@@ -88,7 +88,7 @@ def open_run(job: Job, build: Build | None, owned: ExitStack) -> Run:
     clip, way = source.clip, interlacing.way(job.repair.interlace)
     guide = open_guide(job.analysis, clip)
     warnings = interlacing.remarks(job.repair.interlace)
-    planned = _plan(source, job) if job.target.writes else None
+    planned = _plan(source, job, interlacing) if job.target.writes else None
     if planned is not None:
         warnings += [*planned[0].warnings, *planned[1].warnings]
     if guide is not None:
@@ -150,9 +150,11 @@ def _open(job: Job) -> Source:
     )
 
 
-def _plan(source: Source, job: Job) -> tuple[OutputPlan, Copies]:
+def _plan(source: Source, job: Job, looked: Interlacing) -> tuple[OutputPlan, Copies]:
     """What the target will be, and who goes with the picture."""
-    plan = plan_output(source.clip, job.output, job.target, source.carried)
+    side_data = sorted({*source.carried.side_data, *looked.side_data})
+    carried = replace(source.carried, side_data=tuple(side_data))
+    plan = plan_output(source.clip, job.output, job.target, carried)
     end = end_of(source.clip, job)
     plan = replace(plan, cut=plan.cut or end is not None)
     return plan, plan_copies(source.container, source.clip, plan.container, source.covers, end=end)
