@@ -12,11 +12,9 @@ from threading import Lock
 from typing import Any
 
 import av
-import numpy as np
 
-from vidrepair.carriers import Cloner, Repacker, new_carrier, plane_views
-from vidrepair.errors import CannotCarry, VidrepairError
-from vidrepair.exact_time import holds_time
+from vidrepair.encoder import Encoder, add_film
+from vidrepair.errors import VidrepairError
 from vidrepair.files import FULL, Unfinished, beside, sync
 from vidrepair.frames import Frame
 from vidrepair.headers import Header, complete
@@ -28,10 +26,6 @@ __all__ = ["OutputPlan", "Target", "open_target", "plan_output"]
 
 MOST_WAITING = 64 << 20
 """Bytes of copied packets that wait for the picture."""
-COLOUR_VOLUME = 0x2C
-"""Byte of a DNxHR frame whose bits 1 and 2 tell the matrix (SMPTE ST 2019-1, CLV)."""
-VOLUMES = {1: 0, 9: 1, 10: 2}
-"""Of FFmpeg's matrix: BT.709, BT.2020 twice; 3 leaves it to the container."""
 
 
 def open_target(
@@ -65,20 +59,10 @@ class Target(Unfinished):
         self._temporary = None if output is None else beside(output)
         self._container: Any = None
         """An _Output."""
+        self._encoder: Encoder | None = None
         self._stream: Any = None
         self._closed = False
         self._cancelled = False
-        picture = clip.picture
-        self._cloner = Cloner(picture.width, picture.height, picture.format.name, clip.time_base)
-        self._repacker = Repacker()
-        self._flagger = _Flagger(clip, plan.fields) if plan.fields else None
-        self._offset = round(plan.offset / clip.time_base)
-        self._waiting: Frame | None = None
-        self._durations: dict[int, int] = {}
-        self._frames = 0
-        self._gap = 0
-        self._irregular = 0
-        self._end = 0
         self._copied: deque[Copied] = deque()
         self._copied_bytes = 0
         self._muxing = Lock()
@@ -92,7 +76,8 @@ class Target(Unfinished):
                 url, "w", format=plan.container, options=dict(plan.muxing), **TEXT_ERRORS
             )
             self._container = _Output(container, self._temporary, plan.header)
-            self._stream = self._add_video(container)
+            self._stream = add_film(container, self._clip, plan)
+            self._encoder = Encoder(self._clip, plan, self._stream, self._name)
             if self._passengers is not None:
                 self._passengers.board(container, plan.offset)
             container.metadata.update(dict(plan.metadata))
@@ -104,12 +89,19 @@ class Target(Unfinished):
         Holds one frame: how long it lasts is known when the next one comes.
         """
         self._check_open()
-        last, self._waiting = self._waiting, frame
-        if last is not None:
-            gap = frame.pts - last.pts
-            self._irregular += bool(self._gap) and abs(gap - self._gap) > 1
-            self._gap = gap
-            self._encode(last, gap)
+        assert self._encoder is not None
+        with self._explained():
+            for packet in self._encoder.encode(frame):
+                self.take(packet)
+
+    def take(self, packet: Any) -> None:
+        """Write one packet of the film, in the order of coding, after what goes before it."""
+        seconds = float((packet.dts if packet.dts is not None else packet.pts) * packet.time_base)
+        packet.stream = self._stream
+        with self._explained():
+            self._mux_copied(seconds - float(self._plan.offset))
+            with self._muxing:
+                self._container.opened.mux(packet)
 
     def copy(self, item: Copied) -> None:
         """Take a packet of another stream, from any thread.
@@ -143,18 +135,19 @@ class Target(Unfinished):
         Raises VidrepairError when no frame was written, the disk is full or the pipe is closed.
         """
         self._check_open()
-        last, self._waiting = self._waiting, None
-        if last is None:
-            raise VidrepairError(f"no frame was written to {self._name}; look at the source")
-        self._encode(last, last.duration or self._gap or self._usual_gap())
+        assert self._encoder is not None
         with self._explained():
-            # Not encode(None): that would hold up Ctrl-C until the whole lookahead is flushed.
-            for packet in self._stream.codec_context.encode_lazy(None):
-                self._mux(packet)
+            for packet in self._encoder.finish():
+                self.take(packet)
                 self._check_open()
-            end = float("inf")
-            if self._plan.cut:
-                end = float(self._end * self._clip.time_base - self._plan.offset)
+        self.end_at(self._encoder.end)
+
+    def end_at(self, ticks: int) -> None:
+        """Write what is left beside the film, whose last frame ends there as it is written."""
+        end = float("inf")
+        if self._plan.cut:
+            end = float(ticks * self._clip.time_base - self._plan.offset)
+        with self._explained():
             self._mux_copied(end)
             with self._muxing:
                 self._closed = True
@@ -188,9 +181,10 @@ class Target(Unfinished):
 
     def losses(self) -> list[str]:
         """What the target could not hold and only the frames themselves told."""
-        if not self._plan.renumbered or not self._irregular:
+        irregular = 0 if self._encoder is None else self._encoder.irregular
+        if not self._plan.renumbered or not irregular:
             return []
-        lost = f"the times of the frames are not carried by y4m: {self._irregular} irregular gaps"
+        lost = f"the times of the frames are not carried by y4m: {irregular} irregular gaps"
         return [f"{lost} became one rate; write an .mkv file to keep them"]
 
     def abort(self) -> None:
@@ -200,7 +194,6 @@ class Target(Unfinished):
         with self._muxing:
             if not self._closed:
                 self._closed = True
-                self._waiting = None
                 self._copied.clear()
                 if self._container is not None:
                     # The disk may be full or the pipe gone: this error is not the one to tell of.
@@ -217,106 +210,11 @@ class Target(Unfinished):
     def _name(self) -> str:
         return "standard output" if self._output is None else str(self._output)
 
-    def _usual_gap(self) -> int:
-        return max(1, round(1 / (self._clip.rate * self._clip.time_base))) if self._clip.rate else 1
-
     def _check_open(self) -> None:
         if self._cancelled:
             raise VidrepairError(f"writing {self._name} was cancelled")
         if self._closed:
             raise VidrepairError(f"{self._name} is closed already")
-
-    def _add_video(self, container: Any) -> Any:
-        clip, plan = self._clip, self._plan
-        stream = container.add_stream(plan.codec, rate=plan.rate, options=dict(plan.options))
-        context = stream.codec_context
-        stream.width, stream.height = clip.picture.width, clip.picture.height
-        stream.pix_fmt = plan.pix_fmt
-        context.time_base = stream.time_base = plan.time_base
-        context.color_range = clip.color_range
-        context.colorspace = clip.color_matrix
-        context.color_primaries = clip.color_primaries
-        context.color_trc = clip.color_transfer
-        if clip.sar is not None:
-            context.sample_aspect_ratio = clip.sar
-        if plan.tag:
-            context.codec_tag = plan.tag
-        if clip.display_matrix is not None:
-            stream.set_display_matrix(clip.display_matrix)
-        stream.metadata.update(dict(plan.film_metadata))
-        marks = (av.stream.Disposition[name] for name in clip.video.disposition)
-        stream.disposition = av.stream.Disposition(sum(marks))
-        return stream
-
-    def _encode(self, frame: Frame, duration: int) -> None:
-        self._frames += 1
-        pts = frame.pts + self._offset
-        if self._plan.exact and not holds_time(pts * frame.time_base, self._plan.container):
-            raise CannotCarry(
-                f"frame {frame.number} at {frame.seconds:.6f} s has a time that {self._name} cannot"
-                " hold; write an .mp4 or .mov file, or leave --exact-time out"
-            )
-        self._end = pts + duration
-        carrier = self._loaded(frame)
-        carrier.pict_type = 0  # or the encoder repeats the source's choice of I, P and B
-        carrier.pts, carrier.time_base, carrier.duration = pts, frame.time_base, duration
-        if self._plan.renumbered:
-            carrier.pts, carrier.time_base, carrier.duration = frame.number, self._plan.time_base, 1
-        else:
-            # Encoders lose or miscount durations of variable rates.
-            self._durations[pts] = duration
-        if carrier.format.name != self._stream.pix_fmt:
-            raise VidrepairError(f"frame {frame.number} is {carrier.format.name}, not as planned")
-        with self._explained():
-            for packet in self._stream.codec_context.encode_lazy(carrier):
-                self._mux(packet)
-
-    def _loaded(self, frame: Frame) -> Any:
-        """A frame with the samples to write and the side data of the decoded one."""
-        form = frame.picture.format
-        if frame.carrier is None:
-            return self._dressed(self._tagged(new_carrier(frame)))
-        clone = self._cloner.clone(frame.carrier)
-        stored = plane_views(frame.carrier, form)
-        pairs = list(zip(stored, frame.planes, strict=True))
-        if not all(_same_memory(own, new) for own, new in pairs):
-            clone.make_writable()
-            for own, new in zip(plane_views(clone, form, writable=True), frame.planes, strict=True):
-                np.copyto(own, new, casting="equiv")
-        return self._dressed(clone)
-
-    def _tagged(self, carrier: Any) -> Any:
-        """A new carrier with the film's colours: some encoders ask each frame for them."""
-        clip = self._clip
-        carrier.color_range, carrier.colorspace = clip.color_range, clip.color_matrix
-        carrier.color_primaries, carrier.color_trc = clip.color_primaries, clip.color_transfer
-        return carrier
-
-    def _dressed(self, carrier: Any) -> Any:
-        """In the format that the encoder takes, and with an order of its fields where it has them.
-
-        A frame that is flagged has its own. The others take the film's: an encoder that codes
-        fields would take the bottom one of them for the first.
-        """
-        if self._flagger is not None and not carrier.interlaced_frame:
-            carrier = self._flagger.flag(carrier)
-        return self._repacker.repack(carrier, self._plan.pix_fmt)
-
-    def _mux(self, packet: Any) -> None:
-        packet.stream = self._stream
-        if self._plan.codec == "dnxhd" and self._clip.picture.format.family == "yuv":
-            # FFmpeg's encoder says BT.709 whatever it is told, and players believe it.
-            head = np.frombuffer(packet, np.uint8)
-            head[COLOUR_VOLUME] |= VOLUMES.get(self._clip.color_matrix, 3) << 1
-        if self._frames <= 2:
-            # x265 leaves the dts of so short a film uninitialised, and MP4 then refuses it.
-            packet.dts = packet.pts
-        if (duration := self._durations.pop(packet.pts, 0)) > 0:
-            packet.duration = duration
-        seconds = float((packet.dts if packet.dts is not None else packet.pts) * packet.time_base)
-        self._mux_copied(seconds - float(self._plan.offset))
-        with self._muxing:
-            self._container.opened.mux(packet)
 
     def _mux_copied(self, until: float) -> None:
         """Write the waiting packets up to `until`, in seconds of the source."""
@@ -378,34 +276,6 @@ class _Output:
         self.opened.close()
         if self._path is not None and self._header is not None:
             complete(self._path, self._header)
-
-
-class _Flagger:
-    """Says of frames that they are two fields, and which comes first; PyAV has no word for it."""
-
-    def __init__(self, clip: Clip, fields: str) -> None:
-        picture = clip.picture
-        graph: Any = av.filter.Graph()
-        graph.threads = 1
-        source = graph.add(
-            "buffer",
-            video_size=f"{picture.width}x{picture.height}",
-            pix_fmt=picture.format.name,
-            time_base=str(clip.time_base),
-        )
-        sink = graph.add("buffersink")
-        graph.link_nodes(source, graph.add("setfield", f"mode={fields}"), sink).configure()
-        self._graph = graph
-
-    def flag(self, frame: Any) -> Any:
-        """A new frame over the same samples."""
-        self._graph.vpush(frame)
-        return self._graph.vpull()
-
-
-def _same_memory(one: Any, other: Any) -> bool:
-    first, second = one.__array_interface__, other.__array_interface__
-    return bool(first["data"][0] == second["data"][0] and one.strides == other.strides)
 
 
 def _taken(output: Path) -> Path:
