@@ -91,18 +91,20 @@ class Profilers:
 
 
 def cut_spans(
-    frames: Iterable[Frame], grid: Grid, profilers: Callable[[], Profilers]
+    frames: Iterable[Frame], grid: Grid, profilers: Callable[[], Profilers], *, start: int = 0
 ) -> Iterator[Span]:
     """Group frames, stamped with shots and what is passed over, into spans, in order.
 
     The even and the odd fields of interlaced film are two clips, with spans of their own. Of each
-    it holds one span and W + 1 frames, and measures it with `profilers` of its own.
+    it holds one span and W + 1 frames, and measures it with `profilers` of its own. Those that
+    open before the frame, or field, of number `start` are passed over, and not measured unless
+    the first that is yielded needs it.
     """
     numbers = count()
     clips: dict[int | None, _Cutter] = {}
     for frame in frames:
         if frame.parity not in clips:
-            clips[frame.parity] = _Cutter(grid, profilers(), numbers)
+            clips[frame.parity] = _Cutter(grid, profilers(), numbers, start)
         yield from clips[frame.parity].take(frame)
     for clip in clips.values():
         yield from clip.finish()
@@ -111,8 +113,11 @@ def cut_spans(
 class _Cutter:
     """Cuts one clip."""
 
-    def __init__(self, grid: Grid, profilers: Profilers, numbers: Iterator[int]) -> None:
+    def __init__(
+        self, grid: Grid, profilers: Profilers, numbers: Iterator[int], start: int
+    ) -> None:
         self._grid = grid
+        self._start = start
         self._profilers = profilers
         self._numbers = numbers
         self._span: _Open | None = None
@@ -134,13 +139,12 @@ class _Cutter:
         if span is None:
             span = _Open(next(self._numbers), frame.shot)
         elif frame.shot != span.shot:
-            yield _close(span, None, self._grid, self._profilers)
+            yield from self._closed(span, None, frame)
             span = _Open(next(self._numbers), frame.shot)
         elif len(span.core) == core or span.shown() >= 4 * core:
-            closed = _close(span, frame, self._grid, self._profilers)
-            yield closed
+            yield from self._closed(span, frame, frame)
             history = [*span.history, *span.core][-(self._grid.warm_up + 1) :]
-            number, fades_in = next(self._numbers), closed.fades_out
+            number, fades_in = next(self._numbers), _fades_out(span, self._grid)
             span = _Open(number, frame.shot, history=history, fades_in=fades_in)
         span.add(frame, self._leading)
         self._span, self._leading = span, []
@@ -153,7 +157,25 @@ class _Cutter:
             for frame in self._leading:
                 span.add(frame, [])
         if span is not None:
-            yield _close(span, None, self._grid, self._profilers)
+            yield from self._closed(span, None, None)
+
+    def _closed(self, span: _Open, ahead: Frame | None, following: Frame | None) -> Iterator[Span]:
+        """The span, if it is wanted. `following` opens the next one, `ahead` too if in its shot."""
+        if following is not None and following.number < self._start:
+            return  # nor is the next one, which looks back at this one's measurements
+        closed = _close(span, ahead, self._grid, self._profilers)
+        if _opens(span) >= self._start:
+            yield closed
+
+
+def _opens(span: _Open) -> int:
+    """The number of the first frame that is shown of a span."""
+    return min(frame.number for frame in (span.core[0], *span.followers[0]))
+
+
+def _fades_out(span: _Open, grid: Grid) -> int:
+    """How many of its last frames fade to the next span of its shot."""
+    return min(grid.warm_up, len(span.core))
 
 
 def _close(span: _Open, ahead: Frame | None, grid: Grid, profilers: Profilers) -> Span:
@@ -180,5 +202,5 @@ def _close(span: _Open, ahead: Frame | None, grid: Grid, profilers: Profilers) -
         spectrum=None if grain is None else grain.profile(core, opens_shot=opens),
         lines=None if lines is None else lines.profile(core, opens_shot=opens),
         fades_in=span.fades_in,
-        fades_out=min(grid.warm_up, len(core)) if ahead is not None else 0,
+        fades_out=_fades_out(span, grid) if ahead is not None else 0,
     )

@@ -197,6 +197,27 @@ def _spoiled(picture: Picture, told: Told) -> bool:
     return halved or (bool(told.fields) and picture.height % 2 == 1)
 
 
+def codec_named(name: str) -> str:
+    """Our name of a codec, for any name that it goes by. Raises UsageError for none."""
+    codec = ALIASES.get(name.lower(), name.lower())
+    if codec not in CODECS:
+        raise UsageError(f"--codec {name} is unknown; use {', '.join(sorted(CODECS))}")
+    return codec
+
+
+def check_quality(settings: OutputSettings) -> None:
+    """Refuse a codec, CRF or preset that is wrong whatever the film. Raises UsageError."""
+    refusals = []
+    for codec in [codec_named(settings.codec)] if settings.codec is not None else CODECS:
+        try:
+            _quality(codec, settings)
+        except UsageError as error:
+            refusals.append(error)
+        else:
+            return
+    raise refusals[0]
+
+
 def encoder_options(codec: str, picture: Picture, settings: OutputSettings, told: Told) -> Options:
     """Everything that the encoder is set to, the user's own options last.
 

@@ -148,6 +148,7 @@ class Source(Closing):
         """Bytes of the film's last packet."""
         self._repacker = Repacker()
         self._bwdif: Deinterlacer | None = None
+        self._passes_over = False
         self.by_fields = False
         """Set before `read` where fields are repaired apart: an interlaced frame is no damage."""
         self._items = self._decoded()
@@ -214,6 +215,11 @@ class Source(Closing):
             self.clip = self.clip.doubled()
             timecode = doubled_timecode(self.carried.timecode)
             self.carried = replace(self.carried, timecode=timecode)
+
+    def read_beside(self) -> Iterator[Copied]:
+        """The packets of the other streams alone, instead of `read`; the film is not decoded."""
+        self._passes_over = True
+        return (item for item in self._all() if isinstance(item, Copied))
 
     def interlacing(self) -> Interlacing:
         """Whether the film is interlaced: by its flags, and by what its frames show.
@@ -328,6 +334,8 @@ class Source(Closing):
             self._packet = packet.size or self._packet
             if mended and packet.size:
                 self._count(repaired_pts=1)
+            if self._passes_over:
+                continue
             if packet.is_corrupt:
                 self._count(corrupt_packets=1)
             try:

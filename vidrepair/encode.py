@@ -6,6 +6,7 @@ import errno
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from fractions import Fraction
 from itertools import count
 from pathlib import Path
 from threading import Lock
@@ -152,6 +153,11 @@ class Target(Unfinished):
             with self._muxing:
                 self._closed = True
                 self._container.close()
+
+    @property
+    def offset(self) -> Fraction:
+        """Seconds added to the times of all streams."""
+        return self._plan.offset
 
     @property
     def written(self) -> Path | None:

@@ -7,7 +7,8 @@
     |  +- PictureChanged  3  its size or pixel format change on the way
     +- CheckFailed        5  the finished file differs from what was promised
     +- EngineError        6  the engine cannot run, or its output is not sane
-       +- ModelError      6  a weights file is damaged or does not match its card
+    |  +- ModelError      6  a weights file is damaged or does not match its card
+    +- PartialSuccess     7  some files of a batch failed, and the others are done
 
 Messages say what happened, where, and what to do about it.
 """
@@ -62,3 +63,9 @@ class EngineError(VidrepairError):
 
 class ModelError(EngineError):
     """A weights file is missing, damaged, or does not match its card."""
+
+
+class PartialSuccess(VidrepairError):
+    """Some files of a batch failed, and the others are done."""
+
+    exit_code = 7

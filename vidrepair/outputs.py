@@ -13,11 +13,11 @@ from typing import Any
 
 from vidrepair.carried import Carried
 from vidrepair.codecs import (
-    ALIASES,
     CODECS,
     READ_AS,
     Options,
     Told,
+    codec_named,
     encoder_options,
     film_options,
     obstacle,
@@ -287,11 +287,7 @@ def _codec(clip: Clip, container: str, settings: OutputSettings, told: Told) -> 
     """The codec asked for, or the one that the source suggests; checked to work."""
     picture = clip.picture
     if settings.codec is not None:
-        name = ALIASES.get(settings.codec.lower(), settings.codec.lower())
-        if name not in CODECS:
-            raise UsageError(
-                f"--codec {settings.codec} is unknown; use {', '.join(sorted(CODECS))}"
-            )
+        name = codec_named(settings.codec)
         reason = obstacle(name, picture, told)
         if reason:
             raise CannotCarry(

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -33,7 +32,7 @@ from vidrepair.overlay import show
 from vidrepair.rebuild import rebuild_lost
 from vidrepair.repeats import mark_repeats
 from vidrepair.report import Progress, Report, Speedometer
-from vidrepair.run import Run, end_of, open_run, publish
+from vidrepair.run import Run, end_of, open_run, publish, total_frames
 from vidrepair.scratch_runs import judge as judge_lines
 from vidrepair.scratches import measure_lines
 from vidrepair.settings import Job
@@ -58,12 +57,13 @@ def run_job(job: Job, observer: Observer | None = None, build: Build | None = No
     with ExitStack() as owned:
         run = open_run(job, build, owned)
         _tell(run.warnings)
-        run.stages.drive(
-            partial(_decode, run),
-            partial(_infer, run),
-            partial(_encode, run, observer),
-            partial(_cancel, run),
-        )
+        if not run.written:
+            run.stages.drive(
+                partial(_decode, run),
+                partial(_infer, run),
+                partial(_encode, run, observer),
+                partial(_cancel, run),
+            )
         publish(run)
         report = _report(run, time.monotonic() - started)
         _write_sidecar(run)
@@ -119,7 +119,9 @@ def _decode(run: Run) -> None:
     frames = deflicker(frames, asked.deflicker / 100.0, light)
     if run.fields:
         frames = split_fields(frames)
-    for span in cut_spans(frames, run.grid, lambda: _profilers(run)):
+    start = run.start * (2 if run.fields else 1)
+    for span in cut_spans(frames, run.grid, lambda: _profilers(run), start=start):
+        run.seams.add(span)
         if record is not None:
             record.add_span(span)
         run.stages.spans.put(span)
@@ -134,7 +136,7 @@ def _counted(run: Run) -> Iterator[Frame]:
     for item in run.source.read():
         if isinstance(item, Frame):
             yield item
-        else:
+        elif not run.in_segments:  # else they are read again when the film is joined
             run.facts.add_packet(item)  # before `copy`, which gives it other times
             run.target.copy(item)
 
@@ -142,7 +144,8 @@ def _counted(run: Run) -> Iterator[Frame]:
 def _noted(run: Run, frames: Iterable[Frame]) -> Iterator[Frame]:
     """The frames that there are to be; the finished file is checked for them."""
     for frame in frames:
-        run.facts.add_frame(frame)
+        if not run.in_segments:
+            run.facts.add_frame(frame)
         yield frame
 
 
@@ -199,14 +202,14 @@ def _infer(run: Run) -> None:
 
 
 def _encode(run: Run, observer: Observer | None) -> None:
-    clock = Speedometer(_total(run), time.monotonic)
+    clock = Speedometer(total_frames(run.source.clip, run.job), time.monotonic, run.start)
     told = 0.0
     end = end_of(run.source.clip, run.job)
     for frame, touch in _finished(run):
         if end is not None and frame.pts * frame.time_base >= end:
             break
-        run.tally.count(frame, touch)
         run.target.write(_shown(run, frame, touch))
+        run.tally.count(frame, touch)
         if run.matte is not None:
             run.matte.write(frame, touch.codes)
         if run.record is not None:
@@ -252,15 +255,6 @@ def _shown(run: Run, frame: Frame, touch: Touch) -> Frame:
     return replace(frame, planes=show(overlay, decoded, frame.planes, touch.codes))
 
 
-def _total(run: Run) -> int | None:
-    """How many frames there will be, as far as the file says."""
-    clip, end = run.source.clip, end_of(run.source.clip, run.job)
-    counts = [clip.frame_count, run.job.target.frames]
-    if end is not None and clip.rate:
-        counts.append(math.ceil((end - clip.video_start) * clip.rate))
-    return min((count for count in counts if count is not None), default=None)
-
-
 def _write_sidecar(run: Run) -> None:
     if run.record is None or run.job.target.sidecar is None:
         return
@@ -278,7 +272,8 @@ def _write_sidecar(run: Run) -> None:
 
 def _report(run: Run, seconds: float) -> Report:
     tally, stages = run.tally, run.stages
-    luma, chroma = np.mean(tally.noise, axis=0) if tally.noise else (0.0, 0.0)
+    levels = list(tally.noise.values())
+    luma, chroma = np.mean(levels, axis=0) if levels else (0.0, 0.0)
     return Report(
         source=run.source.clip.name,
         output="standard output" if run.job.output is None else str(run.job.output),
@@ -291,7 +286,7 @@ def _report(run: Run, seconds: float) -> Report:
         seconds=seconds,
         engine=run.engine.identity.as_dict(),
         noise=(float(luma), float(chroma)),
-        damage=run.source.damage,
+        damage=run.damage,
         defects=dict(tally.defects),
         touched=tally.touched(),
         shares=tally.shares(),

@@ -144,10 +144,11 @@ class Difference:
 class Speedometer:
     """Frames per second over the last ten seconds or so."""
 
-    def __init__(self, total: int | None, clock: Callable[[], float]) -> None:
+    def __init__(self, total: int | None, clock: Callable[[], float], done: int = 0) -> None:
+        """Of `total` frames, of which `done` were finished before."""
         self._total, self._clock = total, clock
         self._started = clock()
-        self._marks: list[tuple[float, int]] = [(self._started, 0)]
+        self._marks: list[tuple[float, int]] = [(self._started, done)]
 
     def progress(self, frames: int, limit: str) -> Progress:
         """The state after so many frames."""

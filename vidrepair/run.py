@@ -6,10 +6,13 @@ source.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from vidrepair.analysis import AnalysisBuilder, Guide, open_guide
 from vidrepair.batch import Grid
@@ -25,14 +28,17 @@ from vidrepair.frames import Answer, GrainProfile, Picture, Span
 from vidrepair.gaps import Gaps
 from vidrepair.grain_table import read_profile
 from vidrepair.interlace import Interlacing
+from vidrepair.job_facts import MIXABLE, changes, job_facts
+from vidrepair.journal import Journal, folder_of
 from vidrepair.masks import MaskReader, is_pattern, open_masks, same_file
 from vidrepair.matte_file import MatteFile, matte_kind, open_matte
 from vidrepair.models import ModelFiles
 from vidrepair.nowhere import Nowhere
+from vidrepair.segments import Seams, SegmentedTarget, join
 from vidrepair.settings import DEINTERLACED, EngineSettings, Interlace, Job, MaskSettings
 from vidrepair.stages import Stages
 from vidrepair.streams import Copies, plan_copies
-from vidrepair.tags import Clip
+from vidrepair.tags import Clip, Copied, Damage
 from vidrepair.tally import Tally
 from vidrepair.verification import Expectation, check
 
@@ -43,7 +49,7 @@ class Run:
 
     job: Job
     source: Source
-    target: Target | Nowhere
+    target: Target | SegmentedTarget | Nowhere
     planned: tuple[OutputPlan, Copies] | None
     """The target, and who goes with the picture; None where no film is written."""
     warnings: tuple[str, ...]
@@ -69,6 +75,31 @@ class Run:
     matte: MatteFile | None
     record: AnalysisBuilder | None
     """The analysis that is written."""
+    journal: Journal | None
+    """Of the segments of the film; None where it is written in one piece."""
+    seams: Seams
+
+    @property
+    def in_segments(self) -> bool:
+        """Whether the film is written so."""
+        return self.journal is not None
+
+    @property
+    def start(self) -> int:
+        """The number of the first frame that is not written yet."""
+        segments = [] if self.journal is None else self.journal.record.segments
+        return segments[-1].first + segments[-1].frames if segments else 0
+
+    @property
+    def written(self) -> bool:
+        """Whether every segment was there before, and they only have to be joined."""
+        return self.journal is not None and self.journal.record.ended is not None
+
+    @property
+    def damage(self) -> Damage:
+        """What the decoder met, or another run's that read the film to its end."""
+        told = None if self.journal is None else self.journal.record.ended
+        return self.source.damage if told is None else Damage(**told)
 
     @property
     def fields(self) -> bool:
@@ -97,6 +128,11 @@ def open_run(job: Job, build: Build | None, owned: ExitStack) -> Run:
     files, engine, spare = _open_engine(picture, job, build, owned)
     if guide is not None:
         warnings += guide.remarks(engine.identity.as_dict(), job.repair.as_dict())
+    fields = way == "fields"
+    tally, seams = Tally(clip.picture, stride=2 if fields else 1), Seams(fields=fields)
+    journal = _open_journal(job, clip, planned, engine.identity.as_dict(), owned)
+    if journal is not None and journal.record.segments:
+        tally.go_on(journal.record.segments[-1].tally)
     lanes = engine.identity.lanes
     # The lanes of a card start, and so end, together; a processor's are behind the decoder.
     spans = Channel[Span](1 if engine.worked is None else lanes)
@@ -110,17 +146,21 @@ def open_run(job: Job, build: Build | None, owned: ExitStack) -> Run:
         masked=_open_mask(job.repair.mask_in, "--mask-in", job, clip, owned),
         protected=_open_mask(job.repair.protect, "--protect-mask", job, clip, owned),
         matte=_open_matte(clip, job, owned),
-        target=_open_target(clip, planned, job, owned),
+        target=_open_target(clip, planned, job, owned)
+        if journal is None or planned is None
+        else owned.enter_context(_segmented(clip, planned[0], job, journal, seams, tally)),
         facts=FactsBuilder(source.container, clip.video.index, source.carried),
         interlacing=interlacing,
         way=way,
         grid=Grid(files.card.warm_up, files.card.core_length(picture)),
         stages=Stages(engine, source.cancel, spans, Channel[Answer](2 * lanes)),
-        tally=Tally(clip.picture, stride=2 if way == "fields" else 1),
+        tally=tally,
         gaps=Gaps(),
         grain=grain,
         guide=guide,
         record=None if job.target.sidecar is None else AnalysisBuilder(),
+        journal=journal,
+        seams=seams,
     )
 
 
@@ -171,6 +211,102 @@ def _open_target(
     if planned is None:
         return Nowhere()
     return owned.enter_context(open_target(clip, planned[0], job.output, planned[1]))
+
+
+def _in_segments(job: Job, clip: Clip, planned: tuple[OutputPlan, Copies] | None) -> bool:
+    """Whether a film is long enough, and all that is written can be taken up again."""
+    asked = job.target
+    if planned is None or job.source is None or job.output is None:
+        return False
+    if not asked.journal or planned[0].renumbered:
+        return False
+    if asked.mask_out is not None or asked.sidecar is not None:
+        return False
+    total = total_frames(clip, job)
+    return asked.resume or total is None or total > asked.segment
+
+
+def _open_journal(
+    job: Job,
+    clip: Clip,
+    planned: tuple[OutputPlan, Copies] | None,
+    engine: Mapping[str, Any],
+    owned: ExitStack,
+) -> Journal | None:
+    """The journal of a film that is written in segments, new or taken up again.
+
+    Raises UsageError for an unfinished job that is not asked for, and for one that is asked for
+    and not there, or was another.
+    """
+    if planned is None or job.output is None:
+        return None
+    plan, copies = planned
+    folder, asked = folder_of(job.output), job.target
+    if folder.exists() and not asked.resume and not asked.overwrite:
+        raise UsageError(
+            f"an unfinished job for {job.output} lies in {folder}; go on with vidrepair resume"
+            f" {job.output}, or add -y to begin anew"
+        )
+    if asked.resume and not folder.exists():
+        raise UsageError(f"there is no unfinished job for {job.output}; start it with run")
+    if not _in_segments(job, clip, planned):
+        return None
+    # What the encoder or the container refuses comes to light now, not when all is done.
+    with open_target(clip, plan, job.output, copies):
+        pass
+    journal = Journal(folder)
+    owned.callback(_leave, journal)
+    facts = job_facts(job, plan, engine)
+    told = {"arguments": list(job.arguments), "folder": str(Path.cwd()), "facts": facts}
+    if not asked.resume:
+        journal.start(told)
+        return journal
+    if journal.record.job is None:
+        raise UsageError(f"{folder} says nothing of a job; remove it, and start anew with run")
+    _check_unchanged(journal, facts, mixed=asked.allow_mixed)
+    journal.go_on({**told, "arguments": journal.record.job["arguments"]})
+    return journal
+
+
+def _leave(journal: Journal) -> None:
+    """Nothing is left of a job of which nothing was finished."""
+    if journal.record.segments:
+        journal.close()
+    else:
+        journal.remove()
+
+
+def _check_unchanged(journal: Journal, facts: Mapping[str, Any], *, mixed: bool) -> None:
+    """Refuse to go on with another job than the one that was begun."""
+    assert journal.record.job is not None
+    before = journal.record.job["facts"]
+    found = changes(before, facts)
+    if not found:
+        return
+    same = [{name: told[name] for name in told if name not in MIXABLE} for told in (before, facts)]
+    mixable = not changes(*same)
+    if mixed and mixable:
+        return
+    remedy = "undo that, or begin anew with run -y"
+    if mixable:
+        remedy = "add --allow-mixed to go on so, or begin anew with run -y"
+    raise UsageError(f"{journal.folder} was made otherwise: {'; '.join(found)}; {remedy}")
+
+
+def _segmented(
+    clip: Clip, plan: OutputPlan, job: Job, journal: Journal, seams: Seams, tally: Tally
+) -> SegmentedTarget:
+    total = total_frames(clip, job)
+    return SegmentedTarget(clip, plan, journal, seams, job.target.segment, tally.as_dict, total)
+
+
+def total_frames(clip: Clip, job: Job) -> int | None:
+    """How many frames there will be, as far as the file says."""
+    end = end_of(clip, job)
+    counts = [clip.frame_count, job.target.frames]
+    if end is not None and clip.rate:
+        counts.append(math.ceil((end - clip.video_start) * clip.rate))
+    return min((count for count in counts if count is not None), default=None)
 
 
 def _open_mask(
@@ -241,14 +377,42 @@ def _exact(settings: EngineSettings, engine: Engine) -> EngineSettings:
 
 def publish(run: Run) -> None:
     """Give the film its name if it passes, then the matte. Raises CheckFailed."""
-    if run.planned is not None and isinstance(run.target, Target):
-        _check(run, run.target, *run.planned)
+    if run.planned is not None and run.journal is not None:
+        _join(run, run.journal, *run.planned)
+    elif run.planned is not None and isinstance(run.target, Target):
+        _check(run, run.facts, run.target, *run.planned)
         run.target.publish()
     if run.matte is not None:
         run.matte.publish()
 
 
-def _check(run: Run, target: Target, plan: OutputPlan, copies: Copies) -> None:
+def _join(run: Run, journal: Journal, plan: OutputPlan, copies: Copies) -> None:
+    """Join the segments with everything else that the source holds; the film gets its name."""
+    if journal.record.ended is None:
+        journal.end(run.source.damage.as_dict())
+    clip = run.source.clip
+    with (
+        _open(run.job) as source,
+        open_target(clip, plan, run.job.output, copies) as target,
+    ):
+        facts = FactsBuilder(source.container, clip.video.index, run.source.carried)
+        join(journal, target, _heard(source, facts), plan.time_base)
+        for segment in journal.record.segments:
+            for pts in segment.pts():
+                facts.add_pts(pts)
+        _check(run, facts, target, plan, copies)
+        target.publish()
+    journal.remove()
+
+
+def _heard(source: Source, facts: FactsBuilder) -> Iterator[Copied]:
+    """The packets of the other streams, taken down."""
+    for item in source.read_beside():
+        facts.add_packet(item)  # before anybody gives it other times
+        yield item
+
+
+def _check(run: Run, facts: FactsBuilder, target: Target, plan: OutputPlan, copies: Copies) -> None:
     """Compare the finished film with what was read. One that differs keeps another name."""
     if (written := target.written) is not None:
         allowed = Expectation(
@@ -262,7 +426,7 @@ def _check(run: Run, target: Target, plan: OutputPlan, copies: Copies) -> None:
             read_as=plan.read_as,
             lost=plan.lost | copies.lost | ({"field-order"} if run.way in DEINTERLACED else set()),
         )
-        differences = check(run.facts.build(run.source.clip), written, allowed)
+        differences = check(facts.build(run.source.clip), written, allowed)
         if differences:
             kept = target.reject()
             told = "\n  ".join(map(str, differences))

@@ -267,10 +267,20 @@ class OutputSettings:
     """Of LOSSES: what may be lost where the target cannot hold it."""
     exact_time: bool = False
     """Refuse a target that would round the times of the picture."""
+    journal: bool = True
+    """Write a long film in segments, so that what is finished stays finished."""
+    segment: int = 256
+    """Frames after which a segment ends, at the next place where one may."""
+    resume: bool = False
+    """Go on with the unfinished job of that output."""
+    allow_mixed: bool = False
+    """Go on even where the version or the engine is another one than before."""
 
     def __post_init__(self) -> None:
         self._check_encoder_options()
         self._check_losses()
+        if self.segment < 1:
+            raise UsageError(f"--segment-frames {self.segment} is too few; use 1 or more")
         if self.frames is not None and self.frames < 1:
             raise UsageError(f"--frames {self.frames} leaves nothing to write; use 1 or more")
         if self.overlay is not None and self.overlay not in OVERLAYS:
@@ -330,6 +340,8 @@ class Job:
     analysis: Path | None = None
     """A sidecar that is followed: its shots, its noise, and of the damage what it keeps."""
     reading: SourceSettings = field(default_factory=SourceSettings)
+    arguments: tuple[str, ...] = ()
+    """The command line that asked for it, for `vidrepair resume`; none from Python."""
 
     def __post_init__(self) -> None:
         asked = self.reading

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -41,8 +42,8 @@ class Tally:
         self.repeats = 0
         self.copies = 0
         self.rebuilt = 0
-        self.noise: list[tuple[float, float]] = []
-        """Of each span, luma and chroma, on the 8-bit scale."""
+        self.noise: dict[int, tuple[float, float]] = {}
+        """Of each span by its first frame, or field, luma and chroma, on the 8-bit scale."""
         self.defects: dict[str, int] = {}
         """Repaired places by kind."""
 
@@ -51,7 +52,8 @@ class Tally:
         for answer in answers:
             if answer.step == 0:
                 noise = answer.span.noise
-                self.noise.append((255.0 * noise.luma.mean(), 255.0 * noise.chroma.mean()))
+                levels = (255.0 * float(part.mean()) for part in (noise.luma, noise.chroma))
+                self.noise[answer.span.core[0].number] = next(levels), next(levels)
             if answer.step >= answer.span.warm:
                 self._note(answer)
             yield answer
@@ -100,6 +102,28 @@ class Tally:
         self.repeats += frame.repeat and not frame.lost
         self.copies += frame.copy
         self.rebuilt += frame.lost
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: what was counted of the frames so far."""
+        counted = self.frames * self._stride
+        noise = {str(first): pair for first, pair in self.noise.items() if first < counted}
+        return {
+            "frames": self.frames,
+            "repeats": int(self.repeats),
+            "copies": int(self.copies),
+            "rebuilt": int(self.rebuilt),
+            "noise": noise,
+            "defects": dict(self.defects),
+            "shots": [asdict(shot) for shot in self._shots],
+        }
+
+    def go_on(self, told: Mapping[str, Any]) -> None:
+        """Count on from what another run told by `as_dict`."""
+        self.frames, self.repeats = told["frames"], told["repeats"]
+        self.copies, self.rebuilt = told["copies"], told["rebuilt"]
+        self.noise = {int(first): (pair[0], pair[1]) for first, pair in told["noise"].items()}
+        self.defects = dict(told["defects"])
+        self._shots = [_ShotTally(**shot) for shot in told["shots"]]
 
     def touched(self) -> float:
         """The share of all luma samples that lie under a matte."""

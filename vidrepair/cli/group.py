@@ -14,18 +14,20 @@ import click
 
 from vidrepair import __version__
 from vidrepair.cli.analyze import analyze
+from vidrepair.cli.batch import batch
 from vidrepair.cli.bench import bench
 from vidrepair.cli.doctor import doctor
 from vidrepair.cli.engines import engines
 from vidrepair.cli.grain import grain
+from vidrepair.cli.interruption import INTERRUPTED, TERMINATED, Terminated
+from vidrepair.cli.jobs import jobs
 from vidrepair.cli.mask import mask
 from vidrepair.cli.probe import probe
 from vidrepair.cli.progress import Messages
+from vidrepair.cli.resume import resume
 from vidrepair.cli.run import run
 from vidrepair.cli.verify import verify
 from vidrepair.errors import VidrepairError
-
-INTERRUPTED, TERMINATED = 130, 143
 
 
 class Commands(click.Group):
@@ -49,7 +51,7 @@ class Commands(click.Group):
             sys.exit(error.exit_code)
         except (click.Abort, KeyboardInterrupt):
             _fail("interrupted; nothing was written under the final name", INTERRUPTED)
-        except _Terminated:
+        except Terminated:
             _fail("terminated; nothing was written under the final name", TERMINATED)
 
 
@@ -58,12 +60,8 @@ def _is_file(name: str) -> bool:
     return "." in name or "/" in name or Path(name).exists()
 
 
-class _Terminated(BaseException):
-    """SIGTERM came."""
-
-
 def _terminate(_number: int, _frame: FrameType | None) -> None:
-    raise _Terminated
+    raise Terminated
 
 
 def _fail(message: str, code: int) -> None:
@@ -83,5 +81,7 @@ def main() -> None:
     """
 
 
-for command in (run, analyze, mask, grain, verify, probe, bench, doctor, engines):
+for command in (run, batch, resume, jobs, analyze, mask, grain):
+    main.add_command(command)
+for command in (verify, probe, bench, doctor, engines):
     main.add_command(command)

@@ -10,8 +10,10 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 import click
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from vidrepair.report import Progress as State
 from vidrepair.report import Report
@@ -73,8 +75,7 @@ def show_messages(level: str, kind: str) -> None:
 @contextmanager
 def show_progress(kind: str) -> Iterator[Shown]:
     """Show a run in the way asked for; `auto` is a bar on a terminal, else nothing."""
-    if kind == "auto":
-        kind = "bar" if sys.stderr.isatty() else "none"
+    kind = _settled(kind)
     if kind == "json":
         yield _Lines()
     elif kind == "none":
@@ -85,14 +86,42 @@ def show_progress(kind: str) -> Iterator[Shown]:
             yield bar
 
 
-class _Summary:
-    """The closing line only."""
+@contextmanager
+def show_one_of_many(kind: str, heading: str) -> Iterator[Shown]:
+    """Show one of several runs, the heading above its bar; its closing line is the caller's."""
+    kind = _settled(kind)
+    if kind == "json":
+        yield _Lines()
+    elif kind == "none":
+        yield _Nothing()
+    else:
+        bar = _Bar()
+        line = Text(heading, no_wrap=True, overflow="ellipsis")
+        with Live(Group(line, bar.display), console=bar.display.console, transient=True):
+            yield _Moving(bar)
+
+
+def _settled(kind: str) -> str:
+    if kind == "auto":
+        return "bar" if sys.stderr.isatty() else "none"
+    return kind
+
+
+class _Nothing:
+    """Shows nothing."""
 
     def __call__(self, state: State) -> None:
         """A state is not shown."""
 
     def compiling(self, what: str, done: int, total: int) -> None:
         """Nor is a build."""
+
+    def done(self, report: Report) -> None:
+        """Nor what was done."""
+
+
+class _Summary(_Nothing):
+    """The closing line only."""
 
     def done(self, report: Report) -> None:
         click.echo(report.summary(), err=True)
@@ -147,3 +176,16 @@ class _Bar(_Summary):
         )
         self.display.stop()
         super().done(report)
+
+
+class _Moving(_Nothing):
+    """A bar as long as it moves, without its closing line."""
+
+    def __init__(self, bar: _Bar) -> None:
+        self._bar = bar
+
+    def __call__(self, state: State) -> None:
+        self._bar(state)
+
+    def compiling(self, what: str, done: int, total: int) -> None:
+        self._bar.compiling(what, done, total)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from vidrepair.cli.repair import repair_options
 from vidrepair.cli.target import reading_options, target_options
 from vidrepair.cli.types import path_or_pipe
 from vidrepair.errors import UsageError
+from vidrepair.journal import folder_of, read_record
 from vidrepair.parts import split_at_changes
 from vidrepair.pipeline import run_job
 from vidrepair.settings import (
@@ -25,8 +27,18 @@ from vidrepair.settings import (
     SourceSettings,
 )
 
+ARGUMENTS = "vidrepair.arguments"
 
-@click.command()
+
+class _Recorded(click.Command):
+    """Remembers the words that it was called with: they are what `resume` repeats."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[ARGUMENTS] = tuple(args)
+        return super().parse_args(ctx, args)
+
+
+@click.command(cls=_Recorded)
 @click.argument("source", metavar="IN")
 @click.option(
     "-o", "--output", required=True, metavar="OUT", help="mkv, mp4, mov or webm; - is y4m."
@@ -75,8 +87,24 @@ def run(
         if out is None:
             raise UsageError("--sidecar lies beside OUT, and a pipe has no place; leave it out")
         target = replace(target, sidecar=Path(f"{out}.vr.json"))
-    job = Job(path_or_pipe(source), out, repair, engine, target, analysis, reading)
-    for part in split_at_changes(job) if on_change == "split" else [job]:
-        with show_progress(progress) as observer:
-            build = partial(build_engine, progress=observer.compiling)
-            observer.done(run_job(part, observer, build))
+    if on_change == "split":
+        target = replace(target, journal=False)  # one journal tells of one film
+    arguments = click.get_current_context().meta[ARGUMENTS]
+    job = Job(path_or_pipe(source), out, repair, engine, target, analysis, reading, arguments)
+    try:
+        for part in split_at_changes(job) if on_change == "split" else [job]:
+            with show_progress(progress) as observer:
+                build = partial(build_engine, progress=observer.compiling)
+                observer.done(run_job(part, observer, build))
+    finally:
+        _tell_of_rest(out)
+
+
+def _tell_of_rest(output: Path | None) -> None:
+    """After a run that was broken off: what of it is finished, and how it goes on."""
+    if output is None or not folder_of(output).is_dir():
+        return
+    frames = sum(one.frames for one in read_record(folder_of(output)).segments)
+    logging.getLogger(__name__).warning(
+        "%d frames are finished; vidrepair resume %s goes on from there", frames, output
+    )

@@ -59,6 +59,23 @@ _WRITING = (
     ),
     click.option("--frames", type=int, metavar="N", help="Stop after N frames."),
     click.option(
+        "--journal/--no-journal",
+        default=True,
+        help="Write a long film in segments that a broken-off run leaves behind for vidrepair"
+        " resume, or in one piece, which needs half the space.",
+    ),
+    click.option(
+        "--segment-frames",
+        "segment",
+        type=int,
+        default=256,
+        show_default=True,
+        metavar="N",
+        help="The length of a segment; it ends at the next place where one may.",
+    ),
+    click.option("--resume", is_flag=True, hidden=True),
+    click.option("--allow-mixed", is_flag=True, hidden=True),
+    click.option(
         "--mask-out",
         metavar="FILE",
         help="Write the matte there, gray, above 0 where the picture was repaired: an .mkv (FFV1)"
@@ -72,7 +89,8 @@ _WRITING = (
 )
 _WRITTEN = (
     *("overwrite", "codec", "crf", "preset", "encoder_options", "pix_fmt", "allow_loss"),
-    *("exact_time", "frames", "mask_out", "overlay"),
+    *("exact_time", "frames", "journal", "segment", "resume", "allow_mixed"),
+    *("mask_out", "overlay"),
 )
 
 

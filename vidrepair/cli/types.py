@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 
 from vidrepair.errors import UsageError
-from vidrepair.settings import KINDS, Pair
+from vidrepair.settings import Pair
+from vidrepair.spelling import read_kinds, read_pair, read_time
 
 
 class PairType(click.ParamType[Pair | None]):
@@ -25,13 +26,10 @@ class PairType(click.ParamType[Pair | None]):
         if value == "auto":
             return None
         try:
-            numbers = [float(part) for part in value.split(",")]
+            return read_pair(value)
         except ValueError:
-            numbers = []
-        if len(numbers) not in (1, 2):
             auto = "auto, or " if param is not None and param.name == "noise" else ""
             self.fail(f"{value!r} is not {auto}a number or two, such as 20 or 20,10", param, ctx)
-        return numbers[0], numbers[-1]
 
 
 class TileType(click.ParamType[int | None]):
@@ -83,12 +81,10 @@ class RepairType(click.ParamType[tuple[str, ...]]):
     ) -> tuple[str, ...]:
         if not isinstance(value, str):
             return value
-        if value in ("all", "none"):
-            return KINDS if value == "all" else ()
-        kinds = tuple(part.strip() for part in value.split(","))
-        if wrong := [kind for kind in kinds if kind not in KINDS]:
-            self.fail(f"{wrong[0]!r} is not all, none or some of {', '.join(KINDS)}", param, ctx)
-        return kinds
+        try:
+            return read_kinds(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 def frame_list(text: str) -> tuple[range, ...]:
@@ -136,12 +132,10 @@ class TimeType(click.ParamType[Fraction]):
     ) -> Fraction:
         if not isinstance(value, str):
             return value
-        if re.fullmatch(r"(\d+:){0,2}\d+(\.\d+)?", value, re.ASCII) is None:
-            self.fail(f"{value!r} is no time such as 83.5 or 00:01:23.500", param, ctx)
-        seconds = Fraction(0)
-        for part in value.split(":"):
-            seconds = seconds * 60 + Fraction(part)
-        return seconds
+        try:
+            return read_time(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class NamesType(click.ParamType[tuple[str, ...]]):

@@ -1,0 +1,457 @@
+"""Long films in segments: broken off anywhere, they go on and become the same film."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from clips import Extras, moving, read_frames, samples_of, write_clip
+
+from vidrepair import DamageSettings, OutputSettings, RepairSettings, repair
+from vidrepair.cli import main
+from vidrepair.errors import UsageError, VidrepairError
+from vidrepair.journal import Journal, folder_of, read_record, runs_of
+from vidrepair.packets import DamagedPackets, PacketWriter, read_packets
+from vidrepair.verification import check_files
+
+NOTHING = RepairSettings(denoise=(0.0, 0.0), damage=DamageSettings(kinds=()))
+FLAGS = ("--denoise", "0", "--repair", "none", "--progress", "none")
+SIZE = (64, 48)
+COUNT = 330
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """More than five spans of noise in motion, with sound, text, chapters and an attachment."""
+    path = tmp_path_factory.mktemp("film") / "in.mkv"
+    extras = Extras(audio=1, subtitles=1, chapters=2, attachment=b"font")
+    write_clip(path, frames=moving(*SIZE, COUNT, noise=6.0), size=SIZE, extras=extras)
+    return path
+
+
+def hashes(path: Path) -> list[int]:
+    return [hash(tuple(plane.tobytes() for plane in samples_of(one))) for one in read_frames(path)]
+
+
+def in_segments(film: Path, out: Path, **target: object) -> OutputSettings:
+    settings = OutputSettings(segment=64, **{"codec": "ffv1", **target})  # type: ignore[arg-type]
+    repair(film, out, settings=NOTHING, target=settings)
+    return settings
+
+
+def call(*args: str | Path) -> Result:
+    return CliRunner().invoke(main, [str(arg) for arg in args])
+
+
+class Stop(Exception):
+    """The run ends here."""
+
+
+def broken_off(film: Path, out: Path, monkeypatch: pytest.MonkeyPatch, after: int = 2) -> None:
+    """A run that dies once so many segments are finished."""
+    added = Journal.add
+
+    def add(journal: Journal, segment: object) -> None:
+        added(journal, segment)  # type: ignore[arg-type]
+        if len(journal.record.segments) == after:
+            raise Stop
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "add", add)
+        call("run", film, "-o", out, "-c", "ffv1", "--segment-frames", "64", *FLAGS)
+    assert len(read_record(folder_of(out)).segments) == after
+
+
+def test_a_film_in_segments_is_the_film_in_one_piece(film: Path, tmp_path: Path) -> None:
+    in_segments(film, tmp_path / "a.mkv")
+    assert not check_files(tmp_path / "a.mkv", film)
+    assert hashes(tmp_path / "a.mkv") == hashes(film)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mkv"]
+
+
+@pytest.mark.parametrize(
+    ("codec", "suffix"),
+    [("h264", "mp4"), ("hevc", "mkv"), ("av1", "webm"), ("h264", "mov"), ("av1", "mp4")],
+)
+def test_every_codec_gives_the_same_film_twice(
+    film: Path, tmp_path: Path, codec: str, suffix: str
+) -> None:
+    outs = [tmp_path / f"{name}.{suffix}" for name in "ab"]
+    for out in outs:
+        in_segments(
+            film,
+            out,
+            codec=codec,
+            preset=None if codec == "av1" else "ultrafast",
+            allow_loss=frozenset({"attachments"}),
+        )
+        assert len(read_frames(out)) == COUNT
+        packets = av.open(str(out)).demux(video=0)
+        times = [packet.dts for packet in packets if packet.dts is not None]
+        assert times == sorted(set(times))
+    assert hashes(outs[0]) == hashes(outs[1])
+
+
+@pytest.mark.parametrize("codec", ["prores", "dnxhr"])
+def test_codecs_of_editing_go_in_segments_too(tmp_path: Path, codec: str) -> None:
+    source = tmp_path / "in.mov"
+    form = "yuv422p10le" if codec == "prores" else "yuv422p"
+    size = (256, 144)
+    write_clip(source, frames=150, size=size, pix_fmt=form, container="matroska", colorspace=1)
+    in_segments(source, tmp_path / "a.mov", codec=codec)
+    assert not check_files(tmp_path / "a.mov", source)
+
+
+def test_times_of_a_variable_rate_stay(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    pts = np.cumsum(rng.integers(20, 90, 200)).tolist()
+    write_clip(tmp_path / "in.mkv", frames=200, pts=pts, time_base=Fraction(1, 1000))
+    for codec in ("ffv1", "h264", "hevc"):
+        out = tmp_path / f"{codec}.mkv"
+        in_segments(tmp_path / "in.mkv", out, codec=codec)
+        assert [one.pts for one in read_frames(out)] == pts
+
+
+@pytest.mark.parametrize("after", [1, 3])
+def test_what_is_finished_is_not_computed_again(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    out = tmp_path / "a.mkv"
+    broken_off(film, out, monkeypatch, after)
+    assert not out.exists()
+    before = {path.name: path.stat().st_mtime_ns for path in folder_of(out).glob("*.packets")}
+    listed = call("jobs", "list", tmp_path)
+    assert f"{out}: {64 * after} frames are finished" in listed.stdout
+    with monkeypatch.context() as patched:
+        kept: dict[str, int] = {}
+        removed = Journal.remove
+
+        def remove(journal: Journal) -> None:
+            kept.update({p.name: p.stat().st_mtime_ns for p in journal.folder.glob("*.packets")})
+            removed(journal)
+
+        patched.setattr(Journal, "remove", remove)
+        done = call("resume", out, "--progress", "none")
+    assert done.exit_code == 0, done.output
+    assert f"{COUNT} frames" in done.stderr
+    assert all(kept[name] == before[name] for name in list(before)[:after])
+    assert not check_files(out, film)
+    assert hashes(out) == hashes(film)
+    assert not folder_of(out).exists()
+
+
+def test_reports_count_the_whole_film(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = repair(film, tmp_path / "w.mkv", settings=NOTHING, target=OutputSettings(codec="ffv1"))
+    broken_off(film, tmp_path / "a.mkv", monkeypatch)
+    target = OutputSettings(codec="ffv1", segment=64, resume=True)
+    again = repair(film, tmp_path / "a.mkv", settings=NOTHING, target=target)
+    assert (again.frames, again.shots, again.repeats) == (whole.frames, whole.shots, whole.repeats)
+    assert again.noise == pytest.approx(whole.noise)
+    assert again.shares == whole.shares
+
+
+def start(*args: str | Path) -> subprocess.Popen[bytes]:
+    words = [sys.executable, "-c", "from vidrepair.cli import main; main()", *map(str, args)]
+    return subprocess.Popen(words, stderr=subprocess.PIPE)
+
+
+def kill_often(film: Path, out: Path, times: int, *flags: str) -> None:
+    """Run and resume, killed at a random moment after every segment so many times."""
+    rng = random.Random(7)  # noqa: S311
+    command = ["run", film, "-o", out, "--segment-frames", "1", "--progress", "none", *flags]
+    for _ in range(times):
+        finished = len(read_record(folder_of(out)).segments)
+        with start(*command) as process:
+            while len(read_record(folder_of(out)).segments) <= finished:
+                assert process.poll() is None, process.communicate()
+                time.sleep(0.02)
+            time.sleep(rng.uniform(0.0, 0.1))
+            process.kill()
+        assert not out.exists()
+        command = ["resume", out, "--progress", "none"]
+    with start(*command) as process:
+        _, told = process.communicate(timeout=120)
+    assert process.returncode == 0, told
+
+
+@pytest.mark.parametrize("codec", ["ffv1", "h264"])
+def test_a_run_that_is_killed_three_times_gives_the_same_frames(
+    film: Path, tmp_path: Path, codec: str
+) -> None:
+    flags = ("-c", codec, "--repair", "none", "--noise", "6")
+    whole = tmp_path / "whole.mkv"
+    done = call("run", film, "-o", whole, "--segment-frames", "1", "--progress", "none", *flags)
+    assert done.exit_code == 0, done.output
+    out = tmp_path / "a.mkv"
+    kill_often(film, out, 3, *flags)
+    assert hashes(out) == hashes(whole)
+    assert hashes(out) != hashes(film)
+    assert not check_files(out, film)
+
+
+def test_an_interrupted_run_says_how_it_goes_on(film: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a.mkv"
+    words = ["run", film, "-o", out, "-c", "ffv1", "--segment-frames", "1", "--repair", "none"]
+    with start(*words) as process:
+        while not read_record(folder_of(out)).segments:
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(signal.SIGTERM)
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert f"vidrepair resume {out} goes on from there" in told.decode()
+    assert not out.exists()
+
+
+def test_a_job_of_which_nothing_is_finished_leaves_nothing(film: Path, tmp_path: Path) -> None:
+    bad = call("run", film, "-o", tmp_path / "a.mkv", "--noise-profile", tmp_path / "none", *FLAGS)
+    assert bad.exit_code == 3
+    assert list(tmp_path.iterdir()) == []
+
+
+# What has changed meanwhile.
+
+
+def test_another_source_is_refused(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, out = tmp_path / "in.mkv", tmp_path / "a.mkv"
+    shutil.copy(film, source)
+    broken_off(source, out, monkeypatch)
+    write_clip(source, frames=moving(*SIZE, COUNT, noise=5.0), size=SIZE)
+    refused = call("resume", out)
+    assert refused.exit_code == 2
+    assert "was made otherwise: source" in refused.stderr
+    assert "run -y" in refused.stderr
+    assert call("resume", out, "--allow-mixed").exit_code == 2
+    source.unlink()
+    gone = call("resume", out)
+    assert gone.exit_code == 3
+    assert "does not exist" in gone.stderr
+    shutil.copy(film, source)  # it comes back
+    assert call("resume", out, "--progress", "none").exit_code == 0
+
+
+def test_another_engine_goes_on_only_where_that_is_allowed(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "a.mkv"
+    broken_off(film, out, monkeypatch)
+    monkeypatch.setattr("vidrepair.job_facts.__version__", "99")
+    refused = call("resume", out)
+    assert refused.exit_code == 2
+    assert "version was" in refused.stderr
+    assert "--allow-mixed" in refused.stderr
+    assert call("resume", out, "--allow-mixed", "--progress", "none").exit_code == 0
+    assert hashes(out) == hashes(film)
+
+
+def test_an_unfinished_job_is_not_overwritten_unasked(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "a.mkv"
+    broken_off(film, out, monkeypatch)
+    refused = call("run", film, "-o", out, *FLAGS)
+    assert refused.exit_code == 2
+    assert "vidrepair resume" in refused.stderr
+    assert len(read_record(folder_of(out)).segments) == 2
+    anew = call("run", film, "-o", out, "-y", "-c", "ffv1", "--segment-frames", "64", *FLAGS)
+    assert anew.exit_code == 0
+    assert not folder_of(out).exists()
+
+
+def test_two_runs_to_one_output_are_told(film: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a.mkv"
+    with Journal(folder_of(out)):
+        busy = call("run", film, "-o", out, "-y", *FLAGS)
+        assert busy.exit_code == 1
+        assert "another run is at work" in busy.stderr
+        assert call("jobs", "clean", out).exit_code == 1
+
+
+def test_jobs_are_shown_retried_and_cleaned(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "a.mkv"
+    assert "is not there" in call("resume", out).stderr
+    assert call("jobs", "list", tmp_path).stdout == ""
+    broken_off(film, out, monkeypatch)
+    assert '"first": 64' in call("jobs", "show", out).stdout
+    assert call("jobs", "clean", out).exit_code == 0
+    assert list(tmp_path.iterdir()) == []
+    broken_off(film, out, monkeypatch)
+    assert call("jobs", "retry", tmp_path).exit_code == 0
+    assert hashes(out) == hashes(film)
+
+
+# Damage to what lies on the disk.
+
+
+def test_a_segment_that_was_damaged_is_computed_again(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "a.mkv"
+    broken_off(film, out, monkeypatch, after=3)
+    path = folder_of(out) / "000001.packets"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    damaged = call("resume", out)
+    assert damaged.exit_code == 1
+    assert "segment 1" in damaged.stderr
+    assert not out.exists()
+    assert len(read_record(folder_of(out)).segments) == 1
+    assert call("resume", out, "--progress", "none").exit_code == 0
+    assert hashes(out) == hashes(film)
+
+
+def test_a_journal_broken_off_at_any_byte_is_read_up_to_there(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "a.mkv"
+    broken_off(film, out, monkeypatch, after=3)
+    folder = folder_of(out)
+    data = (folder / "journal").read_bytes()
+    starts = read_record(folder).starts
+    for cut in range(len(data)):
+        (folder / "journal").write_bytes(data[:cut])
+        whole = sum(end <= cut for end in (*starts[1:], len(data)))
+        assert len(read_record(folder).segments) == whole
+        assert (read_record(folder).job is None) == (cut < starts[0])
+    for place in range(0, len(data), 7):
+        changed = bytearray(data)
+        changed[place] ^= 4
+        (folder / "journal").write_bytes(changed)
+        assert len(read_record(folder).segments) <= sum(start <= place for start in starts)
+    (folder / "journal").write_bytes(data[: starts[2] + 9])
+    assert call("resume", out, "--progress", "none").exit_code == 0
+    assert hashes(out) == hashes(film)
+
+
+def test_what_was_not_synced_counts_for_nothing(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Power fails: each file is as it was when it was last made sure of."""
+    safe: dict[Path, int] = {}
+    real = os.fsync
+
+    def fsync(number: int) -> None:
+        path = Path(f"/proc/self/fd/{number}").resolve()
+        if path.is_file():
+            safe[path] = path.stat().st_size
+        real(number)
+
+    out = tmp_path / "a.mkv"
+    monkeypatch.setattr("os.fsync", fsync)
+    broken_off(film, out, monkeypatch, after=3)
+    for path in folder_of(out).iterdir():
+        with path.open("r+b") as file:
+            file.truncate(safe.get(path, 0))
+    record = read_record(folder_of(out))
+    assert len(record.segments) == 3
+    for segment in record.segments:
+        path = folder_of(out) / f"{segment.number:06}.packets"
+        packets = list(read_packets(path, Fraction(1, 25), segment.sha256))
+        assert len(packets) == segment.frames
+
+
+def test_a_full_disk_ends_the_run_and_loses_nothing(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "a.mkv"
+    whole = PacketWriter._write
+    written = 0
+
+    def write(writer: PacketWriter, data: bytes) -> None:
+        nonlocal written
+        written += len(data)
+        if written > 600_000:
+            raise OSError(28, "No space left on device")
+        whole(writer, data)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PacketWriter, "_write", write)
+        full = call("run", film, "-o", out, "-c", "ffv1", "--segment-frames", "64", *FLAGS)
+    assert full.exit_code == 1
+    assert "no space left" in full.stderr
+    assert "vidrepair resume" in full.stderr
+    assert read_record(folder_of(out)).segments
+    assert call("resume", out, "--progress", "none").exit_code == 0
+    assert hashes(out) == hashes(film)
+
+
+def test_what_will_not_fit_is_refused_after_the_first_segment(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "a.mkv"
+    usage = shutil.disk_usage(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr("vidrepair.segments.disk_usage", lambda _: usage._replace(free=10_000))
+        refused = call("run", film, "-o", out, "-c", "ffv1", "--segment-frames", "64", *FLAGS)
+    assert refused.exit_code == 1
+    assert "GB are free" in refused.stderr
+    assert len(read_record(folder_of(out)).segments) == 1
+
+
+# Which films go in segments.
+
+
+def test_pipes_mattes_and_short_films_go_in_one_piece(film: Path, tmp_path: Path) -> None:
+    for extra in (
+        ["--no-journal"],
+        ["--segment-frames", "1000"],
+        ["--mask-out", tmp_path / "m.mkv"],
+    ):
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr("vidrepair.run.Journal", None)
+            done = call("run", film, "-o", tmp_path / "a.mkv", "-y", *extra, *FLAGS)
+            assert done.exit_code == 0, done.output
+
+
+def test_resuming_what_was_never_begun_is_refused(film: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no unfinished job"):
+        repair(film, tmp_path / "a.mkv", target=OutputSettings(resume=True))
+    folder_of(tmp_path / "a.mkv").mkdir()
+    with pytest.raises(UsageError, match="says nothing of a job"):
+        repair(film, tmp_path / "a.mkv", target=OutputSettings(resume=True))
+
+
+def test_packets_come_back_as_they_went(tmp_path: Path, film: Path) -> None:
+    with av.open(str(film)) as opened:
+        packets = [packet for packet in opened.demux(video=0) if packet.size]
+        with PacketWriter(tmp_path / "a") as writer:
+            for packet in packets:
+                writer.add(packet)
+            digest = writer.finish()
+        unit = packets[0].time_base
+        back = list(read_packets(tmp_path / "a", unit, digest))
+        assert [(p.pts, p.dts, p.duration, p.is_keyframe, bytes(p)) for p in back] == [
+            (p.pts, p.dts, p.duration, p.is_keyframe, bytes(p)) for p in packets
+        ]
+        with pytest.raises(DamagedPackets):
+            list(read_packets(tmp_path / "a", unit, "0" * 64))
+    data = (tmp_path / "a").read_bytes()
+    for cut in (0, 10, 50, len(data) - 1):
+        (tmp_path / "a").write_bytes(data[:cut])
+        with pytest.raises(VidrepairError):
+            list(read_packets(tmp_path / "a", unit, digest))
+
+
+def test_runs_hold_all_times() -> None:
+    times = [0, 40, 80, 120, 121, 300, 340, 380]
+    runs = runs_of(times)
+    assert [first + step * n for first, step, count in runs for n in range(count)] == times
+    assert len(runs_of(list(range(0, 40_000, 40)))) == 1

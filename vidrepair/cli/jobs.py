@@ -1,0 +1,77 @@
+"""vidrepair jobs: the unfinished jobs of a folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import click
+
+from vidrepair.cli.resume import go_on, record_of
+from vidrepair.errors import UsageError, VidrepairError
+from vidrepair.journal import Journal, folder_of
+
+FOLDER = click.argument("folder", type=click.Path(path_type=Path), default=".", metavar="[FOLDER]")
+OUT = click.argument("output", type=click.Path(path_type=Path), metavar="OUT")
+
+
+@click.group()
+def jobs() -> None:
+    """List, show, retry and clean jobs that were broken off."""
+
+
+@jobs.command("list")
+@FOLDER
+def list_jobs(folder: Path) -> None:
+    """Name the unfinished jobs whose films were to lie in FOLDER, one a line."""
+    for output in _unfinished(folder):
+        segments = record_of(output).segments
+        frames = sum(segment.frames for segment in segments)
+        size = sum(segment.size for segment in segments)
+        click.echo(f"{output}: {frames} frames are finished, {size / 1e6:.1f} MB")
+
+
+@jobs.command()
+@OUT
+def show(output: Path) -> None:
+    """Print what the unfinished job of OUT is, as JSON."""
+    record = record_of(output)
+    segments = [
+        {"first": one.first, "frames": one.frames, "bytes": one.size} for one in record.segments
+    ]
+    click.echo(json.dumps({"job": record.job, "segments": segments}, indent=2))
+
+
+@jobs.command()
+@FOLDER
+def retry(folder: Path) -> None:
+    """Go on with every unfinished job of FOLDER, one after the other."""
+    failed = None
+    for output in _unfinished(folder):
+        try:
+            go_on(output, [])
+        except VidrepairError as error:
+            click.echo(f"vidrepair: {output}: {error}", err=True)
+            failed = failed or error
+    if failed is not None:
+        raise failed
+
+
+@jobs.command()
+@OUT
+def clean(output: Path) -> None:
+    """Remove what is left of the unfinished job of OUT."""
+    folder = folder_of(output)
+    if not (folder / "journal").is_file():
+        raise UsageError(f"there is no unfinished job for {output}: {folder} is not there")
+    with Journal(folder):  # nobody is at work in it
+        shutil.rmtree(folder)
+
+
+def _unfinished(folder: Path) -> list[Path]:
+    """The films of a folder that have a journal."""
+    found = sorted(folder.glob("*.vrjob/journal"))
+    return [
+        journal.parent.with_name(journal.parent.name.removesuffix(".vrjob")) for journal in found
+    ]

@@ -1,0 +1,77 @@
+"""vidrepair resume: go on with a job that was broken off."""
+
+from __future__ import annotations
+
+from contextlib import chdir
+from pathlib import Path
+
+import click
+
+from vidrepair.cli.progress import progress_options
+from vidrepair.cli.run import run
+from vidrepair.errors import UsageError
+from vidrepair.journal import Record, folder_of, read_record
+
+
+@click.command()
+@click.argument("output", type=click.Path(path_type=Path), metavar="OUT")
+@click.option("--allow-mixed", is_flag=True, help="Go on even if version or engine have changed.")
+@click.option("--threads", type=int, help="Instead of those that the job was started with.")
+@click.option("--device", help="Likewise.")
+@click.option("--memory", type=int, help="Likewise; after out of memory, with --allow-mixed.")
+@progress_options
+def resume(
+    output: Path,
+    allow_mixed: bool,
+    threads: int | None,
+    device: str | None,
+    memory: int | None,
+    progress: str,
+    log_level: str,
+) -> None:
+    """Go on with the run that was to write OUT and was broken off.
+
+    What is finished is not computed again, and the film is the same as without the break. Source,
+    settings, version and engine have to be as they were.
+    """
+    given = {"--threads": threads, "--device": device, "--memory": memory}
+    changed = [str(word) for pair in given.items() if pair[1] is not None for word in pair]
+    changed += ["--allow-mixed"] if allow_mixed else []
+    go_on(output, [*changed, "--progress", progress, "--log-level", log_level])
+
+
+def go_on(output: Path, changed: list[str]) -> None:
+    """Repeat the command that a job was started with, `changed` added to it."""
+    record = record_of(output)
+    assert record.job is not None
+    arguments, folder = record.job["arguments"], Path(record.job["folder"])
+    if not arguments:
+        raise UsageError(
+            f"the job of {output} was started by a batch or from Python; repeat the batch, or call"
+            " repair() again with OutputSettings(resume=True)"
+        )
+    if not folder.is_dir():
+        raise UsageError(
+            f"the job of {output} was started in {folder}, which is not there; make it again"
+        )
+    wanted = output.absolute()
+    with chdir(folder):
+        context = run.make_context("run", [*arguments, *changed, "--resume"])
+        if Path(context.params["output"]).resolve() != wanted.resolve():
+            raise UsageError(
+                f"the job of {output} was to write {context.params['output']}; move its folder"
+                f" {folder_of(wanted)} back beside that"
+            )
+        with context:
+            run.invoke(context)
+
+
+def record_of(output: Path) -> Record:
+    """What the journal of a film says. Raises UsageError where there is none."""
+    folder = folder_of(output)
+    if not folder.is_dir():
+        raise UsageError(f"there is no unfinished job for {output}: {folder} is not there")
+    record = read_record(folder)
+    if record.job is None:
+        raise UsageError(f"{folder} says nothing of a job; remove it, and start anew with run")
+    return record

@@ -1,0 +1,92 @@
+"""What decides the result of a job, as JSON: compared when an unfinished one goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from vidrepair.outputs import OutputPlan
+from vidrepair.settings import Job
+from vidrepair.version import __version__
+
+ENDS = 1 << 20
+"""Bytes from the start and from the end of a file that tell it from another."""
+MIXABLE = ("version", "engine")
+"""What may change on the way where that is asked for."""
+
+
+def job_facts(job: Job, plan: OutputPlan, engine: Mapping[str, Any]) -> dict[str, Any]:
+    """Source, settings, version and engine; `engine` is its identity."""
+    repair, reading, target = job.repair, job.reading, job.target
+    masks = {"mask": repair.mask_in, "protect mask": repair.protect}
+    files = {name: mask.path for name, mask in masks.items() if mask is not None}
+    others = {"analysis": job.analysis, "noise profile": repair.noise_profile}
+    files |= {name: path for name, path in others.items() if path is not None}
+    facts = {
+        "version": __version__,
+        "engine": dict(engine),
+        "source": {} if job.source is None else _file(job.source),
+        "files": {name: _file(path) for name, path in files.items()},
+        "repair": repair.as_dict(),
+        "reading": {name: _text(value) for name, value in asdict(reading).items()},
+        "output": {
+            "codec": plan.codec,
+            "container": plan.container,
+            "pixel format": plan.pix_fmt,
+            "options": dict(plan.options),
+            "overlay": target.overlay,
+            "frames": target.frames,
+            "segment": target.segment,
+        },
+    }
+    # As it will be read again: JSON has no tuples.
+    return dict(json.loads(json.dumps(facts)))
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What is not as it was, such as "engine precision was fp32 and is bf16"."""
+    return [
+        f"{name} was {was} and is {is_now}" for name, was, is_now in _differing("", before, now)
+    ]
+
+
+def _differing(
+    where: str, before: Mapping[str, Any], now: Mapping[str, Any]
+) -> Iterator[tuple[str, Any, Any]]:
+    for name in sorted({*before, *now}):
+        was, is_now = before.get(name), now.get(name)
+        path = f"{where} {name}".strip()
+        if isinstance(was, Mapping) and isinstance(is_now, Mapping):
+            yield from _differing(path, was, is_now)
+        elif was != is_now:
+            yield path, was, is_now
+
+
+def _file(path: Path) -> dict[str, Any]:
+    """What tells a file from another that takes its name; of a folder its time alone."""
+    try:
+        told = path.stat()
+        if path.is_dir():
+            return {"path": str(path.absolute()), "changed": told.st_mtime_ns}
+        digest = hashlib.sha256()
+        with path.open("rb") as file:
+            digest.update(file.read(ENDS))
+            if told.st_size > ENDS:
+                file.seek(-min(ENDS, told.st_size - ENDS), os.SEEK_END)
+                digest.update(file.read(ENDS))
+    except OSError:  # a pattern of numbered pictures
+        return {"path": str(path.absolute())}
+    return {
+        "path": str(path.absolute()),
+        "bytes": told.st_size,
+        "sha256 of its ends": digest.hexdigest(),
+    }
+
+
+def _text(value: Any) -> Any:
+    return value if value is None or isinstance(value, int | str) else str(value)

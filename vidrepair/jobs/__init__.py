@@ -1,0 +1,1 @@
+"""Jobs of more than one file."""

@@ -1,0 +1,221 @@
+"""A film written in segments: what is finished stays finished, whatever ends the run.
+
+Each segment is a film of its own for the encoder, from its first key frame to its last packet.
+Its packets lie in a file that is on the disk before the journal names it. When the last one is
+there, they are joined by packet copy with everything else that the source holds.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
+from shutil import disk_usage
+from typing import Any
+
+import av
+
+from vidrepair.encode import OutputPlan, Target
+from vidrepair.encoder import Encoder, add_film
+from vidrepair.errors import VidrepairError
+from vidrepair.files import FULL, Closing
+from vidrepair.frames import Frame, Span
+from vidrepair.fresh_memory import fill_with_zeros
+from vidrepair.journal import Journal, Segment, runs_of
+from vidrepair.packets import DamagedPackets, PacketWriter, read_packets
+from vidrepair.tags import Clip, Copied
+
+AHEAD = 2.0
+"""Seconds by which the other streams are read before the film is written."""
+
+
+class Seams:
+    """Where spans start, as far as the film has been cut into them: there a segment may end."""
+
+    def __init__(self, *, fields: bool) -> None:
+        """With `fields` spans are of the even and of the odd rows, and have to start together."""
+        self._fields = fields
+        self._starts: set[int] = set()
+
+    def add(self, span: Span) -> None:
+        """A span was cut; before any of its frames is finished."""
+        opening = (span.core[0], *span.followers[0])
+        self._starts.add(min(frame.number for frame in opening))
+
+    def pass_by(self, number: int) -> bool:
+        """Whether spans start with that frame; those before are forgotten."""
+        firsts = {2 * number, 2 * number + 1} if self._fields else {number}
+        found = firsts <= self._starts
+        # In place: the other thread may add one meanwhile.
+        self._starts.difference_update([one for one in tuple(self._starts) if one <= max(firsts)])
+        return found
+
+
+@dataclass(slots=True)
+class _Open:
+    """The segment under construction."""
+
+    encoder: Encoder
+    container: Any
+    """Its muxer, which writes nothing: encoders belong to one."""
+    packets: PacketWriter
+    first: int
+    times: list[int]
+
+
+class SegmentedTarget(Closing):
+    """Takes what a target takes, into segments of `length` frames or somewhat more."""
+
+    def __init__(
+        self,
+        clip: Clip,
+        plan: OutputPlan,
+        journal: Journal,
+        seams: Seams,
+        length: int,
+        tally: Callable[[], dict[str, Any]],
+        total: int | None,
+    ) -> None:
+        """`tally` tells what was counted so far; `total` is how many frames there will be."""
+        self._clip, self._plan, self._length = clip, plan, length
+        self._journal, self._seams, self._tally, self._total = journal, seams, tally, total
+        self._open: _Open | None = None
+        self._cancelled = False
+
+    def write(self, frame: Frame) -> None:
+        """Encode one frame, in order."""
+        if self._cancelled:
+            raise VidrepairError(f"writing {self._journal.folder} was cancelled")
+        seam = self._seams.pass_by(frame.number)
+        with self._explained():
+            if seam and self._open is not None and len(self._open.times) >= self._length:
+                self._finish(frame.pts)
+            if self._open is None:
+                self._open = self._begin(frame)
+            self._open.times.append(frame.pts)
+            for packet in self._open.encoder.encode(frame):
+                self._open.packets.add(packet)
+
+    def copy(self, item: Copied) -> None:
+        """The packets of other streams are read again when the film is joined."""
+
+    def cancel(self) -> None:
+        """From any thread: `write` raises VidrepairError soon."""
+        self._cancelled = True
+
+    def end(self) -> None:
+        """The last frame has come."""
+        if self._open is None:
+            raise VidrepairError("no frame was written; look at the source")
+        with self._explained():
+            self._finish(None)
+
+    def losses(self) -> list[str]:
+        """None."""
+        return []
+
+    def close(self) -> None:
+        """Let go of the segment under construction."""
+        if self._open is not None:
+            self._open.packets.close()
+            self._open.container.close()
+            self._open = None
+            fill_with_zeros(on=False)
+
+    def _begin(self, frame: Frame) -> _Open:
+        fill_with_zeros(on=self._plan.codec == "libx264")
+        container: Any = av.open(io.BytesIO(), "w", format=self._plan.container)
+        stream = add_film(container, self._clip, self._plan)
+        path = self._journal.path(len(self._journal.record.segments))
+        encoder = Encoder(self._clip, self._plan, stream, str(path))
+        return _Open(encoder, container, PacketWriter(path), frame.number, [])
+
+    def _finish(self, until: int | None) -> None:
+        """End the segment; the next frame, if any, is shown at `until`."""
+        assert self._open is not None
+        opened = self._open
+        for packet in opened.encoder.finish(until):
+            opened.packets.add(packet)
+            if self._cancelled:
+                raise VidrepairError(f"writing {self._journal.folder} was cancelled")
+        segment = Segment(
+            number=len(self._journal.record.segments),
+            first=opened.first,
+            frames=len(opened.times),
+            end=opened.encoder.end,
+            times=runs_of(opened.times),
+            sha256=opened.packets.finish(),
+            size=opened.packets.size,
+            tally=self._tally(),
+        )
+        self._journal.add(segment)
+        self.close()
+        if segment.number == 0:
+            self._check_room(segment)
+
+    def _check_room(self, segment: Segment) -> None:
+        """Refuse, after the first segment rather than after a night, what will not fit.
+
+        The film is there twice when it is joined: as segments, and whole.
+        """
+        left = max((self._total or 0) - segment.frames, 0)
+        each = segment.size / segment.frames
+        needed = each * (left + max(self._total or 0, segment.frames))
+        free = disk_usage(self._journal.folder).free
+        if needed > free:
+            raise VidrepairError(
+                f"the film will need about {needed / 1e9:.1f} GB more at"
+                f" {self._journal.folder.parent}, where {free / 1e9:.1f} GB are free; free some and"
+                " go on with vidrepair resume, or add --no-journal, which needs half"
+            )
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn what PyAV and the system raise into one sentence."""
+        folder = self._journal.folder
+        try:
+            yield
+        except (av.FFmpegError, OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            if getattr(error, "errno", None) in FULL:
+                raise VidrepairError(
+                    f"no space left in {folder} ({reason}); free some and go on with"
+                    " vidrepair resume"
+                ) from error
+            raise VidrepairError(
+                f"{folder} cannot be written ({reason}); try another folder, or another --codec"
+            ) from error
+
+
+def join(journal: Journal, target: Target, beside: Iterator[Copied], time_base: Any) -> None:
+    """Write the packets of all segments, in order, and those of the other streams between them.
+
+    Raises DamagedPackets where a segment is not what it was; it and all that follow are forgotten
+    then, so that `resume` computes them again.
+    """
+    held: Copied | None = next(beside, None)
+    last: int | None = None
+    for segment in journal.record.segments:
+        try:
+            for packet in read_packets(journal.path(segment.number), time_base, segment.sha256):
+                # Encoders guess the first times of decoding where frames do not lie evenly.
+                if last is not None and packet.dts <= last:
+                    packet.dts = last + 1
+                last = packet.dts
+                until = float(packet.dts * time_base - target.offset) + AHEAD
+                while held is not None and held.seconds < until:
+                    target.copy(held)
+                    held = next(beside, None)
+                target.take(packet)
+        except (DamagedPackets, FileNotFoundError) as error:
+            number = segment.number
+            journal.forget(number)
+            raise DamagedPackets(
+                f"segment {number} of {journal.folder} is damaged ({error}); vidrepair resume"
+                " computes it and what follows again"
+            ) from error
+    for item in chain([] if held is None else [held], beside):
+        target.copy(item)
+    target.end_at(journal.record.segments[-1].end)

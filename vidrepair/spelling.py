@@ -1,0 +1,50 @@
+"""Settings as people spell them, on the command line and in lists of files.
+
+What is no such setting raises ValueError, with a sentence that quotes it.
+"""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+from vidrepair.settings import KINDS, Pair
+
+
+def read_number(text: str) -> float:
+    """One number, such as 12.5."""
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a number") from None
+
+
+def read_pair(text: str) -> Pair:
+    """Luma and chroma, such as 20,10; one number is both."""
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (1, 2):
+        raise ValueError(f"{text!r} is not a number or two, such as 20 or 20,10")
+    return numbers[0], numbers[-1]
+
+
+def read_kinds(text: str) -> tuple[str, ...]:
+    """Kinds of damage: all, none, or some with commas between."""
+    if text in ("all", "none"):
+        return KINDS if text == "all" else ()
+    kinds = tuple(part.strip() for part in text.split(","))
+    if wrong := [kind for kind in kinds if kind not in KINDS]:
+        raise ValueError(f"{wrong[0]!r} is not all, none or some of {', '.join(KINDS)}")
+    return kinds
+
+
+def read_time(text: str) -> Fraction:
+    """Seconds, or hours, minutes and seconds with colons; in seconds."""
+    if re.fullmatch(r"(\d+:){0,2}\d+(\.\d+)?", text, re.ASCII) is None:
+        raise ValueError(f"{text!r} is no time such as 83.5 or 00:01:23.500")
+    seconds = Fraction(0)
+    for part in text.split(":"):
+        seconds = seconds * 60 + Fraction(part)
+    return seconds
