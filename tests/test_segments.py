@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -20,9 +21,9 @@ from clips import Extras, moving, read_frames, samples_of, write_clip
 
 from vidrepair import DamageSettings, OutputSettings, RepairSettings, repair
 from vidrepair.cli import main
-from vidrepair.errors import UsageError, VidrepairError
+from vidrepair.errors import DamagedSegment, UsageError, VidrepairError
 from vidrepair.journal import Journal, folder_of, read_record, runs_of
-from vidrepair.packets import DamagedPackets, PacketWriter, read_packets
+from vidrepair.packets import PacketWriter, read_packets
 from vidrepair.verification import check_files
 
 NOTHING = RepairSettings(denoise=(0.0, 0.0), damage=DamageSettings(kinds=()))
@@ -58,7 +59,13 @@ class Stop(Exception):
     """The run ends here."""
 
 
-def broken_off(film: Path, out: Path, monkeypatch: pytest.MonkeyPatch, after: int = 2) -> None:
+def broken_off(
+    film: Path,
+    out: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    after: int = 2,
+    flags: tuple[str | Path, ...] = FLAGS,
+) -> None:
     """A run that dies once so many segments are finished."""
     added = Journal.add
 
@@ -69,7 +76,7 @@ def broken_off(film: Path, out: Path, monkeypatch: pytest.MonkeyPatch, after: in
 
     with monkeypatch.context() as patched:
         patched.setattr(Journal, "add", add)
-        call("run", film, "-o", out, "-c", "ffv1", "--segment-frames", "64", *FLAGS)
+        call("run", film, "-o", out, "-c", "ffv1", "--segment-frames", "64", *flags)
     assert len(read_record(folder_of(out)).segments) == after
 
 
@@ -121,6 +128,46 @@ def test_times_of_a_variable_rate_stay(tmp_path: Path) -> None:
         out = tmp_path / f"{codec}.mkv"
         in_segments(tmp_path / "in.mkv", out, codec=codec)
         assert [one.pts for one in read_frames(out)] == pts
+
+
+@pytest.mark.parametrize("kind", ["mkv", "mov", "png"])
+def test_mattes_and_sidecars_go_on_too(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    mask = tmp_path / "mask.mkv"
+    marks = moving(*SIZE, COUNT)  # of which some is above the threshold
+    write_clip(mask, frames=marks, size=SIZE)
+    flags = ("--mask-in", mask, "--noise", "6", "--sidecar", "--progress", "none")
+    mattes = []
+    for name in ("whole", "again"):
+        folder = tmp_path / name
+        folder.mkdir()
+        out = folder / "a.mkv"
+        matte = folder / ("m" if kind == "png" else f"m.{kind}")
+        words = (*flags, "--mask-out", matte)
+        if name == "whole":
+            done = call("run", film, "-o", out, "-c", "ffv1", "--segment-frames", "64", *words)
+        else:
+            broken_off(film, out, monkeypatch, 3, words)
+            assert not matte.exists()
+            done = call("resume", out, "--progress", "none")
+        assert done.exit_code == 0, done.output
+        mattes.append(matte)
+    if kind == "png":
+        pictures = [sorted(path.iterdir()) for path in mattes]
+        assert [one.name for one in pictures[0]] == [one.name for one in pictures[1]]
+        read = [[one.read_bytes() for one in folder] for folder in pictures]
+    else:
+        read = [[bytes(one.planes[0]) for one in read_frames(path)] for path in mattes]
+    assert len(read[0]) == COUNT
+    assert read[0] == read[1]
+    assert any(any(one) for one in read[0]) if kind != "png" else len(set(read[0])) > 1
+    sidecars = [
+        json.loads((tmp_path / name / "a.mkv.vr.json").read_text()) for name in ("whole", "again")
+    ]
+    assert sidecars[0]["defects"]
+    assert sidecars[0] == sidecars[1]
+    assert hashes(tmp_path / "whole/a.mkv") == hashes(tmp_path / "again/a.mkv")
 
 
 @pytest.mark.parametrize("after", [1, 3])
@@ -409,12 +456,8 @@ def test_what_will_not_fit_is_refused_after_the_first_segment(
 # Which films go in segments.
 
 
-def test_pipes_mattes_and_short_films_go_in_one_piece(film: Path, tmp_path: Path) -> None:
-    for extra in (
-        ["--no-journal"],
-        ["--segment-frames", "1000"],
-        ["--mask-out", tmp_path / "m.mkv"],
-    ):
+def test_short_films_go_in_one_piece(film: Path, tmp_path: Path) -> None:
+    for extra in (["--no-journal"], ["--segment-frames", "1000"]):
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr("vidrepair.run.Journal", None)
             done = call("run", film, "-o", tmp_path / "a.mkv", "-y", *extra, *FLAGS)
@@ -441,7 +484,7 @@ def test_packets_come_back_as_they_went(tmp_path: Path, film: Path) -> None:
         assert [(p.pts, p.dts, p.duration, p.is_keyframe, bytes(p)) for p in back] == [
             (p.pts, p.dts, p.duration, p.is_keyframe, bytes(p)) for p in packets
         ]
-        with pytest.raises(DamagedPackets):
+        with pytest.raises(DamagedSegment):
             list(read_packets(tmp_path / "a", unit, "0" * 64))
     data = (tmp_path / "a").read_bytes()
     for cut in (0, 10, 50, len(data) - 1):

@@ -164,13 +164,8 @@ class _Cutter:
         if following is not None and following.number < self._start:
             return  # nor is the next one, which looks back at this one's measurements
         closed = _close(span, ahead, self._grid, self._profilers)
-        if _opens(span) >= self._start:
+        if closed.opens >= self._start:
             yield closed
-
-
-def _opens(span: _Open) -> int:
-    """The number of the first frame that is shown of a span."""
-    return min(frame.number for frame in (span.core[0], *span.followers[0]))
 
 
 def _fades_out(span: _Open, grid: Grid) -> int:

@@ -110,7 +110,7 @@ def _in_order(answers: Iterable[Answer], strengths: Strengths) -> Iterator[_Comi
     following: int | None = None
     for answer in answers:
         if following is None:
-            following = min(frame.number for frame in _opening(answer.span))
+            following = answer.span.opens
         with answer.repaired.place.working():
             whole = _settle(answer, fading)
         if whole is None:
@@ -120,11 +120,6 @@ def _in_order(answers: Iterable[Answer], strengths: Strengths) -> Iterator[_Comi
         while following in finished:
             yield finished.pop(following)
             following += 1
-
-
-def _opening(span: Span) -> tuple[Frame, ...]:
-    """The first core frame, and those that go with it; lost ones may come before it."""
-    return span.core[0], *span.followers[0]
 
 
 def _with_followers(frame: Frame, whole: _Half, strengths: Strengths) -> Iterator[_Coming]:

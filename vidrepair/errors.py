@@ -55,6 +55,10 @@ class CheckFailed(VidrepairError):
     exit_code = 5
 
 
+class DamagedSegment(VidrepairError):
+    """What a job had finished is not as it was written."""
+
+
 class EngineError(VidrepairError):
     """The engine cannot run here, or its output is not sane."""
 

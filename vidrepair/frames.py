@@ -171,6 +171,11 @@ class Span:
     """Its lasting scratches; None where nobody looks for them."""
 
     @property
+    def opens(self) -> int:
+        """The number of the first frame that it shows; lost ones may come before the core."""
+        return min(frame.number for frame in (self.core[0], *self.followers[0]))
+
+    @property
     def grain(self) -> GrainProfile | None:
         """All that is known of its grain."""
         return None if self.spectrum is None else GrainProfile(self.noise, self.spectrum)

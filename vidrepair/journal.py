@@ -47,6 +47,8 @@ class Segment:
     """Bytes of it."""
     tally: dict[str, Any]
     """What the run had counted by its end."""
+    touches: str = ""
+    """The sha256 of the file of what was repaired in it; empty where nobody wants to know."""
 
     def pts(self) -> list[int]:
         """Of every frame."""
@@ -150,7 +152,7 @@ class Journal(Closing):
     def start(self, job: Mapping[str, Any]) -> None:
         """Begin anew: whatever was there is gone."""
         self._cut(Record())
-        for path in self.folder.glob("*.packets"):
+        for path in self.folder.glob("*.[pt]*"):
             path.unlink()
         self._append({"job": dict(job), "format": FORMAT})
 
@@ -162,6 +164,10 @@ class Journal(Closing):
     def path(self, number: int) -> Path:
         """Where a segment's packets are."""
         return self.folder / f"{number:06}.packets"
+
+    def touches_path(self, number: int) -> Path:
+        """Where it is written what was repaired in a segment."""
+        return self.folder / f"{number:06}.touches"
 
     def add(self, segment: Segment) -> None:
         """A segment whose file is on the disk is finished."""

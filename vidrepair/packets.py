@@ -12,7 +12,7 @@ from typing import Any
 
 import av
 
-from vidrepair.errors import VidrepairError
+from vidrepair.errors import DamagedSegment
 from vidrepair.files import Closing
 
 MAGIC = b"vidrepair packets 1\n"
@@ -20,10 +20,6 @@ _HEAD = struct.Struct("<qqqII")
 """pts, dts, duration in the encoder's time base; 1 for a key frame; bytes that follow."""
 LARGEST = 1 << 30
 """Bytes of a packet; more is none."""
-
-
-class DamagedPackets(VidrepairError):
-    """A file of packets is not what was written."""
 
 
 class PacketWriter(Closing):
@@ -62,9 +58,9 @@ class PacketWriter(Closing):
 def read_packets(path: Path, time_base: Fraction, sha256: str) -> Iterator[Any]:
     """The packets of a file, in order; their data are known to be good only once all came.
 
-    Raises DamagedPackets where the file is not the one of that hash.
+    Raises DamagedSegment where the file is not the one of that hash.
     """
-    damaged = DamagedPackets(f"{path} is not as it was written")
+    damaged = DamagedSegment(f"{path} is not as it was written")
     digest = hashlib.sha256()
     with path.open("rb") as file:
 

@@ -35,6 +35,7 @@ from vidrepair.report import Progress, Report, Speedometer
 from vidrepair.run import Run, end_of, open_run, publish, total_frames
 from vidrepair.scratch_runs import judge as judge_lines
 from vidrepair.scratches import measure_lines
+from vidrepair.segments import SegmentedTarget
 from vidrepair.settings import Job
 from vidrepair.shots import number_shots
 from vidrepair.sidecar import write_analysis
@@ -120,11 +121,13 @@ def _decode(run: Run) -> None:
     if run.fields:
         frames = split_fields(frames)
     start = run.start * (2 if run.fields else 1)
-    for span in cut_spans(frames, run.grid, lambda: _profilers(run), start=start):
+    wanted = start if record is None else 0  # an analysis tells of all
+    for span in cut_spans(frames, run.grid, lambda: _profilers(run), start=wanted):
         run.seams.add(span)
         if record is not None:
             record.add_span(span)
-        run.stages.spans.put(span)
+        if span.opens >= start:
+            run.stages.spans.put(span)
     # Before the others may take the film for finished.
     if guide is not None:
         guide.finish()
@@ -210,7 +213,9 @@ def _encode(run: Run, observer: Observer | None) -> None:
             break
         run.target.write(_shown(run, frame, touch))
         run.tally.count(frame, touch)
-        if run.matte is not None:
+        if isinstance(run.target, SegmentedTarget):
+            run.target.note(touch)
+        elif run.matte is not None:
             run.matte.write(frame, touch.codes)
         if run.record is not None:
             run.record.add_defects(touch.defects)
@@ -222,7 +227,7 @@ def _encode(run: Run, observer: Observer | None) -> None:
     if run.tally.frames == 0 and run.job.reading.end is not None:
         raise UsageError("no frame lies between --ss and --to; choose more of the film")
     run.target.end()
-    if run.matte is not None:
+    if run.matte is not None and not run.in_segments:
         run.matte.end()
     run.stages.finished = True
     run.stages.break_off()  # where --frames is reached the other stages have nothing left to do

@@ -34,7 +34,7 @@ from vidrepair.masks import MaskReader, is_pattern, open_masks, same_file
 from vidrepair.matte_file import MatteFile, matte_kind, open_matte
 from vidrepair.models import ModelFiles
 from vidrepair.nowhere import Nowhere
-from vidrepair.segments import Seams, SegmentedTarget, join
+from vidrepair.segments import Seams, SegmentedTarget, frames_of, join
 from vidrepair.settings import DEINTERLACED, EngineSettings, Interlace, Job, MaskSettings
 from vidrepair.stages import Stages
 from vidrepair.streams import Copies, plan_copies
@@ -93,7 +93,8 @@ class Run:
     @property
     def written(self) -> bool:
         """Whether every segment was there before, and they only have to be joined."""
-        return self.journal is not None and self.journal.record.ended is not None
+        ended = self.journal is not None and self.journal.record.ended is not None
+        return ended and self.record is None  # an analysis has to see the film
 
     @property
     def damage(self) -> Damage:
@@ -131,8 +132,12 @@ def open_run(job: Job, build: Build | None, owned: ExitStack) -> Run:
     fields = way == "fields"
     tally, seams = Tally(clip.picture, stride=2 if fields else 1), Seams(fields=fields)
     journal = _open_journal(job, clip, planned, engine.identity.as_dict(), owned)
+    record = None if job.target.sidecar is None else AnalysisBuilder()
     if journal is not None and journal.record.segments:
         tally.go_on(journal.record.segments[-1].tally)
+        if record is not None:
+            for _, touch in frames_of(journal, clip):
+                record.add_defects(touch.defects)
     lanes = engine.identity.lanes
     # The lanes of a card start, and so end, together; a processor's are behind the decoder.
     spans = Channel[Span](1 if engine.worked is None else lanes)
@@ -158,7 +163,7 @@ def open_run(job: Job, build: Build | None, owned: ExitStack) -> Run:
         gaps=Gaps(),
         grain=grain,
         guide=guide,
-        record=None if job.target.sidecar is None else AnalysisBuilder(),
+        record=record,
         journal=journal,
         seams=seams,
     )
@@ -219,8 +224,6 @@ def _in_segments(job: Job, clip: Clip, planned: tuple[OutputPlan, Copies] | None
     if planned is None or job.source is None or job.output is None:
         return False
     if not asked.journal or planned[0].renumbered:
-        return False
-    if asked.mask_out is not None or asked.sidecar is not None:
         return False
     total = total_frames(clip, job)
     return asked.resume or total is None or total > asked.segment
@@ -297,7 +300,10 @@ def _segmented(
     clip: Clip, plan: OutputPlan, job: Job, journal: Journal, seams: Seams, tally: Tally
 ) -> SegmentedTarget:
     total = total_frames(clip, job)
-    return SegmentedTarget(clip, plan, journal, seams, job.target.segment, tally.as_dict, total)
+    wanted = job.target.mask_out is not None or job.target.sidecar is not None
+    return SegmentedTarget(
+        *(clip, plan, journal, seams, job.target.segment, tally.as_dict, total), touches=wanted
+    )
 
 
 def total_frames(clip: Clip, job: Job) -> int | None:
@@ -382,7 +388,7 @@ def publish(run: Run) -> None:
     elif run.planned is not None and isinstance(run.target, Target):
         _check(run, run.facts, run.target, *run.planned)
         run.target.publish()
-    if run.matte is not None:
+    if run.matte is not None and run.journal is None:
         run.matte.publish()
 
 
@@ -400,8 +406,14 @@ def _join(run: Run, journal: Journal, plan: OutputPlan, copies: Copies) -> None:
         for segment in journal.record.segments:
             for pts in segment.pts():
                 facts.add_pts(pts)
+        if run.matte is not None:
+            for frame, touch in frames_of(journal, clip):
+                run.matte.write(frame, touch.codes)
+            run.matte.end()
         _check(run, facts, target, plan, copies)
         target.publish()
+    if run.matte is not None:
+        run.matte.publish()
     journal.remove()
 
 

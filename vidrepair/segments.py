@@ -19,13 +19,15 @@ import av
 
 from vidrepair.encode import OutputPlan, Target
 from vidrepair.encoder import Encoder, add_film
-from vidrepair.errors import VidrepairError
+from vidrepair.errors import DamagedSegment, VidrepairError
 from vidrepair.files import FULL, Closing
 from vidrepair.frames import Frame, Span
 from vidrepair.fresh_memory import fill_with_zeros
 from vidrepair.journal import Journal, Segment, runs_of
-from vidrepair.packets import DamagedPackets, PacketWriter, read_packets
+from vidrepair.matte import Touch
+from vidrepair.packets import PacketWriter, read_packets
 from vidrepair.tags import Clip, Copied
+from vidrepair.touches import TouchWriter, read_touches
 
 AHEAD = 2.0
 """Seconds by which the other streams are read before the film is written."""
@@ -41,8 +43,7 @@ class Seams:
 
     def add(self, span: Span) -> None:
         """A span was cut; before any of its frames is finished."""
-        opening = (span.core[0], *span.followers[0])
-        self._starts.add(min(frame.number for frame in opening))
+        self._starts.add(span.opens)
 
     def pass_by(self, number: int) -> bool:
         """Whether spans start with that frame; those before are forgotten."""
@@ -61,6 +62,7 @@ class _Open:
     container: Any
     """Its muxer, which writes nothing: encoders belong to one."""
     packets: PacketWriter
+    touches: TouchWriter | None
     first: int
     times: list[int]
 
@@ -77,8 +79,13 @@ class SegmentedTarget(Closing):
         length: int,
         tally: Callable[[], dict[str, Any]],
         total: int | None,
+        *,
+        touches: bool = False,
     ) -> None:
-        """`tally` tells what was counted so far; `total` is how many frames there will be."""
+        """`tally` tells what was counted so far; `total` is how many frames there will be. With
+        `touches`, what is repaired is kept for a matte or a sidecar.
+        """
+        self._touches = touches
         self._clip, self._plan, self._length = clip, plan, length
         self._journal, self._seams, self._tally, self._total = journal, seams, tally, total
         self._open: _Open | None = None
@@ -98,6 +105,12 @@ class SegmentedTarget(Closing):
             for packet in self._open.encoder.encode(frame):
                 self._open.packets.add(packet)
 
+    def note(self, touch: Touch) -> None:
+        """Keep what was done to the frame that was written last."""
+        if self._open is not None and self._open.touches is not None:
+            with self._explained():
+                self._open.touches.add(touch)
+
     def copy(self, item: Copied) -> None:
         """The packets of other streams are read again when the film is joined."""
 
@@ -107,10 +120,11 @@ class SegmentedTarget(Closing):
 
     def end(self) -> None:
         """The last frame has come."""
-        if self._open is None:
+        if self._open is not None:
+            with self._explained():
+                self._finish(None)
+        elif not self._journal.record.segments:
             raise VidrepairError("no frame was written; look at the source")
-        with self._explained():
-            self._finish(None)
 
     def losses(self) -> list[str]:
         """None."""
@@ -120,6 +134,8 @@ class SegmentedTarget(Closing):
         """Let go of the segment under construction."""
         if self._open is not None:
             self._open.packets.close()
+            if self._open.touches is not None:
+                self._open.touches.close()
             self._open.container.close()
             self._open = None
             fill_with_zeros(on=False)
@@ -128,9 +144,11 @@ class SegmentedTarget(Closing):
         fill_with_zeros(on=self._plan.codec == "libx264")
         container: Any = av.open(io.BytesIO(), "w", format=self._plan.container)
         stream = add_film(container, self._clip, self._plan)
-        path = self._journal.path(len(self._journal.record.segments))
+        number = len(self._journal.record.segments)
+        path = self._journal.path(number)
         encoder = Encoder(self._clip, self._plan, stream, str(path))
-        return _Open(encoder, container, PacketWriter(path), frame.number, [])
+        touches = TouchWriter(self._journal.touches_path(number)) if self._touches else None
+        return _Open(encoder, container, PacketWriter(path), touches, frame.number, [])
 
     def _finish(self, until: int | None) -> None:
         """End the segment; the next frame, if any, is shown at `until`."""
@@ -149,6 +167,7 @@ class SegmentedTarget(Closing):
             sha256=opened.packets.finish(),
             size=opened.packets.size,
             tally=self._tally(),
+            touches="" if opened.touches is None else opened.touches.finish(),
         )
         self._journal.add(segment)
         self.close()
@@ -189,16 +208,44 @@ class SegmentedTarget(Closing):
             ) from error
 
 
+def frames_of(journal: Journal, clip: Clip) -> Iterator[tuple[Frame, Touch]]:
+    """Number and time of every frame of all segments, without samples, and what was done to it.
+
+    Raises DamagedSegment where a file is not what it was; that segment and all that follow are
+    forgotten then.
+    """
+    for segment in journal.record.segments:
+        path = journal.touches_path(segment.number)
+        with _forgetting(journal, segment):
+            touches = read_touches(path, clip.picture, segment.touches)
+            for offset, (pts, touch) in enumerate(zip(segment.pts(), touches, strict=True)):
+                yield Frame((), clip.picture, segment.first + offset, pts, clip.time_base), touch
+
+
+@contextmanager
+def _forgetting(journal: Journal, segment: Segment) -> Iterator[None]:
+    """A segment that is damaged is forgotten, and all that follow, so that `resume` computes them
+    again.
+    """
+    try:
+        yield
+    except (DamagedSegment, FileNotFoundError) as error:
+        journal.forget(segment.number)
+        raise DamagedSegment(
+            f"segment {segment.number} of {journal.folder} is damaged ({error}); vidrepair resume"
+            " computes it and what follows again"
+        ) from error
+
+
 def join(journal: Journal, target: Target, beside: Iterator[Copied], time_base: Any) -> None:
     """Write the packets of all segments, in order, and those of the other streams between them.
 
-    Raises DamagedPackets where a segment is not what it was; it and all that follow are forgotten
-    then, so that `resume` computes them again.
+    Raises DamagedSegment where one is not what it was; it and all that follow are forgotten then.
     """
     held: Copied | None = next(beside, None)
     last: int | None = None
     for segment in journal.record.segments:
-        try:
+        with _forgetting(journal, segment):
             for packet in read_packets(journal.path(segment.number), time_base, segment.sha256):
                 # Encoders guess the first times of decoding where frames do not lie evenly.
                 if last is not None and packet.dts <= last:
@@ -209,13 +256,6 @@ def join(journal: Journal, target: Target, beside: Iterator[Copied], time_base: 
                     target.copy(held)
                     held = next(beside, None)
                 target.take(packet)
-        except (DamagedPackets, FileNotFoundError) as error:
-            number = segment.number
-            journal.forget(number)
-            raise DamagedPackets(
-                f"segment {number} of {journal.folder} is damaged ({error}); vidrepair resume"
-                " computes it and what follows again"
-            ) from error
     for item in chain([] if held is None else [held], beside):
         target.copy(item)
     target.end_at(journal.record.segments[-1].end)

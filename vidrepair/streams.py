@@ -36,11 +36,14 @@ LOSSES = {
     "attachment": "attachments",
     "cover": "covers",
     "data": "data",
+    "unknown": "data",
     "video": "video",
 }
 """What is lost with a stream of that kind, as `--allow-loss` takes it."""
 NAMED = 20
 """Streams of one kind that are left behind are named one by one up to that many."""
+# What of these kinds holds not one packet MP4 and MOV leave out.
+NEEDS_PACKETS = ("audio", "video")
 # Streams that MP4 and MOV cannot describe before they have seen a packet.
 DESCRIBED_BY_PACKETS = ("ac3", "eac3", "mlp", "truehd", "vc1", "dnxhd")
 # One refused packet does not end the work; these errors are the target's own.
@@ -96,6 +99,7 @@ def plan_copies(
         routes,
         depths,
         kept,
+        target,
         warnings=tuple(warnings),
         left=frozenset(fact.index for fact in left),
         lost=frozenset(lost),
@@ -126,6 +130,7 @@ class Copies:
         routes: Mapping[int, _Route],
         depths: Mapping[int, int],
         chapters: list[Any],
+        target: str,
         *,
         warnings: tuple[str, ...] = (),
         left: frozenset[int] = frozenset(),
@@ -152,6 +157,7 @@ class Copies:
             if route.source
         }
         self._chapters = chapters
+        self._target = target
         self._streams: dict[int, Any] = {}
         self._offset = Fraction(0)
         self._last: dict[int, int] = {}
@@ -200,10 +206,18 @@ class Copies:
 
     def losses(self) -> list[str]:
         """What was lost on the way, by name."""
-        return [
+        dropped = [
             f"{self._routes[index].facts}: {count} packets were dropped, for their times run"
             " backwards or the target refused them"
             for index, count in self.dropped.items()
+        ]
+        if self._target not in ("mp4", "mov"):
+            return dropped
+        silent = (self._routes[index].facts for index in self._streams.keys() - self._last.keys())
+        return dropped + [
+            f"{fact} is not carried: it holds no packet, and {spoken(self._target)} leaves it out"
+            for fact in sorted(silent, key=lambda fact: fact.index)
+            if fact.kind in NEEDS_PACKETS
         ]
 
     def _converted(self, item: Copied) -> Any:

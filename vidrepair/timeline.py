@@ -48,6 +48,8 @@ class Timeline:
 
         Takes FFmpeg's packet, changes its pts and dts.
         """
+        if self._mends and packet.stream.type == "audio" and packet.pts is not None:
+            packet.dts = packet.pts  # sound has no order of coding: another dts is damage
         ticks = packet.dts if packet.dts is not None else packet.pts
         if not self._mends or ticks is None or not packet.time_base:
             return False

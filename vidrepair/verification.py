@@ -35,7 +35,7 @@ from vidrepair.labels import TOLD_APART, TOLD_TWICE, WRITTEN_BY_MUXERS, meaning,
 from vidrepair.losses import HARMLESS_SIDE_DATA
 from vidrepair.report import Difference
 from vidrepair.settings import DEINTERLACED, Interlace, SourceSettings
-from vidrepair.streams import LOSSES
+from vidrepair.streams import LOSSES, NEEDS_PACKETS
 
 CUT_SLACK = Fraction(1)
 """Seconds by which a stream may end before a picture that was stopped early: packets lie up to
@@ -392,7 +392,8 @@ def _tracks(
     for track in wanted:
         where, other = str(track.facts), pairs.get(track.facts.index)
         if other is None:
-            yield Difference("stream", where, "present", "missing")
+            if not (allowed.mov and _silent(track, allowed, clock)):
+                yield Difference("stream", where, "present", "missing")
             continue
         kind = track.facts.kind
         first = seen[kind] == 0 and kind not in marked
@@ -404,6 +405,17 @@ def _tracks(
         if id(track) not in known:
             yield Difference("stream", f"{track.facts} of the output", "none", "present")
     yield from _order([(one, pairs[one.facts.index]) for one in wanted if one.facts.index in pairs])
+
+
+def _silent(track: Track, allowed: Expectation, clock: _Clock) -> bool:
+    """Whether no packet of it was to be written: MP4 and MOV leave such sound and picture out."""
+    if track.facts.kind not in NEEDS_PACKETS:
+        return False
+    packets = track.packets
+    if not len(packets) or track.facts.index in allowed.thinned:
+        return True
+    first = int(packets.times[0]) * packets.time_base
+    return clock.end is not None and first >= clock.end - CUT_SLACK
 
 
 def _order(pairs: Sequence[tuple[Track, Track]]) -> Iterator[Difference]:
