@@ -130,13 +130,13 @@ def test_times_of_a_variable_rate_stay(tmp_path: Path) -> None:
         assert [one.pts for one in read_frames(out)] == pts
 
 
-@pytest.mark.parametrize("kind", ["mkv", "mov", "png"])
+@pytest.mark.parametrize("kind", ["mkv", "png"])
 def test_mattes_and_sidecars_go_on_too(
-    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    mask = tmp_path / "mask.mkv"
-    marks = moving(*SIZE, COUNT)  # of which some is above the threshold
-    write_clip(mask, frames=marks, size=SIZE)
+    film, mask = tmp_path / "in.mkv", tmp_path / "mask.mkv"
+    write_clip(film, frames=moving(*SIZE, 170, noise=6.0), size=SIZE)
+    write_clip(mask, frames=moving(*SIZE, 170), size=SIZE)  # some is above the threshold
     flags = ("--mask-in", mask, "--noise", "6", "--sidecar", "--progress", "none")
     mattes = []
     for name in ("whole", "again"):
@@ -148,7 +148,7 @@ def test_mattes_and_sidecars_go_on_too(
         if name == "whole":
             done = call("run", film, "-o", out, "-c", "ffv1", "--segment-frames", "64", *words)
         else:
-            broken_off(film, out, monkeypatch, 3, words)
+            broken_off(film, out, monkeypatch, 2, words)
             assert not matte.exists()
             done = call("resume", out, "--progress", "none")
         assert done.exit_code == 0, done.output
@@ -159,7 +159,7 @@ def test_mattes_and_sidecars_go_on_too(
         read = [[one.read_bytes() for one in folder] for folder in pictures]
     else:
         read = [[bytes(one.planes[0]) for one in read_frames(path)] for path in mattes]
-    assert len(read[0]) == COUNT
+    assert len(read[0]) == 170
     assert read[0] == read[1]
     assert any(any(one) for one in read[0]) if kind != "png" else len(set(read[0])) > 1
     sidecars = [

@@ -46,7 +46,7 @@ class Segment:
     size: int
     """Bytes of it."""
     tally: dict[str, Any]
-    """What the run had counted by its end."""
+    """What the run had counted by its end, and not told before."""
     touches: str = ""
     """The sha256 of the file of what was repaired in it; empty where nobody wants to know."""
 

@@ -133,8 +133,9 @@ def open_run(job: Job, build: Build | None, owned: ExitStack) -> Run:
     tally, seams = Tally(clip.picture, stride=2 if fields else 1), Seams(fields=fields)
     journal = _open_journal(job, clip, planned, engine.identity.as_dict(), owned)
     record = None if job.target.sidecar is None else AnalysisBuilder()
-    if journal is not None and journal.record.segments:
-        tally.go_on(journal.record.segments[-1].tally)
+    if journal is not None:
+        for segment in journal.record.segments:
+            tally.go_on(segment.tally)
         if record is not None:
             for _, touch in frames_of(journal, clip):
                 record.add_defects(touch.defects)
@@ -302,7 +303,7 @@ def _segmented(
     total = total_frames(clip, job)
     wanted = job.target.mask_out is not None or job.target.sidecar is not None
     return SegmentedTarget(
-        *(clip, plan, journal, seams, job.target.segment, tally.as_dict, total), touches=wanted
+        *(clip, plan, journal, seams, job.target.segment, tally.news, total), touches=wanted
     )
 
 

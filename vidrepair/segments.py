@@ -82,8 +82,8 @@ class SegmentedTarget(Closing):
         *,
         touches: bool = False,
     ) -> None:
-        """`tally` tells what was counted so far; `total` is how many frames there will be. With
-        `touches`, what is repaired is kept for a matte or a sidecar.
+        """`tally` tells what was counted since it was asked last, `total` is how many frames there
+        will be. With `touches`, what is repaired is kept for a matte or a sidecar.
         """
         self._touches = touches
         self._clip, self._plan, self._length = clip, plan, length

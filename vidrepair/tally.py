@@ -46,6 +46,8 @@ class Tally:
         """Of each span by its first frame, or field, luma and chroma, on the 8-bit scale."""
         self.defects: dict[str, int] = {}
         """Repaired places by kind."""
+        self._told = 0
+        """Frames of which `news` has told."""
 
     def listen(self, answers: Iterable[Answer]) -> Iterator[Answer]:
         """The answers; what is done to their frames is written down until those are written."""
@@ -103,27 +105,31 @@ class Tally:
         self.copies += frame.copy
         self.rebuilt += frame.lost
 
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON: what was counted of the frames so far."""
-        counted = self.frames * self._stride
-        noise = {str(first): pair for first, pair in self.noise.items() if first < counted}
+    def news(self) -> dict[str, Any]:
+        """For JSON: what was counted since this was asked last; of a shot that goes on, all of it."""
+        since, self._told = self._told, self.frames
+        spans = range(since * self._stride, self.frames * self._stride)
         return {
             "frames": self.frames,
             "repeats": int(self.repeats),
             "copies": int(self.copies),
             "rebuilt": int(self.rebuilt),
-            "noise": noise,
+            "noise": {str(first): pair for first, pair in self.noise.items() if first in spans},
             "defects": dict(self.defects),
-            "shots": [asdict(shot) for shot in self._shots],
+            "shots": [asdict(shot) for shot in self._shots if shot.first + shot.frames > since],
         }
 
     def go_on(self, told: Mapping[str, Any]) -> None:
-        """Count on from what another run told by `as_dict`."""
+        """Count on from where another run was when it told these news, in order."""
         self.frames, self.repeats = told["frames"], told["repeats"]
         self.copies, self.rebuilt = told["copies"], told["rebuilt"]
-        self.noise = {int(first): (pair[0], pair[1]) for first, pair in told["noise"].items()}
+        self.noise |= {int(first): (pair[0], pair[1]) for first, pair in told["noise"].items()}
         self.defects = dict(told["defects"])
-        self._shots = [_ShotTally(**shot) for shot in told["shots"]]
+        for shot in told["shots"]:
+            if self._shots and self._shots[-1].number == shot["number"]:
+                self._shots.pop()
+            self._shots.append(_ShotTally(**shot))
+        self._told = self.frames
 
     def touched(self) -> float:
         """The share of all luma samples that lie under a matte."""
