@@ -133,9 +133,10 @@ def open_run(job: Job, build: Build | None, owned: ExitStack) -> Run:
     tally, seams = Tally(clip.picture, stride=2 if fields else 1), Seams(fields=fields)
     journal = _open_journal(job, clip, planned, engine.identity.as_dict(), owned)
     record = None if job.target.sidecar is None else AnalysisBuilder()
-    if journal is not None:
+    if journal is not None and journal.record.segments:
         for segment in journal.record.segments:
             tally.go_on(segment.tally)
+        warnings.append(f"{tally.frames} frames are finished; up to there the film is only decoded")
         if record is not None:
             for _, touch in frames_of(journal, clip):
                 record.add_defects(touch.defects)

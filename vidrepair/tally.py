@@ -106,7 +106,7 @@ class Tally:
         self.rebuilt += frame.lost
 
     def news(self) -> dict[str, Any]:
-        """For JSON: what was counted since this was asked last; of a shot that goes on, all of it."""
+        """For JSON: what was counted since this was asked last; of a shot that goes on, all."""
         since, self._told = self._told, self.frames
         spans = range(since * self._stride, self.frames * self._stride)
         return {
