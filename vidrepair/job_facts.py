@@ -40,6 +40,7 @@ def job_facts(job: Job, plan: OutputPlan, engine: Mapping[str, Any]) -> dict[str
             "pixel format": plan.pix_fmt,
             "options": dict(plan.options),
             "overlay": target.overlay,
+            "matte or sidecar": target.mask_out is not None or target.sidecar is not None,
             "frames": target.frames,
             "segment": target.segment,
         },
