@@ -13,7 +13,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from clips import Extras, read_frames, samples_of, write_clip
+from clips import Extras, picture, read_frames, samples_of, write_clip
 
 import vidrepair
 
@@ -198,6 +198,29 @@ def test_errors_are_json_among_json(clip: Path) -> None:
     event = json.loads(done.stderr)
     assert (event["event"], event["exit"]) == ("error", 2)
     assert ".mkv" in event["message"]
+
+
+def test_what_a_terminal_obeys_is_not_printed(tmp_path: Path) -> None:
+    name = tmp_path / "a\x1b[31m\rb.mkv"
+    assert "a\ufffd[31m\ufffdb.mkv" in refused(3, name, "-o", tmp_path / "out.mkv")
+    with av.open(str(name), "w") as film:
+        stream = film.add_stream("ffv1", 25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        text = film.add_mux_stream("subrip")
+        text.metadata["title"] = "x\x1b[2J\ny"
+        for number in range(5):
+            film.mux(stream.encode(picture("yuv420p", 64, 48, number)))
+        film.mux(stream.encode(None))
+    told = tool("probe", name)
+    assert told.returncode == 0
+    lines = told.stdout.decode().splitlines()
+    assert "a\ufffd[31m\ufffdb.mkv: " in lines[0]
+    done = tool(name, "-o", tmp_path / "out.y4m", "--denoise", "0")
+    assert done.returncode == 0
+    assert "subtitle stream 1" in done.stderr.decode()
+    for said in (told.stdout, done.stderr):
+        assert b"\x1b" not in said
+        assert all(letter.isprintable() or letter == "\n" for letter in said.decode())
 
 
 def test_what_is_not_carried_is_named_before_the_work(clip: Path) -> None:

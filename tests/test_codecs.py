@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from clips import Extras, picture, read_frames, samples_of, write_clip
 
+from vidrepair import losses
 from vidrepair.api import repair
 from vidrepair.carried import Carried, read_carried
 from vidrepair.decode import open_source
@@ -819,3 +820,11 @@ def test_film_grain_of_av1_is_named(tmp_path: Path) -> None:
 def test_side_data_without_values_says_nothing() -> None:
     assert read_hdr({}) is None
     assert read_hdr({"A53_CC": b"1"}) is None
+
+
+@pytest.mark.parametrize("place", [2, 5, 8])
+def test_a_display_matrix_with_perspective_is_no_mere_turn(place: int) -> None:
+    turned = [0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30]
+    assert losses._pure(tuple(turned))
+    turned[place] += 1 << 10
+    assert not losses._pure(tuple(turned))

@@ -11,12 +11,16 @@ import pytest
 from clips import Extras, png, write_clip
 from passing import pass_through
 
+from vidrepair import DamageSettings, RepairSettings, repair
 from vidrepair.decode import open_source
 from vidrepair.encode import open_target, plan_output
 from vidrepair.frames import Frame
 from vidrepair.settings import OutputSettings
 from vidrepair.streams import plan_copies
 from vidrepair.tags import Copied
+from vidrepair.verification import check_files
+
+IDLE = RepairSettings(denoise=(0.0, 0.0), damage=DamageSettings(kinds=()))
 
 FULL = Extras(
     audio=2,
@@ -259,6 +263,61 @@ def test_packets_that_run_backwards_are_dropped_and_counted(tmp_path: Path) -> N
             target.finish()
         assert copies.dropped == {1: 1}
     assert len(packets(tmp_path / "b.mkv", "audio")[0]) == count - 1
+
+
+def test_a_last_packet_without_duration_is_shown_in_mp4(tmp_path: Path) -> None:
+    extras = Extras(audio=1, audio_codec="flac")
+    write_clip(tmp_path / "a.mkv", frames=25, codec="libx264", extras=extras)
+    with open_source(tmp_path / "a.mkv") as source:
+        plan = plan_output(source.clip, tmp_path / "b.mp4", OutputSettings())
+        copies = plan_copies(source.container, source.clip, plan.container, source.covers)
+        with open_target(source.clip, plan, tmp_path / "b.mp4", copies) as target:
+            for item in source.read():
+                if isinstance(item, Frame):
+                    target.write(item)
+                    continue
+                assert isinstance(item, Copied)
+                item.packet.duration = 0
+                target.copy(item)
+            target.finish()
+    sound, written = (packets(tmp_path / name, "audio")[0] for name in ("a.mkv", "b.mp4"))
+    assert [data for _, data in written] == [data for _, data in sound]
+
+
+def mp4_with_gaps(path: Path, texts: list[bytes]) -> None:
+    """A film of a second with mov_text as it is stored, a cue each 200 ms."""
+    write_clip(path.with_suffix(".mkv"), frames=25, codec="libx264")
+    with av.open(str(path.with_suffix(".mkv"))) as read, av.open(str(path), "w") as written:
+        stream: Any = written.add_mux_stream("mov_text")
+        stream.time_base = Fraction(1, 1000)
+        film: Any = written.add_stream_from_template(read.streams.video[0], opaque=True)
+        written.start_encoding()
+        for packet in read.demux(read.streams.video[0]):
+            if packet.size:
+                packet.stream = film
+                written.mux(packet)
+        for number, text in enumerate(texts):
+            words: Any = av.Packet(text)
+            words.stream, words.time_base = stream, Fraction(1, 1000)
+            words.pts = words.dts = 200 * number
+            words.duration = 100
+            written.mux(words)
+
+
+def test_text_that_shows_nothing_is_not_written_twice(tmp_path: Path) -> None:
+    texts = [b"\0\2Oh", b"\0\0", b"\0\2no", b"\0\0"]
+    mp4_with_gaps(tmp_path / "a.mp4", texts)
+    assert b"\0\0" in [data for _, data in packets(tmp_path / "a.mp4", "subtitle")[0]]
+    repair(tmp_path / "a.mp4", tmp_path / "b.mp4", settings=IDLE)
+    assert check_files(tmp_path / "b.mp4", tmp_path / "a.mp4") == ()
+    shown = [
+        [(time, data) for time, data in packets(tmp_path / name, "subtitle")[0] if len(data) > 2]
+        for name in ("a.mp4", "b.mp4")
+    ]
+    assert shown[0] == shown[1]
+    assert [data for _, data in shown[0]] == [b"\0\2Oh", b"\0\2no"]
+    times = [time for time, _ in packets(tmp_path / "b.mp4", "subtitle")[0]]
+    assert times == sorted(set(times))
 
 
 def test_a_thousand_streams(tmp_path: Path) -> None:

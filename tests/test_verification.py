@@ -25,6 +25,7 @@ from vidrepair.errors import CheckFailed, InputError, UsageError
 from vidrepair.facts import Facts, FactsBuilder, read_facts
 from vidrepair.frames import Frame
 from vidrepair.labels import meaning, of_stream
+from vidrepair.report import Difference
 from vidrepair.streams import plan_copies
 from vidrepair.subtitles import HEADER
 from vidrepair.verification import (
@@ -415,6 +416,18 @@ def test_streams_of_which_packets_were_dropped(film: Path, tmp_path: Path) -> No
     assert check(facts_of(film), worse, Expectation(thinned=frozenset({1})))
 
 
+@pytest.mark.parametrize("suffix", ["mp4", "mov"])
+def test_two_files_one_of_which_has_its_text_converted(
+    film: Path, tmp_path: Path, suffix: str
+) -> None:
+    out = tmp_path / f"a.{suffix}"
+    none = RepairSettings(denoise=(0.0, 0.0), damage=DamageSettings(kinds=()))
+    target = OutputSettings(codec="h264", allow_loss=frozenset({"attachments", "covers"}))
+    repair(film, out, settings=none, target=target)
+    found = {one.where.split()[0] for one in check_files(out, film)}
+    assert "subtitle" not in found
+
+
 def test_converted_subtitles_keep_their_times(film: Path, tmp_path: Path) -> None:
     """Into mov_text, in MP4: two bytes of length before the words, and gaps that say nothing."""
     output = tmp_path / "b.mp4"
@@ -459,6 +472,22 @@ def test_sound_with_headers_of_a_transport_stream_is_the_same(tmp_path: Path) ->
     assert check_files(output, source) == ()
     bad = copied(output, tmp_path / "c.mkv", Fault(packet=altered(1, 9, flipped)))
     assert [what for what, _ in found(bad, source)] == ["content"]
+
+
+def test_a_header_of_aac_may_say_any_layer(tmp_path: Path) -> None:
+    """ISO/IEC 14496-3 says 0; FFmpeg takes the header away whatever it says."""
+    source, output = tmp_path / "b.ts", tmp_path / "b.mkv"
+    write_clip(tmp_path / "a.ts", codec="libx264", frames=25, extras=Extras(audio=1))
+    data = (tmp_path / "a.ts").read_bytes()
+    assert data.count(b"\xff\xf1\x4c") > 5
+    source.write_bytes(data.replace(b"\xff\xf1\x4c", b"\xff\xf3\x4c"))
+    repair(source, output, settings=IDLE)
+    assert check_files(output, source) == ()
+
+
+def test_a_difference_is_one_line_whatever_the_film_says() -> None:
+    line = str(Difference("title", "the file", "a\x1b[2J", "b\nc\u202e"))
+    assert line == "the file: title is b\ufffdc\ufffd, expected a\ufffd[2J"
 
 
 @pytest.mark.parametrize("pix_fmt", ["gray", "gbrp", "yuv422p12le", "yuva444p10le", "ya8"])

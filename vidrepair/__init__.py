@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vidrepair.api import probe, repair, verify
+from vidrepair.api import compare, preview, probe, repair, verify
 from vidrepair.errors import (
     CannotCarry,
     CheckFailed,
@@ -45,6 +45,8 @@ __all__ = [
     "UsageError",
     "VidrepairError",
     "__version__",
+    "compare",
+    "preview",
     "probe",
     "repair",
     "verify",

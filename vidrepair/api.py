@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from vidrepair.report import Difference, Progress, Report
-from vidrepair.settings import EngineSettings, Job, OutputSettings, RepairSettings, SourceSettings
+from vidrepair.settings import (
+    EngineSettings,
+    Job,
+    OutputSettings,
+    Pair,
+    RepairSettings,
+    SourceSettings,
+)
 from vidrepair.tags import Clip
+
+if TYPE_CHECKING:
+    from vidrepair.previews import PreviewReport
+    from vidrepair.side_by_side import CompareReport
 
 # PyAV is imported when a job runs: training uses the generator on machines without it.
 
@@ -52,6 +65,79 @@ def repair(
         reading or SourceSettings(),
     )
     return run_job(job, observer, build_engine)
+
+
+def preview(
+    source: str | Path,
+    sheet: str | Path,
+    *,
+    settings: RepairSettings | None = None,
+    engine: EngineSettings | None = None,
+    strengths: Sequence[Pair] = (),
+    frames: int = 6,
+    at: Sequence[Fraction] = (),
+    stream: int | None = None,
+    overwrite: bool = False,
+    observer: Callable[[Progress], None] | None = None,
+) -> PreviewReport:
+    """Show some frames of `source` before and after on one .png `sheet`, without running the film.
+
+    `strengths` are shares of the noise removed, luma and chroma, 0 to 100, a column for each; none
+    is that of `settings`. `frames` are chosen from the whole film; `at`, in seconds, names others
+    instead. `observer` is called after each frame. Raises as `repair` does.
+
+    >>> from vidrepair import preview
+    >>> report = preview("noisy.mp4", "sheet.png", strengths=[(50.0, 50.0), (100.0, 100.0)])
+    >>> print(report.frames[0].noise)
+    """
+    from trt_build.build import build_engine
+    from vidrepair.previews import PreviewJob, make_preview
+
+    job = PreviewJob(
+        Path(source),
+        Path(sheet),
+        settings or RepairSettings(),
+        engine or EngineSettings(),
+        tuple(strengths),
+        frames,
+        tuple(at),
+        stream,
+        overwrite,
+    )
+    return make_preview(job, observer, build_engine)
+
+
+def compare(
+    first: str | Path,
+    second: str | Path,
+    output: str | Path,
+    *,
+    mode: Literal["side", "wipe"] = "side",
+    at: Sequence[Fraction] = (),
+    frames: int = 6,
+    overwrite: bool = False,
+) -> CompareReport:
+    """Show two films of one picture beside one another: a .png sheet of the `frames` that differ
+    most, or of those `at` some seconds; or a video, .mp4 or .mkv, side by side or as a wipe.
+
+    Raises UsageError where size or length differ, InputError when one of them cannot be read.
+
+    >>> from vidrepair import compare
+    >>> print(compare("noisy.mp4", "clean.mkv", "compared.png").summary())
+    """
+    from vidrepair.side_by_side import CompareJob
+    from vidrepair.side_by_side import compare as write_comparison
+
+    job = CompareJob(
+        Path(first),
+        Path(second),
+        Path(output),
+        mode=mode,
+        at=tuple(at),
+        frames=frames,
+        overwrite=overwrite,
+    )
+    return write_comparison(job)
 
 
 def probe(source: str | Path) -> Clip:

@@ -60,6 +60,7 @@ def open_source(
     stream: int | None = None,
     start: Fraction | None = None,
     end: Fraction | None = None,
+    lead: Fraction = LEAD,
 ) -> Source:
     """Open a file, or y4m on standard input, up to its first frame.
 
@@ -67,13 +68,14 @@ def open_source(
     are then decoded in a thread for each slice instead of each frame. `stream` is the number of
     the video stream to restore, by default the first. With `start`, in seconds from where the
     picture starts, the first frame is the one at or after it, and of the other streams comes what
-    belongs to the rest; times stay those of the file. A picture that changes its size or format
-    at `end` or later, likewise in seconds, ends the film there instead of raising.
+    belongs to the rest; times stay those of the file. `lead` is how many seconds before it are read
+    for that, more than none. A picture that changes its size or format at `end` or later, likewise
+    in seconds, ends the film there instead of raising.
 
     Raises InputError when it is missing, unreadable, a playlist, has no picture, or not one
     frame can be decoded; UsageError for a stream that is no video, and a start behind the end.
     """
-    open_at = partial(_open, path, tell_quantiser, stream, end)
+    open_at = partial(_open, path, tell_quantiser, stream, end, lead)
     if start is None or start <= 0:
         return open_at(Fraction(0), sought=False)
     source = open_at(start, sought=True)
@@ -89,6 +91,7 @@ def _open(
     tell_quantiser: bool,
     number: int | None,
     end: Fraction | None,
+    lead: Fraction,
     start: Fraction,
     *,
     sought: bool,
@@ -106,7 +109,7 @@ def _open(
         else:
             stream.thread_type = "AUTO"
         if sought and container.format.name in SOUGHT:
-            _seek(container, stream, start)
+            _seek(container, stream, start - lead)
         return Source(container, stream, name, origin, tells=tells, start=start, end=end)
     except BaseException:
         container.close()
@@ -134,6 +137,8 @@ class Source(Closing):
         """Opaque to all but streams."""
         self.damage = Damage()
         """What has been met so far."""
+        self.decoded = 0
+        """Frames so far, those before the first that was asked for among them."""
         self._marks = None if isinstance(origin, Pipe) else origin.stat()
         self._timeline = Timeline(container.format.name)
         self._clock = FrameClock(stream)
@@ -347,6 +352,7 @@ class Source(Closing):
 
     def _takes_frame(self, decoded: Any) -> bool:
         """Give a frame its time; whether it belongs to what was asked for."""
+        self.decoded += 1
         if self._clock.stamp(decoded):
             self._count(repaired_pts=1)
         first = not self._excerpt.found
@@ -389,10 +395,10 @@ class Source(Closing):
         self.damage = replace(self.damage, **more)
 
 
-def _seek(container: Any, stream: Any, start: Fraction) -> None:
-    """To the key frame before a start; where that fails the file is read from its own."""
+def _seek(container: Any, stream: Any, seconds: Fraction) -> None:
+    """To the key frame before a time; where that fails the file is read from its start."""
     unit = fraction(stream.time_base) or Fraction(1, 90000)
-    place = (stream.start_time or 0) + math.floor((start - LEAD) / unit)
+    place = (stream.start_time or 0) + math.floor(seconds / unit)
     with suppress(av.FFmpegError):
         container.seek(place, stream=stream)
 

@@ -373,7 +373,8 @@ def _bare(data: bytes, codec: str) -> bytes:
     each unit before it, in place of the start codes of their Annex B.
     """
     if codec == "aac":
-        marked = len(data) > 7 and data[0] == 0xFF and data[1] & 0xF6 == 0xF0
+        # As FFmpeg's filter has it, which does not look at the bits of the layer.
+        marked = len(data) > 7 and data[0] == 0xFF and data[1] & 0xF0 == 0xF0
         return data[7 if data[1] & 1 else 9 :] if marked else data
     units = [unit.rstrip(b"\0") for unit in re.split(b"\0\0\1", data)]
     return b"".join(struct.pack(">I", len(unit)) + unit for unit in units if unit)

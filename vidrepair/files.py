@@ -84,15 +84,20 @@ def check_writable(path: Path, *, overwrite: bool = False) -> None:
 
 
 def write_text(path: Path, lines: Iterable[str], *, overwrite: bool = False) -> None:
-    """Write a text file of UTF-8; nothing but a whole one gets the name.
+    """Write a text file of UTF-8, lines as they are; else as `write_bytes`."""
+    write_bytes(path, (line.encode() for line in lines), overwrite=overwrite)
+
+
+def write_bytes(path: Path, parts: Iterable[bytes], *, overwrite: bool = False) -> None:
+    """Write a file; nothing but a whole one gets the name.
 
     Raises as `check_writable`, and VidrepairError when the disk is full.
     """
     check_writable(path, overwrite=overwrite)
     temporary = beside(path)
     try:
-        with temporary.open("x", encoding="utf-8", newline="\n") as file:
-            file.writelines(lines)
+        with temporary.open("xb") as file:
+            file.writelines(parts)
         sync(temporary)
         temporary.replace(path)
     except OSError as error:

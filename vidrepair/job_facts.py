@@ -29,7 +29,8 @@ def job_facts(job: Job, plan: OutputPlan, engine: Mapping[str, Any]) -> dict[str
     files |= {name: path for name, path in others.items() if path is not None}
     facts = {
         "version": __version__,
-        "engine": dict(engine),
+        # How many spans go side by side changes no result.
+        "engine": {name: value for name, value in engine.items() if name != "lanes"},
         "source": {} if job.source is None else _file(job.source),
         "files": {name: _file(path) for name, path in files.items()},
         "repair": repair.as_dict(),

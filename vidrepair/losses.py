@@ -118,11 +118,13 @@ def _pure(matrix: tuple[int, ...] | None) -> bool:
     """Whether a display matrix turns and mirrors, and does no more than that."""
     if matrix is None:
         return True
-    a, b, _, c, d, *_ = matrix
+    a, b, u, c, d, v, _, _, w = matrix
     one = 1 << 16
-    # Rows of equal length at a right angle; fixed point leaves a few units.
+    # Rows of equal length at a right angle; fixed point leaves a few units. No perspective.
     return (
-        abs(a * a + b * b - one * one) < one * 8 and abs(abs(a * d - b * c) - one * one) < one * 8
+        abs(a * a + b * b - one * one) < one * 8
+        and abs(abs(a * d - b * c) - one * one) < one * 8
+        and (u, v, w) == (0, 0, 1 << 30)
     )
 
 

@@ -70,14 +70,14 @@ def _mixed(plane: Plane, weight: Weights, goal: Goal) -> Plane:
 def _red(planes: Sequence[Plane], picture: Picture) -> tuple[Goal, ...]:
     """The purest red of a picture's own matrix, or, of gray film, what is seen."""
     form = picture.format
-    black, white = _luma_range(picture)
+    black, white = luma_range(picture)
     if form.family == "rgb":
         return float(form.peak), 0.0, 0.0
     if form.family == "gray":
         dark = planes[0] < (black + white) / 2.0
         return (np.where(dark, np.float32(white), np.float32(black)),)
     luma, *colours = rgb_to_ycbcr(picture.matrix)[:, 0]
-    middle, span = 2 ** (form.bits - 1), _chroma_span(picture)
+    middle, span = 2 ** (form.bits - 1), chroma_span(picture)
     # Full-range chroma would end half a code beyond the peak.
     blue, red = (min(round(middle + span * share), form.peak) for share in colours)
     return float(round(black + luma * (white - black))), float(blue), float(red)
@@ -86,7 +86,7 @@ def _red(planes: Sequence[Plane], picture: Picture) -> tuple[Goal, ...]:
 def _faded(planes: Sequence[Plane], picture: Picture, touched: Mask) -> tuple[Plane, ...]:
     """Gray, at half contrast around the middle, but for what was repaired."""
     form = picture.format
-    black, white = _luma_range(picture)
+    black, white = luma_range(picture)
     luma = _gray(planes, picture)
     pale = ((luma - (black + white) / 2.0) / 2.0 + (black + white) / 2.0).round()
     neutral = 2 ** (form.bits - 1)
@@ -124,14 +124,14 @@ def _difference(decoded: Frame, finished: Sequence[Plane]) -> tuple[Plane, ...]:
 def _range(picture: Picture, *, chroma: bool) -> tuple[int, int, int]:
     """The least, the middle and the greatest code of a plane."""
     bits = picture.format.bits
-    black, white = _luma_range(picture)
+    black, white = luma_range(picture)
     if not chroma:
         return black, (black + white + 1) // 2, white
-    middle, half = 2 ** (bits - 1), (_chroma_span(picture) + 1) // 2
+    middle, half = 2 ** (bits - 1), (chroma_span(picture) + 1) // 2
     return middle - half, middle, min(middle + half, picture.format.peak)
 
 
-def _luma_range(picture: Picture) -> tuple[int, int]:
+def luma_range(picture: Picture) -> tuple[int, int]:
     """Codes of black and white. R'G'B' has the full range whatever it says."""
     form = picture.format
     if picture.full_range or form.family == "rgb":
@@ -140,7 +140,7 @@ def _luma_range(picture: Picture) -> tuple[int, int]:
     return 16 * scale, 235 * scale
 
 
-def _chroma_span(picture: Picture) -> int:
+def chroma_span(picture: Picture) -> int:
     """Codes from the least to the greatest chroma."""
     form = picture.format
     return form.peak if picture.full_range else int(224 * 2 ** (form.bits - 8))

@@ -227,7 +227,7 @@ def _encode(run: Run, observer: Observer | None) -> None:
     if run.tally.frames == 0 and run.job.reading.end is not None:
         raise UsageError("no frame lies between --ss and --to; choose more of the film")
     run.target.end()
-    if run.matte is not None and not run.in_segments:
+    if run.matte is not None:
         run.matte.end()
     run.stages.finished = True
     run.stages.break_off()  # where --frames is reached the other stages have nothing left to do

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,3 +135,33 @@ def dilate(mask: Mask, reach: int) -> Mask:
             grown[tuple(back)] |= wide[tuple(ahead)]
         wide = grown
     return wide
+
+
+def busiest_windows(
+    weights: NDArray[Any], height: int, width: int, count: int = 1, step: int = 8
+) -> list[Box]:
+    """At most `count` windows that do not overlap, at multiples of `step`, those that hold most of
+    the weights (H, W), which are not negative, first. One at least, even where there are none.
+    """
+    left = weights.astype(np.float64)
+    tall, wide = min(height, left.shape[0]), min(width, left.shape[1])
+    rows, columns = _places(left.shape[0] - tall, step), _places(left.shape[1] - wide, step)
+    found: list[Box] = []
+    for _ in range(count):
+        total = np.zeros((left.shape[0] + 1, left.shape[1] + 1))
+        total[1:, 1:] = left.cumsum(axis=0).cumsum(axis=1)
+        bands = total[rows + tall] - total[rows]
+        held = bands[:, columns + wide] - bands[:, columns]
+        down, across = np.unravel_index(held.argmax(), held.shape)
+        if found and held[down, across] <= 0.0:
+            break
+        top, edge = int(rows[down]), int(columns[across])
+        found.append(Box(top, edge, top + tall, edge + wide))
+        # Whatever overlaps it is worth less than nothing.
+        left[found[-1].window()] = -(float(weights.sum()) + 1.0)
+    return found
+
+
+def _places(last: int, step: int) -> Points:
+    """0 to `last` in steps, the last one too."""
+    return np.unique([*range(0, last + 1, step), last])

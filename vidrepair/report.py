@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from vidrepair.tags import Damage, plain_text
+from vidrepair.tags import Damage, one_line, plain_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ class Difference:
     found: str
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.what} is {self.found}, expected {self.expected}"
+        return one_line(f"{self.where}: {self.what} is {self.found}, expected {self.expected}")
 
     def as_dict(self) -> dict[str, str]:
         """For JSON."""

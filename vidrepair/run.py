@@ -6,6 +6,7 @@ source.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -34,13 +35,15 @@ from vidrepair.masks import MaskReader, is_pattern, open_masks, same_file
 from vidrepair.matte_file import MatteFile, matte_kind, open_matte
 from vidrepair.models import ModelFiles
 from vidrepair.nowhere import Nowhere
-from vidrepair.segments import Seams, SegmentedTarget, frames_of, join
+from vidrepair.segments import Seams, SegmentedTarget, first_damaged, frames_of, join
 from vidrepair.settings import DEINTERLACED, EngineSettings, Interlace, Job, MaskSettings
 from vidrepair.stages import Stages
 from vidrepair.streams import Copies, plan_copies
 from vidrepair.tags import Clip, Copied, Damage
 from vidrepair.tally import Tally
 from vidrepair.verification import Expectation, check
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +155,7 @@ def open_run(job: Job, build: Build | None, owned: ExitStack) -> Run:
         spare=spare,
         masked=_open_mask(job.repair.mask_in, "--mask-in", job, clip, owned),
         protected=_open_mask(job.repair.protect, "--protect-mask", job, clip, owned),
-        matte=_open_matte(clip, job, owned),
+        matte=None if journal is not None else _open_matte(clip, job, owned),
         target=_open_target(clip, planned, job, owned)
         if journal is None or planned is None
         else owned.enter_context(_segmented(clip, planned[0], job, journal, seams, tally)),
@@ -255,10 +258,12 @@ def _open_journal(
     if asked.resume and not folder.exists():
         raise UsageError(f"there is no unfinished job for {job.output}; start it with run")
     if not _in_segments(job, clip, planned):
+        if folder.exists():  # it is begun anew, in one piece
+            Journal(folder).remove()
         return None
     # What the encoder or the container refuses comes to light now, not when all is done.
-    with open_target(clip, plan, job.output, copies):
-        pass
+    with open_target(clip, plan, job.output, copies), ExitStack() as trial:
+        _open_matte(clip, job, trial)
     journal = Journal(folder)
     owned.callback(_leave, journal)
     facts = job_facts(job, plan, engine)
@@ -269,6 +274,9 @@ def _open_journal(
     if journal.record.job is None:
         raise UsageError(f"{folder} says nothing of a job; remove it, and start anew with run")
     _check_unchanged(journal, facts, mixed=asked.allow_mixed)
+    if (damaged := first_damaged(journal)) is not None:
+        log.warning("segment %d is damaged; it and what follows are computed again", damaged)
+        journal.forget(damaged)
     journal.go_on({**told, "arguments": journal.record.job["arguments"]})
     return journal
 
@@ -390,7 +398,7 @@ def publish(run: Run) -> None:
     elif run.planned is not None and isinstance(run.target, Target):
         _check(run, run.facts, run.target, *run.planned)
         run.target.publish()
-    if run.matte is not None and run.journal is None:
+    if run.matte is not None:
         run.matte.publish()
 
 
@@ -408,14 +416,16 @@ def _join(run: Run, journal: Journal, plan: OutputPlan, copies: Copies) -> None:
         for segment in journal.record.segments:
             for pts in segment.pts():
                 facts.add_pts(pts)
-        if run.matte is not None:
-            for frame, touch in frames_of(journal, clip):
-                run.matte.write(frame, touch.codes)
-            run.matte.end()
-        _check(run, facts, target, plan, copies)
-        target.publish()
-    if run.matte is not None:
-        run.matte.publish()
+        with ExitStack() as owned:
+            matte = _open_matte(clip, run.job, owned)
+            if matte is not None:
+                for frame, touch in frames_of(journal, clip):
+                    matte.write(frame, touch.codes)
+                matte.end()
+            _check(run, facts, target, plan, copies)
+            target.publish()
+            if matte is not None:
+                matte.publish()
     journal.remove()
 
 

@@ -7,6 +7,7 @@ there, they are joined by packet copy with everything else that the source holds
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -206,6 +207,22 @@ class SegmentedTarget(Closing):
             raise VidrepairError(
                 f"{folder} cannot be written ({reason}); try another folder, or another --codec"
             ) from error
+
+
+def first_damaged(journal: Journal) -> int | None:
+    """The number of the first segment whose files are not what they were; reads them all."""
+    for segment in journal.record.segments:
+        files = {journal.path(segment.number): segment.sha256}
+        if segment.touches:
+            files[journal.touches_path(segment.number)] = segment.touches
+        for path, sha256 in files.items():
+            try:
+                with path.open("rb") as file:
+                    if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+                        return segment.number
+            except OSError:
+                return segment.number
+    return None
 
 
 def frames_of(journal: Journal, clip: Clip) -> Iterator[tuple[Frame, Touch]]:

@@ -44,6 +44,8 @@ NAMED = 20
 """Streams of one kind that are left behind are named one by one up to that many."""
 # What of these kinds holds not one packet MP4 and MOV leave out.
 NEEDS_PACKETS = ("audio", "video")
+MOV_TEXT_HEAD = 2
+"""Bytes of a packet of MP4's text that say how long it is; one that has no more shows nothing."""
 # Streams that MP4 and MOV cannot describe before they have seen a packet.
 DESCRIBED_BY_PACKETS = ("ac3", "eac3", "mlp", "truehd", "vc1", "dnxhd")
 # One refused packet does not end the work; these errors are the target's own.
@@ -146,8 +148,8 @@ class Copies:
         self.converted = frozenset(index for index, route in routes.items() if route.source)
         """Text subtitles that are written in another codec, by index in the source."""
         self.empty: dict[int, set[int]] = {index: set() for index in self.converted}
-        """Of each of these, the numbers of the packets, from 0, that show nothing, such as
-        drawings, and were left out."""
+        """Of each of these, the numbers of the packets, from 0, that were left out: they show
+        nothing, such as drawings, or were dropped."""
         self.dropped: dict[int, int] = {}
         """Packets, by stream, whose times ran backwards or that the muxer refused."""
         self._routes = routes
@@ -188,10 +190,13 @@ class Copies:
         if packet is None:
             return
         dts = self._decoding_time(packet, item.stream)
-        if dts < self._last.get(item.stream, dts):
-            self.dropped[item.stream] = self.dropped.get(item.stream, 0) + 1
+        last = self._last.get(item.stream, dts)
+        if dts < last:
+            self._drop(item.stream)
             return
         self._last[item.stream] = dts
+        if not packet.duration and self._routes[item.stream].facts.kind in NEEDS_PACKETS:
+            packet.duration = dts - last  # MP4 does not show a last packet of no duration
         ticks = _ticks(self._offset, packet.time_base)
         # No packet is shown before it is decoded; where a damaged one says so, muxers refuse it.
         packet.pts = (dts if packet.pts is None else max(packet.pts, dts)) + ticks
@@ -202,7 +207,13 @@ class Copies:
         except av.FFmpegError as error:
             if error.errno in LOST_TARGET:
                 raise
-            self.dropped[item.stream] = self.dropped.get(item.stream, 0) + 1
+            self._drop(item.stream)
+
+    def _drop(self, index: int) -> None:
+        """Note that the last packet of a stream was not written."""
+        self.dropped[index] = self.dropped.get(index, 0) + 1
+        if index in self.empty:
+            self.empty[index].add(self._heard[index] - 1)
 
     def losses(self) -> list[str]:
         """What was lost on the way, by name."""
@@ -224,7 +235,9 @@ class Copies:
         """The packet as it is written; None for text that shows nothing."""
         packet, converter = item.packet, self._texts.get(item.stream)
         if converter is None:
-            return packet
+            # The muxer says itself where a text ends, and would say it twice.
+            is_text = self._routes[item.stream].facts.codec == "mov_text"
+            return None if is_text and packet.size <= MOV_TEXT_HEAD else packet
         number = self._heard[item.stream]
         self._heard[item.stream] += 1
         start = packet.pts if packet.pts is not None else packet.dts

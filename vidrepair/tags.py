@@ -317,12 +317,12 @@ class Clip:
         matrix = picture.matrix if picture.format.family == "yuv" else picture.format.family
         about = f"about {self.frame_count} frames" if self.frame_count else "frames unknown"
         extra = (" (lossless)" if self.lossless else "") + (", interlaced" * self.interlaced)
-        lines = [f"{plain_text(self.name)}: {self.container}, {length}, {about}"]
+        lines = [f"{one_line(self.name)}: {self.container}, {length}, {about}"]
         lines.append(
             f"  {picture.width}x{picture.height} {picture.format.name} {matrix}"
             f" {'full' if picture.full_range else 'limited'} range, {rate}, {self.codec}{extra}"
         )
-        lines += [f"  {plain_text(str(facts))}" for facts in self.others]
+        lines += [f"  {one_line(str(facts))}" for facts in self.others]
         if self.chapters:
             lines.append(f"  {self.chapters} chapters")
         return "\n".join(lines)
@@ -342,6 +342,13 @@ def _stream(facts: StreamFacts) -> dict[str, Any]:
 def plain_text(text: str) -> str:
     """Text that any terminal and JSON reader takes: stray bytes become replacement marks."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def one_line(text: str) -> str:
+    """The same without line breaks and what else a terminal would obey: a file's title may hold
+    anything.
+    """
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in plain_text(text))
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,8 +35,10 @@ from vidrepair.labels import TOLD_APART, TOLD_TWICE, WRITTEN_BY_MUXERS, meaning,
 from vidrepair.losses import HARMLESS_SIDE_DATA
 from vidrepair.report import Difference
 from vidrepair.settings import DEINTERLACED, Interlace, SourceSettings
-from vidrepair.streams import LOSSES, NEEDS_PACKETS
+from vidrepair.streams import LOSSES, MOV_TEXT_HEAD, NEEDS_PACKETS
 
+_TEXTS = ("subrip", "srt", "mov_text", "webvtt")
+"""FFmpeg's names of what text becomes where it cannot be copied."""
 CUT_SLACK = Fraction(1)
 """Seconds by which a stream may end before a picture that was stopped early: packets lie up to
 that far from their picture in a file."""
@@ -68,7 +70,7 @@ class Expectation:
     converted: frozenset[int] = frozenset()
     """Subtitles written in another codec: their times are compared, not their bytes."""
     empty: Mapping[int, Collection[int]] = field(default_factory=dict)
-    """Of these, by stream, the numbers of the packets that show nothing and were left out."""
+    """Of these, by stream, the numbers of the packets that were left out."""
     thinned: frozenset[int] = frozenset()
     """Streams of which packets were dropped, and counted, for their times ran backwards."""
     read_as: str = ""
@@ -161,8 +163,28 @@ def check_files(
         before = int(np.count_nonzero(facts.pts < math.ceil(end / facts.time_base)))
         frames = before if frames is None else min(frames, before)
     left = {other.index for other in clip.others if LOSSES.get(other.kind) in made.lost}
-    allowed = Expectation(clip.offset, frames, left=frozenset(left), lost=made.lost)
-    return compare(facts, read_facts(output, whole=whole), allowed)
+    found = read_facts(output, whole=whole)
+    texts = _converted_texts(facts, found, left)
+    allowed = Expectation(
+        clip.offset, frames, left=frozenset(left), lost=made.lost, converted=texts
+    )
+    return compare(facts, found, allowed)
+
+
+def _converted_texts(source: Facts, found: Facts, left: Collection[int]) -> frozenset[int]:
+    """The subtitles that a run writes in another codec for such a file, by index in the source."""
+    own, there = (
+        [track for track in facts.tracks if track.facts.kind == "subtitle"]
+        for facts in (source, found)
+    )
+    own = [track for track in own if track.facts.index not in left]
+    if len(own) != len(there):
+        return frozenset()
+    return frozenset(
+        before.facts.index
+        for before, after in zip(own, there, strict=True)
+        if before.facts.codec != after.facts.codec and after.facts.codec in _TEXTS
+    )
 
 
 def _filled(source: Source, builder: FactsBuilder, *, fill: bool) -> Iterator[Frame]:
@@ -242,8 +264,8 @@ def _clock(source: Facts, found: Facts, allowed: Expectation) -> _Clock:
     first = int(clock.ticks(source.pts[:1], source.time_base, found.time_base)[0])
     lowest = min([first, *starts])
     moved = int(found.pts[0]) - first
-    # Sound that is ahead of zero only by its codec's delay is not moved at all.
-    if lowest < 0 < moved and abs(moved + lowest) <= 1:
+    # By its codec's delay sound may be ahead of zero: it is moved by the rest, or not at all.
+    if lowest < 0 < moved <= 1 - lowest:
         return _Clock(allowed.offset, moved * found.time_base, end)
     return clock
 
@@ -505,10 +527,10 @@ def _content(
             yield Difference("content", where, f"sha256 {_digest(source)}", _digest(found))
         return
     packets, written = source.packets, found.packets
-    if converted:
+    if converted or codecs == ("mov_text", "mov_text"):
         packets = _shown(source, allowed.empty.get(index, ()))
         written = _shown(found)
-    elif index in allowed.thinned:
+    if index in allowed.thinned and not converted:
         packets = _kept(packets, _found_again(packets, written))
     if clock.end is not None and index not in allowed.thinned:
         yield from _cut(packets, written, where, clock)
@@ -521,9 +543,9 @@ def _content(
 def _shown(track: Track, empty: Collection[int] = ()) -> Packets:
     """The packets of text, but those with the numbers `empty`, and those that show nothing.
 
-    mov_text says so with an empty packet; two bytes are its length.
+    mov_text says so with an empty packet.
     """
-    least = 2 if track.facts.codec == "mov_text" else 0
+    least = MOV_TEXT_HEAD if track.facts.codec == "mov_text" else 0
     sizes = track.packets.sizes.tolist()
     shown = [at for at, size in enumerate(sizes) if size > least and at not in empty]
     return _kept(track.packets, np.array(shown, dtype=np.int64))
@@ -574,7 +596,7 @@ def _packets(
             at = f"as in the source for packet {wrong[0]}{_more(wrong)}"
             yield Difference("content", where, at, "another")
         yield from _off(expected, found.times, unit, "packet", where, slack or 0)
-    elif slack is not None and source.sha256 == found.sha256:
+    elif slack is not None and source.sha256 and source.sha256 == found.sha256:
         # The same bytes in larger or smaller packets, as PCM in MOV: where both begin one.
         starts, there = (np.cumsum(each.sizes) - each.sizes for each in (source, found))
         _, own, other = np.intersect1d(starts, there, return_indices=True)

@@ -16,18 +16,21 @@ from vidrepair import __version__
 from vidrepair.cli.analyze import analyze
 from vidrepair.cli.batch import batch
 from vidrepair.cli.bench import bench
+from vidrepair.cli.compare import compare
 from vidrepair.cli.doctor import doctor
 from vidrepair.cli.engines import engines
 from vidrepair.cli.grain import grain
 from vidrepair.cli.interruption import INTERRUPTED, TERMINATED, Terminated
 from vidrepair.cli.jobs import jobs
 from vidrepair.cli.mask import mask
+from vidrepair.cli.preview import preview
 from vidrepair.cli.probe import probe
 from vidrepair.cli.progress import Messages
 from vidrepair.cli.resume import resume
 from vidrepair.cli.run import run
 from vidrepair.cli.verify import verify
 from vidrepair.errors import VidrepairError
+from vidrepair.tags import one_line
 
 
 class Commands(click.Group):
@@ -68,7 +71,8 @@ def _fail(message: str, code: int) -> None:
     """Say what went wrong, to wrappers that follow the progress as JSON, and end."""
     as_json = any(isinstance(kind, Messages) and kind.as_json for kind in logging.root.handlers)
     event = {"event": "error", "message": message, "exit": code}
-    click.echo(json.dumps(event) if as_json else f"vidrepair: {message}", err=True)
+    plain = "\n".join(map(one_line, message.split("\n")))
+    click.echo(json.dumps(event) if as_json else f"vidrepair: {plain}", err=True)
     sys.exit(code)
 
 
@@ -81,7 +85,7 @@ def main() -> None:
     """
 
 
-for command in (run, batch, resume, jobs, analyze, mask, grain):
+for command in (preview, run, batch, resume, jobs, analyze, mask, grain):
     main.add_command(command)
-for command in (verify, probe, bench, doctor, engines):
+for command in (compare, verify, probe, bench, doctor, engines):
     main.add_command(command)

@@ -71,6 +71,8 @@ def clean(output: Path) -> None:
 
 def _unfinished(folder: Path) -> list[Path]:
     """The films of a folder that have a journal."""
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is no folder; name the one that holds the unfinished films")
     found = sorted(folder.glob("*.vrjob/journal"))
     return [
         journal.parent.with_name(journal.parent.name.removesuffix(".vrjob")) for journal in found

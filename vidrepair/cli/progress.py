@@ -17,6 +17,7 @@ from rich.text import Text
 
 from vidrepair.report import Progress as State
 from vidrepair.report import Report
+from vidrepair.tags import one_line
 
 KINDS = ("auto", "bar", "json", "none")
 LEVELS = ("error", "warning", "info", "debug")
@@ -58,7 +59,7 @@ class Messages(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         level, message = record.levelname.lower(), record.getMessage()
-        line = f"vidrepair: {level}: {message}"
+        line = f"vidrepair: {level}: {one_line(message)}"
         if self.as_json:
             line = json.dumps({"event": level, "message": message})
         # Not through a stream of our own: a bar that is being drawn takes stderr over.

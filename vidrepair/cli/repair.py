@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +17,22 @@ from vidrepair.settings import (
     INTERLACE,
     DamageSettings,
     MaskSettings,
+    Pair,
     RepairSettings,
 )
 
 FILE = click.Path(path_type=Path)
-_PLAIN = (
-    *("denoise", "noise", "noise_profile", "grain", "deflicker"),
-    *("bad_frames", "fill_gaps", "interlace", "max_change"),
-)
+_PLAIN = ("noise", "noise_profile", "grain", "deflicker", "interlace", "max_change")
 """Options that are settings of the same name."""
-_OPTIONS = (
-    click.option(
-        "--denoise",
-        type=PAIR,
-        default="100",
-        metavar="P[,P]",
-        show_default=True,
-        help="Share of the noise removed, luma and chroma or one number for both, 0 to 100.",
-    ),
+_DENOISE = click.option(
+    "--denoise",
+    type=PAIR,
+    default="100",
+    metavar="P[,P]",
+    show_default=True,
+    help="Share of the noise removed, luma and chroma or one number for both, 0 to 100.",
+)
+_ANYWHERE = (
     click.option(
         "--noise",
         type=PAIR,
@@ -80,6 +79,26 @@ _OPTIONS = (
         help="Share of the flicker of old film and of lamps that is taken away, 0-100.",
     ),
     click.option(
+        "--interlace",
+        type=click.Choice(INTERLACE),
+        default="auto",
+        show_default=True,
+        help="Interlaced film: repair its fields apart and keep it interlaced, make it progressive"
+        " (bwdif; bwdif-fields makes a frame of each field), or take its frames for whole; auto"
+        " looks, and takes fields.",
+    ),
+    click.option(
+        "--max-change",
+        type=float,
+        metavar="N",
+        help="Change no sample by more than this, on the 8-bit scale; flicker and frames that are"
+        " made anew do not count.",
+    ),
+)
+
+
+_FRAME_BY_FRAME = (
+    click.option(
         "--bad-frames",
         type=FRAMES,
         default=(),
@@ -120,46 +139,51 @@ _OPTIONS = (
         show_default=True,
         help="Of --mask-in.",
     ),
-    click.option(
-        "--interlace",
-        type=click.Choice(INTERLACE),
-        default="auto",
-        show_default=True,
-        help="Interlaced film: repair its fields apart and keep it interlaced, make it progressive"
-        " (bwdif; bwdif-fields makes a frame of each field), or take its frames for whole; auto"
-        " looks, and takes fields.",
-    ),
-    click.option(
-        "--max-change",
-        type=float,
-        metavar="N",
-        help="Change no sample by more than this, on the 8-bit scale; flicker and frames that are"
-        " made anew do not count.",
-    ),
 )
+"""What counts the frames of the film."""
 
 
 def repair_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options of a repair, handed to it as one `repair`."""
 
     @functools.wraps(command)
-    def wrapped(repair: tuple[str, ...], min_confidence: float, **given: Any) -> Any:
+    def wrapped(repair: RepairSettings, denoise: Pair, **given: Any) -> Any:
         masking = {
             name: given.pop(f"mask_{name}") for name in ("threshold", "grow", "invert", "channel")
         }
         mask_in, protect = given.pop("mask_in"), given.pop("protect_mask")
         if mask_in is None and (masking["grow"] or masking["invert"]):
             raise UsageError("--mask-grow and --mask-invert act on --mask-in; name one")
-        settings = RepairSettings(
-            damage=DamageSettings(repair, min_confidence),
+        settings = replace(
+            repair,
+            denoise=denoise,
             mask_in=None if mask_in is None else MaskSettings(mask_in, **masking),
             protect=None
             if protect is None
             else MaskSettings(protect, threshold=masking["threshold"]),
+            bad_frames=given.pop("bad_frames"),
+            fill_gaps=given.pop("fill_gaps"),
+        )
+        return command(repair=settings, **given)
+
+    for option in reversed(_FRAME_BY_FRAME):
+        wrapped = option(wrapped)
+    return _DENOISE(repair_options_anywhere(wrapped))
+
+
+def repair_options_anywhere(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command those options of a repair, but for --denoise, that are good for any part of a
+    film, handed to it as one `repair`.
+    """
+
+    @functools.wraps(command)
+    def wrapped(repair: tuple[str, ...], min_confidence: float, **given: Any) -> Any:
+        settings = RepairSettings(
+            damage=DamageSettings(repair, min_confidence),
             **{name: given.pop(name) for name in _PLAIN},
         )
         return command(repair=settings, **given)
 
-    for option in reversed(_OPTIONS):
+    for option in reversed(_ANYWHERE):
         wrapped = option(wrapped)
     return wrapped

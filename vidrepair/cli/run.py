@@ -15,7 +15,7 @@ from vidrepair.cli.progress import progress_options, show_messages, show_progres
 from vidrepair.cli.repair import repair_options
 from vidrepair.cli.target import reading_options, target_options
 from vidrepair.cli.types import path_or_pipe
-from vidrepair.errors import UsageError
+from vidrepair.errors import InputError, UsageError
 from vidrepair.journal import folder_of, read_record
 from vidrepair.parts import split_at_changes
 from vidrepair.pipeline import run_job
@@ -96,8 +96,11 @@ def run(
             with show_progress(progress) as observer:
                 build = partial(build_engine, progress=observer.compiling)
                 observer.done(run_job(part, observer, build))
-    finally:
+    except (UsageError, InputError):
+        raise  # to go on would end in the same
+    except BaseException:
         _tell_of_rest(out)
+        raise
 
 
 def _tell_of_rest(output: Path | None) -> None:
@@ -105,6 +108,8 @@ def _tell_of_rest(output: Path | None) -> None:
     if output is None or not folder_of(output).is_dir():
         return
     frames = sum(one.frames for one in read_record(folder_of(output)).segments)
+    if not frames:
+        return
     logging.getLogger(__name__).warning(
         "%d frames are finished; vidrepair resume %s goes on from there", frames, output
     )

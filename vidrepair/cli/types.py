@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from vidrepair.errors import UsageError
+from vidrepair.regions import Box
 from vidrepair.settings import Pair
 from vidrepair.spelling import read_kinds, read_pair, read_time
 
@@ -30,6 +31,25 @@ class PairType(click.ParamType[Pair | None]):
         except ValueError:
             auto = "auto, or " if param is not None and param.name == "noise" else ""
             self.fail(f"{value!r} is not {auto}a number or two, such as 20 or 20,10", param, ctx)
+
+
+class StrengthsType(click.ParamType[tuple[Pair, ...]]):
+    """Several shares, each one number or luma/chroma."""
+
+    name = "strengths"
+
+    def convert(
+        self,
+        value: str | tuple[Pair, ...],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> tuple[Pair, ...]:
+        if not isinstance(value, str):
+            return value
+        try:
+            return tuple(read_pair(part.replace("/", ",")) for part in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} is no list of numbers, such as 50,70,100 or 50/100", param, ctx)
 
 
 class TileType(click.ParamType[int | None]):
@@ -107,6 +127,23 @@ def frame_list(text: str) -> tuple[range, ...]:
     return tuple(found)
 
 
+class CropType(click.ParamType[Box]):
+    """A part of a picture, such as 640x360+100+50."""
+
+    name = "crop"
+
+    def convert(
+        self, value: str | Box, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Box:
+        if not isinstance(value, str):
+            return value
+        match = re.fullmatch(r"(\d+)x(\d+)\+(\d+)\+(\d+)", value, re.ASCII)
+        if match is None:
+            self.fail(f"{value!r} is not WxH+X+Y, such as 640x360+100+50", param, ctx)
+        width, height, left, top = map(int, match.groups())
+        return Box(top, left, top + height, left + width)
+
+
 class FramesType(click.ParamType[tuple[range, ...]]):
     """Numbers of frames and ranges of them."""
 
@@ -174,12 +211,14 @@ class PairsType(click.ParamType[tuple[str, str]]):
         return key, text
 
 
+CROP = CropType()
 FRAMES = FramesType()
 NAMES = NamesType()
 PAIRS = PairsType()
 PAIR = PairType()
 REPAIR = RepairType()
 SIZE = SizeType()
+STRENGTHS = StrengthsType()
 TILE = TileType()
 TIME = TimeType()
 

@@ -1,0 +1,81 @@
+"""What FFmpeg says is heard while it is asked for, and goes nowhere afterwards."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import av
+import pytest
+from av import logging
+
+from vidrepair.ffmpeg_log import listening
+
+SAYS = """
+import av
+import pytest
+from vidrepair.ffmpeg_log import listening
+def fail():
+    try:
+        av.open("file:" + __import__("sys").argv[1])
+    except av.FFmpegError:
+        pass
+fail()
+for _ in range(2):
+    with listening() as heard:
+        fail()
+    assert "moov atom not found" in heard(), heard()
+    assert av.logging.get_level() is not None
+    fail()
+"""
+
+
+def headless(folder: Path) -> Path:
+    """An MP4 file of which FFmpeg says that it has no index."""
+    path = folder / "a.mp4"
+    path.write_bytes(b"\0\0\0\x18ftypisom\0\0\2\0isommp41" + b"\0\0\x10\0mdat" + bytes(4088))
+    return path
+
+
+def test_nothing_is_printed_before_or_after(tmp_path: Path) -> None:
+    """A level of None, which it was, makes PyAV print a traceback where a thread is at work."""
+    done = subprocess.run(
+        [sys.executable, "-c", SAYS, str(headless(tmp_path))],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[1],
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_level_that_was_set_is_set_again() -> None:
+    before = logging.get_level()
+    logging.set_level(logging.ERROR)
+    try:
+        with listening(logging.DEBUG):
+            assert logging.get_level() == logging.DEBUG
+        assert logging.get_level() == logging.ERROR
+    finally:
+        logging.set_level(before)
+
+
+def test_other_threads_are_not_heard(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = headless(tmp_path)
+
+    def fail() -> None:
+        try:
+            av.open(f"file:{path}")
+        except av.FFmpegError:
+            return
+
+    with listening() as heard:
+        other = threading.Thread(target=fail)
+        other.start()
+        other.join()
+        assert heard() == ""
+        fail()
+        assert "moov atom not found" in heard()
+    assert not caplog.records

@@ -1,0 +1,63 @@
+"""vidrepair compare: two films beside one another."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import click
+
+from vidrepair.cli.types import CROP, TIME
+from vidrepair.regions import Box
+from vidrepair.side_by_side import MODES, CompareJob, Mode
+from vidrepair.side_by_side import compare as write_comparison
+
+FILE = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("first", type=FILE, metavar="A")
+@click.argument("second", type=FILE, metavar="B")
+@click.option(
+    "-o",
+    "--output",
+    type=FILE,
+    required=True,
+    metavar="OUT",
+    help="A .png file is a sheet, .mp4 and .mkv are videos, without sound.",
+)
+@click.option("-y", "--overwrite", is_flag=True, help="Replace OUT if it exists.")
+@click.option(
+    "--mode",
+    type=click.Choice(MODES),
+    default="side",
+    show_default=True,
+    help="Of a video: A beside B, or A left and B right of an edge that goes to and fro.",
+)
+@click.option(
+    "--crop", type=CROP, metavar="WxH+X+Y", help="Show only this part, X and Y its left upper end."
+)
+@click.option(
+    "--at",
+    type=TIME,
+    multiple=True,
+    metavar="T",
+    help="Of a sheet: the frames at these times, not those of the largest change; as often as you"
+    " like.",
+)
+@click.option(
+    "--frames", type=int, default=6, show_default=True, metavar="N", help="Of a sheet: how many."
+)
+def compare(
+    first: Path,
+    second: Path,
+    output: Path,
+    overwrite: bool,
+    mode: Mode,
+    crop: Box | None,
+    at: tuple[Fraction, ...],
+    frames: int,
+) -> None:
+    """Show two films, or a film and its source, beside one another: where they differ most."""
+    job = CompareJob(first, second, output, mode, crop, at, frames, overwrite)
+    click.echo(write_comparison(job).summary())
