@@ -48,11 +48,15 @@ THREAD_GRACE = 2.0
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Tests marked gpu need one; REQUIRE_GPU=1 makes a machine without it a failure."""
+    """Tests marked gpu need one; REQUIRE_GPU=1 makes a machine without it a failure. Those marked
+    slow run with VIDREPAIR_SLOW=1 only.
+    """
     if item.get_closest_marker("gpu") and not os.environ.get("REQUIRE_GPU"):
         torch = pytest.importorskip("torch")
         if not torch.cuda.is_available():
             pytest.skip("needs a CUDA device")
+    if item.get_closest_marker("slow") and not os.environ.get("VIDREPAIR_SLOW"):
+        pytest.skip("takes minutes; VIDREPAIR_SLOW=1 runs it")
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import shutil
 import subprocess
@@ -18,7 +19,7 @@ from vidrepair.errors import ModelError
 from vidrepair.frames import Picture, PixelFormat
 from vidrepair.models import ModelCard, find_model, load_weights, read_card, released_models
 from vidrepair.models.card import LAYOUT, parse_card
-from vidrepair.models.weights import CARD_KEY, fingerprint, read_onnx, read_safetensors
+from vidrepair.models.weights import CARD_KEY, GRAPH_KEY, fingerprint, read_onnx, read_safetensors
 
 CARD = ModelCard(
     name="small",
@@ -131,6 +132,52 @@ def test_full_precision_weights_are_refused(tmp_path: Path) -> None:
     save_file({"w": np.zeros(3, np.float32)}, path, metadata={CARD_KEY: CARD.to_json()})
     with pytest.raises(ModelError, match="w is float32, not float16"):
         load_weights(path)
+
+
+@pytest.mark.parametrize("size", [10, 1 << 40, 2**63])
+def test_a_header_of_any_size_is_refused(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "large.safetensors"
+    path.write_bytes(size.to_bytes(8, "little") + b"{}" + bytes(100))
+    with pytest.raises(ModelError, match="damaged or no vidrepair model: .* header"):
+        load_weights(path)
+
+
+def test_types_that_numpy_lacks_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "new.safetensors"
+    for name, size in (("BF16", 2), ("F8_E4M3", 1)):
+        tensor = {"w": {"dtype": name, "shape": [1], "data_offsets": [0, size]}}
+        header = json.dumps(tensor).encode()
+        path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(size))
+        with pytest.raises(ModelError, match="damaged or no vidrepair model"):
+            load_weights(path)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_file_beyond_all_models_is_not_read(copied: Path, suffix: str) -> None:
+    with (copied / f"mine{suffix}").open("ab") as file:
+        file.truncate(1 << 34)  # holes, which take no space
+    with pytest.raises(ModelError, match="it has 17179869184 bytes"):
+        find_model(copied / f"mine{suffix}")
+
+
+def test_a_graph_that_takes_data_from_another_file_is_refused(copied: Path) -> None:
+    """Sound by its checksum, as whoever makes such a file would see to it."""
+    onnx = pytest.importorskip("onnx")
+    path = copied / "mine.align.onnx"
+    model = onnx.load(path)
+    outside = model.graph.initializer.add()
+    outside.name, outside.data_type = "outside", onnx.TensorProto.FLOAT
+    outside.dims.append(1)
+    outside.data_location = onnx.TensorProto.EXTERNAL
+    entry = outside.external_data.add()
+    entry.key, entry.value = "location", "../../../etc/passwd"
+    digest = hashlib.sha256(model.graph.SerializeToString()).hexdigest()
+    for prop in model.metadata_props:
+        if prop.key == GRAPH_KEY:
+            prop.value = digest
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match="takes data from another file"):
+        find_model(path)
 
 
 def test_files_of_different_exports_are_refused(copied: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
@@ -154,6 +156,17 @@ def test_what_cannot_be_asked(film: Path, tmp_path: Path):
     assert "exists" in refused(tmp_path, 2, film, "-o", sheet, *IDLE)
     shown(preview(film, "-o", sheet, "-y", "--at", "1", "--json", *IDLE))
     assert sheet.read_bytes().startswith(b"\x89PNG")
+
+
+def test_other_commands_do_without_pillow():
+    code = (
+        "import sys; sys.modules['PIL'] = None;"
+        "from vidrepair.cli import main; main(['run', '--help'])"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
 
 
 def test_only_a_part_of_a_long_film_is_read(tmp_path: Path):

@@ -15,9 +15,12 @@ from vidrepair.batch import Grid, Profilers
 from vidrepair.fields import split_fields
 from vidrepair.frames import Frame, Span
 
-SETTLING = 4
-"""Of the W steps before the frame, those after which damage is looked for, too: what a frame shows
-is judged by how often its like was seen before."""
+SETTLING = 2
+"""Of the steps before the frame, those after which damage is looked for, too: what a frame shows is
+judged by how often its like was seen before."""
+LARGE, BRIEF = 1280 * 736, 5
+"""Samples of a picture above which, to save time, so many steps lead to the frame instead of W. On
+samples/film_damaged.mkv the result is then 59 dB off that of a run, not 63."""
 
 
 @dataclass(slots=True, eq=False)
@@ -152,19 +155,20 @@ def _lay_out(around: _Around, grid: Grid, profilers: Profilers, number: int) -> 
     """The walk, and the step at which the frame comes. The one after it is restored, too: damage
     is judged by both neighbours.
     """
-    frames, at, warm_up = [group.frame for group in around.groups], around.at, grid.warm_up
+    frames, at = [group.frame for group in around.groups], around.at
+    warm_up = _lead(frames[at], grid)
     last = min(at + 1, len(frames) - 1)
-    if around.opens and at <= warm_up:
+    if around.opens and at <= warm_up // 2:
         # As every shot starts: with a mirrored warm-up.
         core = frames[: grid.core]
-        warm = min(warm_up, len(core) - 1)
+        warm = min(grid.warm_up, len(core) - 1)
         steps = [*reversed(core[1 : warm + 1]), *frames[: last + 1]]
         before = core[min(warm + 1, len(core) - 1)]
         first = 0
     else:
         start = max(at - warm_up, 0)
         steps, warm = frames[start : last + 1], min(SETTLING, at - start)
-        before = frames[max(start - 1, 0)]
+        before = frames[start - 1 if start else min(1, len(frames) - 1)]
         first = start + warm
     after = frames[last + 1] if last + 1 < len(frames) else steps[max(len(steps) - 2, 0)]
     measured = _measured(frames, around, grid)
@@ -182,6 +186,12 @@ def _lay_out(around: _Around, grid: Grid, profilers: Profilers, number: int) -> 
         fades_out=0,
     )
     return span, warm + at - first
+
+
+def _lead(frame: Frame, grid: Grid) -> int:
+    """Steps that lead to the frame."""
+    large = frame.picture.width * frame.picture.height > LARGE
+    return min(grid.warm_up, BRIEF) if large else grid.warm_up
 
 
 def _measured(frames: Sequence[Frame], around: _Around, grid: Grid) -> Sequence[Frame]:

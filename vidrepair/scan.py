@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import islice, pairwise
 from pathlib import Path
@@ -29,6 +29,8 @@ READ_THROUGH = 600
 """Frames up to which a film is read from end to end: it may have hardly a key frame."""
 ROWS, COLUMNS, TALL = 24, 32, 10
 """Cells that a picture falls into, and rows that are read of each."""
+MIDDLE = (640, 360)
+"""Width and height of the part whose noise is measured."""
 EMPTY = 1.5 / 255.0
 """Deviation of the cells below which a picture shows nothing: black, white, a title's ground."""
 REASONS = ("noisiest", "most motion", "darkest", "brightest")
@@ -222,5 +224,20 @@ def _look(frames: Sequence[Frame], zero: Fraction) -> Look:
         luma=float(cells[0].mean()),
         contrast=float(cells[0].std()),
         motion=float(np.median(steps)) if steps else 0.0,
-        noise=float(combine(measure_span(frames), None).luma.mean()),
+        noise=float(combine(measure_span([_middle(one) for one in frames]), None).luma.mean()),
+    )
+
+
+def _middle(frame: Frame) -> Frame:
+    """The middle of a large picture: enough to tell noisy from calm."""
+    picture, planes = frame.picture, []
+    width, height = min(picture.width, MIDDLE[0]), min(picture.height, MIDDLE[1])
+    for index, plane in enumerate(frame.planes):
+        chroma = picture.format.family == "yuv" and index > 0
+        across, down = picture.format.sampling if chroma else (1, 1)
+        left, top = (picture.width - width) // 8 * 4, (picture.height - height) // 8 * 4
+        rows = slice(top // down, -(-(top + height) // down))
+        planes.append(plane[rows, left // across : -(-(left + width) // across)])
+    return replace(
+        frame, planes=tuple(planes), picture=replace(picture, width=width, height=height)
     )

@@ -7,14 +7,19 @@ from datetime import timedelta
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 
 from vidrepair.display import Shown
 from vidrepair.files import write_bytes
 from vidrepair.regions import Box
 from vidrepair.tags import one_line
+
+if TYPE_CHECKING:
+    from PIL.ImageFont import FreeTypeFont, ImageFont
+
+# Pillow is imported where a sheet is drawn: no other command needs it, or waits for it.
 
 WIDEST = 2400
 """Pixels across."""
@@ -95,6 +100,8 @@ def whole(picture: Shown, plan: Frames) -> Shown:
     height, width = picture.shape[:2]
     if (plan.width, plan.height) == (width, height):
         return picture
+    from PIL import Image
+
     larger = plan.width >= width and plan.height >= height
     method = Image.Resampling.NEAREST if larger else Image.Resampling.LANCZOS
     return np.asarray(Image.fromarray(picture).resize((plan.width, plan.height), method))
@@ -108,6 +115,8 @@ def detail(picture: Shown, window: Box, zoom: int) -> Shown:
 
 def outlined(picture: Shown, window: Box, plan: Frames, size: tuple[int, int]) -> Shown:
     """A picture in the size of a plan, and on it where a window of its (height, width) lies."""
+    from PIL import Image, ImageDraw
+
     down, across = plan.height / size[0], plan.width / size[1]
     image = Image.fromarray(picture)
     box = (
@@ -128,6 +137,8 @@ def clock(seconds: float) -> str:
 
 def write_sheet(sheet: Sheet, path: Path, *, overwrite: bool = False) -> None:
     """Write a sheet as PNG. Raises what `files.write_bytes` raises."""
+    from PIL import Image
+
     held = BytesIO()
     Image.fromarray(draw(sheet)).save(held, "PNG", compress_level=4)
     write_bytes(path, [held.getvalue()], overwrite=overwrite)
@@ -190,6 +201,8 @@ class _Pen:
 
     def finish(self) -> Shown:
         """The sheet."""
+        from PIL import Image, ImageDraw
+
         image = Image.new("RGB", (self._width, self._down), GROUND)
         brush = ImageDraw.Draw(image)
         for left, top, text, size, colour in self._words:
@@ -199,7 +212,9 @@ class _Pen:
         return np.asarray(image)
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def _font(size: int) -> FreeTypeFont | ImageFont:
+    from PIL import ImageFont
+
     return ImageFont.load_default(size)
 
 

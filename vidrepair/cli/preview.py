@@ -14,6 +14,7 @@ from vidrepair.cli.engine import engine_options
 from vidrepair.cli.progress import progress_options, show_messages, show_progress
 from vidrepair.cli.repair import repair_options_anywhere
 from vidrepair.cli.types import STRENGTHS, TIME
+from vidrepair.previews import PreviewJob, make_preview
 from vidrepair.settings import EngineSettings, Pair, RepairSettings
 
 FILE = click.Path(path_type=Path)
@@ -72,9 +73,6 @@ def preview(
     Each is restored with the settings of run, from the frames around it. Settings that suit go
     into vidrepair run IN -o OUT, where --denoise 70/100 is --denoise 70,100.
     """
-    # Pillow comes with it: no other command needs that, or waits for it.
-    from vidrepair.previews import PreviewJob, make_preview
-
     show_messages(log_level, progress)
     job = PreviewJob(source, output, repair, engine, strengths, frames, at, stream, overwrite)
     with show_progress(progress) as observer:

@@ -94,7 +94,7 @@ def parse_card(text: str, where: str) -> ModelCard:
             )
         card = ModelCard(**{name: _value(value) for name, value in values.items()})
         _check(card)
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(
             f"{where} has a damaged model card ({error}); fetch or export the file again"
         ) from error

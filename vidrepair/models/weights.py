@@ -24,6 +24,9 @@ CARD_KEY = "vidrepair.card"
 GRAPH_KEY = "vidrepair.graph"
 """Where an .onnx has the sha256 of its graph, as the bytes stand in the file."""
 
+LARGEST = 1 << 30
+"""Bytes of a file; those of ours are a few megabytes."""
+
 Weights = dict[str, NDArray[np.float16]]
 """Parameter name -> values."""
 
@@ -45,6 +48,8 @@ _ENTRY_KEY, _ENTRY_VALUE = 1, 2
 _GRAPH_INITIALIZER = 5
 _TENSOR_DIMS, _TENSOR_TYPE, _TENSOR_NAME, _TENSOR_RAW = 1, 2, 8, 9
 _FLOAT16 = 10
+_OUTSIDE = b"location"
+"""The key under which a tensor anywhere in a graph names the file of its data."""
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
@@ -70,10 +75,12 @@ def fingerprint(weights: Weights) -> str:
 def read_safetensors(path: Path) -> WeightsFile:
     """Read a .safetensors. Raises ModelError when it is damaged or not one of ours."""
     try:
+        _check_size(path)
         with safe_open(path, framework="numpy") as file:
             header = file.metadata() or {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, ValueError, OSError, TypeError, AttributeError) as error:
+        # The last two for a type that numpy has not, such as bfloat16.
         raise _damaged(path, str(error)) from error
     for name, values in weights.items():
         if values.dtype != np.float16:
@@ -89,12 +96,16 @@ def read_onnx(path: Path) -> WeightsFile:
     header: dict[str, str] = {}
     graph = memoryview(b"")
     try:
+        _check_size(path)
         for number, value in _fields(memoryview(path.read_bytes())):
             if number == _MODEL_METADATA:
                 entry = dict(_fields(_message(value)))
                 key, text = (bytes(_message(entry[k])) for k in (_ENTRY_KEY, _ENTRY_VALUE))
                 header[key.decode()] = text.decode()
-            elif number == _MODEL_GRAPH:
+                continue
+            if isinstance(value, memoryview) and _OUTSIDE in bytes(value):
+                raise ValueError("it takes data from another file, which the engine would open")
+            if number == _MODEL_GRAPH:
                 graph = _message(value)
         weights = dict(_initialisers(graph))
     except (ValueError, KeyError, OSError) as error:
@@ -122,6 +133,12 @@ def check_same_card(first: WeightsFile, second: WeightsFile) -> None:
             f"{first.path} and {second.path} come from different exports; "
             "replace them by files that were written together"
         )
+
+
+def _check_size(path: Path) -> None:
+    """Raise ValueError for what is too large to be read into memory."""
+    if (size := path.stat().st_size) > LARGEST:
+        raise ValueError(f"it has {size} bytes, and {LARGEST} are the most")
 
 
 def _damaged(path: Path, what: str) -> ModelError:
