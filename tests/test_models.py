@@ -138,7 +138,7 @@ def test_full_precision_weights_are_refused(tmp_path: Path) -> None:
 def test_a_header_of_any_size_is_refused(tmp_path: Path, size: int) -> None:
     path = tmp_path / "large.safetensors"
     path.write_bytes(size.to_bytes(8, "little") + b"{}" + bytes(100))
-    with pytest.raises(ModelError, match="damaged or no vidrepair model: .* header"):
+    with pytest.raises(ModelError, match=r"damaged or no vidrepair model: .* header"):
         load_weights(path)
 
 

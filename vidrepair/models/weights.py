@@ -103,8 +103,7 @@ def read_onnx(path: Path) -> WeightsFile:
                 key, text = (bytes(_message(entry[k])) for k in (_ENTRY_KEY, _ENTRY_VALUE))
                 header[key.decode()] = text.decode()
                 continue
-            if isinstance(value, memoryview) and _OUTSIDE in bytes(value):
-                raise ValueError("it takes data from another file, which the engine would open")
+            _check_inside(value)
             if number == _MODEL_GRAPH:
                 graph = _message(value)
         weights = dict(_initialisers(graph))
@@ -133,6 +132,12 @@ def check_same_card(first: WeightsFile, second: WeightsFile) -> None:
             f"{first.path} and {second.path} come from different exports; "
             "replace them by files that were written together"
         )
+
+
+def _check_inside(value: object) -> None:
+    """Refuse data of another file, which the engine would open."""
+    if isinstance(value, memoryview) and _OUTSIDE in bytes(value):
+        raise ValueError("it takes data from another file, which the engine would open")
 
 
 def _check_size(path: Path) -> None:
