@@ -17,13 +17,14 @@ import av
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from clips import Extras, moving, read_frames, samples_of, write_clip
+from clips import Extras, moving, picture, read_frames, samples_of, write_clip
 
 from vidrepair import DamageSettings, OutputSettings, RepairSettings, repair
 from vidrepair.cli import main
 from vidrepair.errors import DamagedSegment, UsageError, VidrepairError
 from vidrepair.journal import Journal, folder_of, read_record, runs_of
 from vidrepair.packets import PacketWriter, read_packets
+from vidrepair.segments import SegmentedTarget
 from vidrepair.verification import check_files
 
 NOTHING = RepairSettings(denoise=(0.0, 0.0), damage=DamageSettings(kinds=()))
@@ -505,3 +506,139 @@ def test_runs_hold_all_times() -> None:
     runs = runs_of(times)
     assert [first + step * n for first, step, count in runs for n in range(count)] == times
     assert len(runs_of(list(range(0, 40_000, 40)))) == 1
+
+
+# What a review found.
+
+
+class Crash(BaseException):
+    """The process is gone."""
+
+
+def crashed_in(monkeypatch: pytest.MonkeyPatch, where: str, *words: str | Path) -> None:
+    """Call the command; it is gone as soon as it calls what `where` names."""
+
+    def crash(*_: object, **__: object) -> None:
+        raise Crash
+
+    with monkeypatch.context() as patched:
+        patched.setattr(where, crash)
+        with pytest.raises(Crash):
+            CliRunner().invoke(main, [str(word) for word in words], catch_exceptions=False)
+
+
+def words_for(film: Path, out: Path, *more: str | Path) -> tuple[str | Path, ...]:
+    return ("run", film, "-o", out, "-c", "ffv1", "--segment-frames", "64", *FLAGS, *more)
+
+
+def test_as_many_frames_as_were_asked_for_come_after_a_crash_at_the_end(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "a.mkv"
+    words = words_for(film, out, "--frames", "150")
+    crashed_in(monkeypatch, "vidrepair.journal.Journal.end", *words)
+    assert sum(one.frames for one in read_record(folder_of(out)).segments) == 150
+    assert call("resume", out, "--progress", "none").exit_code == 0
+    assert hashes(out) == hashes(film)[:150]
+
+
+def test_a_part_ends_with_its_picture_in_segments_too(film: Path, tmp_path: Path) -> None:
+    sizes = []
+    for name, more in (("a.mkv", ()), ("b.mkv", ("--no-journal",))):
+        done = call(*words_for(film, tmp_path / name, "--to", "5", *more))
+        assert done.exit_code == 0, done.output
+        with av.open(str(tmp_path / name)) as opened:
+            sizes.append([(p.pts, p.size) for p in opened.demux(audio=0) if p.size])
+    assert sizes[0] == sizes[1]
+
+
+def test_a_source_that_was_replaced_is_not_joined_with(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, out = tmp_path / "in.mkv", tmp_path / "a.mkv"
+    shutil.copy(film, source)
+    ended = SegmentedTarget.end
+
+    def end(target: SegmentedTarget) -> None:
+        ended(target)
+        write_clip(source, frames=moving(*SIZE, COUNT, noise=6.0), size=SIZE)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SegmentedTarget, "end", end)
+        changed = call(*words_for(source, out))
+    assert changed.exit_code == 1
+    assert "changed while it was read" in changed.stderr
+    assert not out.exists()
+    shutil.copy(film, source)
+    assert call("resume", out, "--progress", "none").exit_code == 0
+    assert not check_files(out, film)
+
+
+def test_a_sidecar_that_could_not_be_written_is_written_by_resume(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "a.mkv"
+    words = words_for(film, out, "--sidecar")
+    crashed_in(monkeypatch, "vidrepair.pipeline.write_analysis", *words)
+    assert out.exists()
+    assert "exists" in call("resume", out).stderr
+    assert call("resume", out, "-y", "--progress", "none").exit_code == 0
+    assert (tmp_path / "a.mkv.vr.json").exists()
+    assert not folder_of(out).exists()
+
+
+def test_an_old_job_stays_where_the_new_one_cannot_begin(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "a.mkv"
+    broken_off(film, out, monkeypatch)
+    mask = ("--repair", "dust", "--mask-in", tmp_path / "none.mkv")
+    assert call(*words_for(film, out, "-y", *mask)).exit_code == 3
+    assert len(read_record(folder_of(out)).segments) == 2
+    assert call("resume", out, "--progress", "none").exit_code == 0
+    assert hashes(out) == hashes(film)
+
+
+def test_words_after_two_dashes_go_on_too(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "a.mkv"
+    words = ("run", "-o", out, "-c", "ffv1", "--segment-frames", "64", *FLAGS, "--", film)
+    crashed_in(monkeypatch, "vidrepair.journal.Journal.end", *words)
+    assert call("resume", out, "--progress", "none").exit_code == 0
+    assert hashes(out) == hashes(film)
+
+
+@pytest.mark.parametrize("codec", ["h264", "hevc"])
+def test_shots_of_one_frame_make_no_segments(tmp_path: Path, codec: str) -> None:
+    shots = [moving(*SIZE, 30), [picture("yuv420p", *SIZE, 90)], moving(*SIZE, 30, noise=9.0)]
+    frames = [frame for shot in shots for frame in shot]
+    write_clip(tmp_path / "in.avi", frames=frames, size=SIZE)
+    out = tmp_path / "a.mkv"
+    target = OutputSettings(codec=codec, segment=1)
+    repair(tmp_path / "in.avi", out, settings=NOTHING, target=target)
+    assert len(read_frames(out)) == 61
+
+
+def test_a_journal_that_was_written_in_parts_is_whole(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Slow:
+        """A disk that takes ten bytes at a time."""
+
+        def __init__(self, file: object) -> None:
+            self._file = file
+
+        def write(self, data: bytes) -> int:
+            return int(self._file.write(data[:10]))  # type: ignore[attr-defined]
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._file, name)
+
+    with Journal(tmp_path / "a.vrjob") as journal:
+        journal._file = Slow(journal._file)  # type: ignore[assignment]
+        journal.start({"facts": {}, "arguments": [], "folder": "."})
+        journal.end({})
+    record = read_record(tmp_path / "a.vrjob")
+    assert record.job is not None
+    assert record.ended == {}

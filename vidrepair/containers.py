@@ -99,8 +99,11 @@ def ends_within_frame(origin: Path | Pipe, packet: int) -> bool:
             return False
         head, count = origin.head, origin.count
     else:
-        with origin.open("rb") as file:
-            head, count = file.read(HEAD), origin.stat().st_size
+        try:
+            with origin.open("rb") as file:
+                head, count = file.read(HEAD), origin.stat().st_size
+        except OSError:  # deleted meanwhile: what was open was read to its end
+            return False
     # A line for the film, then one before every frame.
     film = head.find(b"\n") + 1
     frame = head.find(b"\n", film) + 1 - film

@@ -5,6 +5,7 @@
     |  +- CannotCarry     2  the target cannot hold something that the source carries
     +- InputError         3  the source is unreadable, unsupported or a playlist
     |  +- PictureChanged  3  its size or pixel format change on the way
+    +- DamagedSegment     1  what a job had finished is not as it was written
     +- CheckFailed        5  the finished file differs from what was promised
     +- EngineError        6  the engine cannot run, or its output is not sane
     |  +- ModelError      6  a weights file is damaged or does not match its card

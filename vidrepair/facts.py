@@ -215,6 +215,10 @@ class FactsBuilder:
         """Take the time of a frame alone."""
         self._pts.append(pts)
 
+    def times(self) -> list[int]:
+        """The pts of the frames so far."""
+        return self._pts.tolist()
+
     def look_at(self, first: Any) -> None:
         """Note what the first decoded frame carries beside its samples."""
         self._carried = read_carried(self._container, self._container.streams[self._film], first)

@@ -31,8 +31,8 @@ def job_facts(job: Job, plan: OutputPlan, engine: Mapping[str, Any]) -> dict[str
         "version": __version__,
         # How many spans go side by side changes no result.
         "engine": {name: value for name, value in engine.items() if name != "lanes"},
-        "source": {} if job.source is None else _file(job.source),
-        "files": {name: _file(path) for name, path in files.items()},
+        "source": {} if job.source is None else file_facts(job.source),
+        "files": {name: file_facts(path) for name, path in files.items()},
         "repair": repair.as_dict(),
         "reading": {name: _text(value) for name, value in asdict(reading).items()},
         "output": {
@@ -69,7 +69,7 @@ def _differing(
             yield path, was, is_now
 
 
-def _file(path: Path) -> dict[str, Any]:
+def file_facts(path: Path) -> dict[str, Any]:
     """What tells a file from another that takes its name; of a folder its time alone."""
     try:
         told = path.stat()

@@ -7,6 +7,7 @@ the lines before are good. What follows a broken line counts for nothing.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -139,18 +140,34 @@ class Journal(Closing):
         self.folder = folder
         try:
             folder.mkdir(exist_ok=True)
+            with suppress(OSError):  # some network file systems cannot
+                sync(folder.parent)
             self._file = (folder / "journal").open("a+b", buffering=0)
         except OSError as error:
             raise VidrepairError(
                 f"{folder} cannot be written ({error.strerror}); free it, or add --no-journal"
             ) from error
+        self._aside = False
         self._lock()
         self._file.seek(0)
         self.record = _parse(self._file.read())
         """As far as it is on the disk."""
 
+    def set_aside(self) -> None:
+        """What is there is of no account; it stays on the disk until `start`."""
+        self._aside = self.record.size > 0
+        self.record = Record()
+
+    def leave(self) -> None:
+        """The run is over: nothing is left of a job of which nothing was finished."""
+        if self.record.segments or self._aside:
+            self.close()
+        else:
+            self.remove()
+
     def start(self, job: Mapping[str, Any]) -> None:
         """Begin anew: whatever was there is gone."""
+        self._aside = False
         self._cut(Record())
         for path in self.folder.glob("*.[pt]*"):
             path.unlink()
@@ -208,12 +225,20 @@ class Journal(Closing):
         self._file.truncate(record.size)
         self.record = record
 
+    def _write(self, data: bytes) -> None:
+        """All of it: a disk that fills takes a part without an error."""
+        while data:
+            written = self._file.write(data)
+            if not written:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            data = data[written:]
+
     def _append(self, entry: Mapping[str, Any]) -> None:
         text = json.dumps(entry, sort_keys=True).encode()
         line = b"%08x %s" % (zlib.crc32(text), text)
         try:
             self._file.truncate(self.record.size)  # what a crash left unfinished
-            self._file.write(line + b"\n")
+            self._write(line + b"\n")
             os.fsync(self._file.fileno())
         except OSError as error:
             raise VidrepairError(

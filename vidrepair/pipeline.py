@@ -68,6 +68,8 @@ def run_job(job: Job, observer: Observer | None = None, build: Build | None = No
         publish(run)
         report = _report(run, time.monotonic() - started)
         _write_sidecar(run)
+        if run.journal is not None:
+            run.journal.remove()  # last: until then everything can be written again
     late = [*(() if run.planned is None else run.planned[1].losses()), *run.target.losses()]
     late += [*run.gaps.remarks(run.tally.frames), *_unknown_frames(run)]
     _tell(late)
@@ -147,8 +149,7 @@ def _counted(run: Run) -> Iterator[Frame]:
 def _noted(run: Run, frames: Iterable[Frame]) -> Iterator[Frame]:
     """The frames that there are to be; the finished file is checked for them."""
     for frame in frames:
-        if not run.in_segments:
-            run.facts.add_frame(frame)
+        run.facts.add_frame(frame)
         yield frame
 
 
@@ -207,9 +208,8 @@ def _infer(run: Run) -> None:
 def _encode(run: Run, observer: Observer | None) -> None:
     clock = Speedometer(total_frames(run.source.clip, run.job), time.monotonic, run.start)
     told = 0.0
-    end = end_of(run.source.clip, run.job)
     for frame, touch in _finished(run):
-        if end is not None and frame.pts * frame.time_base >= end:
+        if _goes_beyond(run, frame):
             break
         run.target.write(_shown(run, frame, touch))
         run.tally.count(frame, touch)
@@ -231,6 +231,13 @@ def _encode(run: Run, observer: Observer | None) -> None:
         run.matte.end()
     run.stages.finished = True
     run.stages.break_off()  # where --frames is reached the other stages have nothing left to do
+
+
+def _goes_beyond(run: Run, frame: Frame) -> bool:
+    """Whether a frame lies behind what was asked for; all may have been there before."""
+    end, most = end_of(run.source.clip, run.job), run.job.target.frames
+    late = end is not None and frame.pts * frame.time_base >= end
+    return late or (most is not None and run.tally.frames >= most)
 
 
 def _finished(run: Run) -> Iterator[tuple[Frame, Touch]]:

@@ -21,7 +21,7 @@ from vidrepair.channel import Channel
 from vidrepair.decode import Source, open_source
 from vidrepair.encode import OutputPlan, Target, open_target, plan_output
 from vidrepair.engines import Build, Engine, Spare, make_engine, open_engine
-from vidrepair.errors import CheckFailed, UsageError
+from vidrepair.errors import CheckFailed, UsageError, VidrepairError
 from vidrepair.facts import FactsBuilder
 from vidrepair.fields import half_of
 from vidrepair.files import check_writable
@@ -29,7 +29,7 @@ from vidrepair.frames import Answer, GrainProfile, Picture, Span
 from vidrepair.gaps import Gaps
 from vidrepair.grain_table import read_profile
 from vidrepair.interlace import Interlacing
-from vidrepair.job_facts import MIXABLE, changes, job_facts
+from vidrepair.job_facts import MIXABLE, changes, file_facts, job_facts
 from vidrepair.journal import Journal, folder_of
 from vidrepair.masks import MaskReader, is_pattern, open_masks, same_file
 from vidrepair.matte_file import MatteFile, matte_kind, open_matte
@@ -146,7 +146,7 @@ def open_run(job: Job, build: Build | None, owned: ExitStack) -> Run:
     lanes = engine.identity.lanes
     # The lanes of a card start, and so end, together; a processor's are behind the decoder.
     spans = Channel[Span](1 if engine.worked is None else lanes)
-    return Run(
+    run = Run(
         job=job,
         source=source,
         planned=planned,
@@ -172,6 +172,8 @@ def open_run(job: Job, build: Build | None, owned: ExitStack) -> Run:
         journal=journal,
         seams=seams,
     )
+    _begin(run)
+    return run
 
 
 def _check_sidecar(job: Job) -> None:
@@ -258,18 +260,16 @@ def _open_journal(
     if asked.resume and not folder.exists():
         raise UsageError(f"there is no unfinished job for {job.output}; start it with run")
     if not _in_segments(job, clip, planned):
-        if folder.exists():  # it is begun anew, in one piece
-            Journal(folder).remove()
         return None
     # What the encoder or the container refuses comes to light now, not when all is done.
     with open_target(clip, plan, job.output, copies), ExitStack() as trial:
         _open_matte(clip, job, trial)
     journal = Journal(folder)
-    owned.callback(_leave, journal)
-    facts = job_facts(job, plan, engine)
-    told = {"arguments": list(job.arguments), "folder": str(Path.cwd()), "facts": facts}
+    owned.callback(journal.leave)
+    told = _told(job, plan, engine)
+    facts = told["facts"]
     if not asked.resume:
-        journal.start(told)
+        journal.set_aside()
         return journal
     if journal.record.job is None:
         raise UsageError(f"{folder} says nothing of a job; remove it, and start anew with run")
@@ -281,12 +281,22 @@ def _open_journal(
     return journal
 
 
-def _leave(journal: Journal) -> None:
-    """Nothing is left of a job of which nothing was finished."""
-    if journal.record.segments:
-        journal.close()
-    else:
-        journal.remove()
+def _told(job: Job, plan: OutputPlan, engine: Mapping[str, Any]) -> dict[str, Any]:
+    """What a journal is told of a job."""
+    facts = job_facts(job, plan, engine)
+    return {"arguments": list(job.arguments), "folder": str(Path.cwd()), "facts": facts}
+
+
+def _begin(run: Run) -> None:
+    """Everything is open: only now what an older job left may go."""
+    job = run.job
+    if job.output is None or run.planned is None or job.target.resume:
+        return
+    folder = folder_of(job.output)
+    if run.journal is not None:
+        run.journal.start(_told(job, run.planned[0], run.engine.identity.as_dict()))
+    elif (folder / "journal").is_file():
+        Journal(folder).remove()
 
 
 def _check_unchanged(journal: Journal, facts: Mapping[str, Any], *, mixed: bool) -> None:
@@ -404,18 +414,24 @@ def publish(run: Run) -> None:
 
 def _join(run: Run, journal: Journal, plan: OutputPlan, copies: Copies) -> None:
     """Join the segments with everything else that the source holds; the film gets its name."""
+    clip = run.source.clip
+    _check_source(run, journal)
     if journal.record.ended is None:
         journal.end(run.source.damage.as_dict())
-    clip = run.source.clip
+    end = math.inf
+    if plan.cut:
+        end = float(journal.record.segments[-1].end * clip.time_base - plan.offset)
     with (
         _open(run.job) as source,
         open_target(clip, plan, run.job.output, copies) as target,
     ):
         facts = FactsBuilder(source.container, clip.video.index, run.source.carried)
-        join(journal, target, _heard(source, facts), plan.time_base)
-        for segment in journal.record.segments:
-            for pts in segment.pts():
-                facts.add_pts(pts)
+        join(journal, target, _heard(source, facts), plan.time_base, end)
+        kept = [pts for segment in journal.record.segments for pts in segment.pts()]
+        decoded = run.facts.times()
+        # What was decoded is the better witness; a run that had only to be joined decoded nothing.
+        for pts in decoded if len(decoded) >= len(kept) else kept:
+            facts.add_pts(pts)
         with ExitStack() as owned:
             matte = _open_matte(clip, run.job, owned)
             if matte is not None:
@@ -426,7 +442,17 @@ def _join(run: Run, journal: Journal, plan: OutputPlan, copies: Copies) -> None:
             target.publish()
             if matte is not None:
                 matte.publish()
-    journal.remove()
+
+
+def _check_source(run: Run, journal: Journal) -> None:
+    """Refuse to join with the sound of another file than the picture came from."""
+    assert journal.record.job is not None
+    assert run.job.source is not None
+    if file_facts(run.job.source) != journal.record.job["facts"]["source"]:
+        raise VidrepairError(
+            f"{run.job.source} changed while it was read; put back what it was, and go on with"
+            " vidrepair resume"
+        )
 
 
 def _heard(source: Source, facts: FactsBuilder) -> Iterator[Copied]:

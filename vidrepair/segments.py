@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ from vidrepair.packets import PacketWriter, read_packets
 from vidrepair.tags import Clip, Copied
 from vidrepair.touches import TouchWriter, read_touches
 
+BEHIND = 10.0
+"""Seconds by which packets of other streams may lie behind others of the same time."""
 AHEAD = 2.0
 """Seconds by which the other streams are read before the film is written."""
 
@@ -87,8 +90,10 @@ class SegmentedTarget(Closing):
         will be. With `touches`, what is repaired is kept for a matte or a sidecar.
         """
         self._touches = touches
-        self._clip, self._plan, self._length = clip, plan, length
+        self._clip, self._plan = clip, plan
         self._journal, self._seams, self._tally, self._total = journal, seams, tally, total
+        # Of one or two frames encoders do not tell times of decoding that go on.
+        self._least = max(length, 3)
         self._open: _Open | None = None
         self._cancelled = False
 
@@ -98,7 +103,7 @@ class SegmentedTarget(Closing):
             raise VidrepairError(f"writing {self._journal.folder} was cancelled")
         seam = self._seams.pass_by(frame.number)
         with self._explained():
-            if seam and self._open is not None and len(self._open.times) >= self._length:
+            if seam and self._open is not None and len(self._open.times) >= self._least:
                 self._finish(frame.pts)
             if self._open is None:
                 self._open = self._begin(frame)
@@ -142,13 +147,13 @@ class SegmentedTarget(Closing):
             fill_with_zeros(on=False)
 
     def _begin(self, frame: Frame) -> _Open:
-        fill_with_zeros(on=self._plan.codec == "libx264")
         container: Any = av.open(io.BytesIO(), "w", format=self._plan.container)
         stream = add_film(container, self._clip, self._plan)
         number = len(self._journal.record.segments)
         path = self._journal.path(number)
         encoder = Encoder(self._clip, self._plan, stream, str(path))
         touches = TouchWriter(self._journal.touches_path(number)) if self._touches else None
+        fill_with_zeros(on=self._plan.codec == "libx264")
         return _Open(encoder, container, PacketWriter(path), touches, frame.number, [])
 
     def _finish(self, until: int | None) -> None:
@@ -220,8 +225,12 @@ def first_damaged(journal: Journal) -> int | None:
                 with path.open("rb") as file:
                     if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
                         return segment.number
-            except OSError:
+            except FileNotFoundError:
                 return segment.number
+            except OSError as error:  # it may be there, and good
+                raise VidrepairError(
+                    f"{path} cannot be read ({error.strerror}); see to the disk and try again"
+                ) from error
     return None
 
 
@@ -254,8 +263,15 @@ def _forgetting(journal: Journal, segment: Segment) -> Iterator[None]:
         ) from error
 
 
-def join(journal: Journal, target: Target, beside: Iterator[Copied], time_base: Any) -> None:
-    """Write the packets of all segments, in order, and those of the other streams between them.
+def join(
+    journal: Journal,
+    target: Target,
+    beside: Iterator[Copied],
+    time_base: Any,
+    end: float = math.inf,
+) -> None:
+    """Write the packets of all segments, in order, and those of the other streams between them
+    that start before `end`, in seconds of the source.
 
     Raises DamagedSegment where one is not what it was; it and all that follow are forgotten then.
     """
@@ -269,10 +285,15 @@ def join(journal: Journal, target: Target, beside: Iterator[Copied], time_base: 
                     packet.dts = last + 1
                 last = packet.dts
                 until = float(packet.dts * time_base - target.offset) + AHEAD
-                while held is not None and held.seconds < until:
+                while held is not None and held.seconds < min(until, end):
                     target.copy(held)
+                    held = next(beside, None)
+                while held is not None and end <= held.seconds < until:
                     held = next(beside, None)
                 target.take(packet)
     for item in chain([] if held is None else [held], beside):
-        target.copy(item)
+        if item.seconds >= end + BEHIND:
+            break
+        if item.seconds < end:
+            target.copy(item)
     target.end_at(journal.record.segments[-1].end)

@@ -51,7 +51,7 @@ def retry(folder: Path) -> None:
     for output in _unfinished(folder):
         try:
             go_on(output, [])
-        except VidrepairError as error:
+        except (VidrepairError, click.ClickException) as error:
             click.echo(f"vidrepair: {output}: {error}", err=True)
             failed = failed or error
     if failed is not None:

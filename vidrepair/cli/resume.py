@@ -15,6 +15,7 @@ from vidrepair.journal import Record, folder_of, read_record
 
 @click.command()
 @click.argument("output", type=click.Path(path_type=Path), metavar="OUT")
+@click.option("-y", "--overwrite", is_flag=True, help="Replace OUT if it exists.")
 @click.option("--allow-mixed", is_flag=True, help="Go on even if version or engine have changed.")
 @click.option("--threads", type=int, help="Instead of those that the job was started with.")
 @click.option("--device", help="Likewise.")
@@ -22,6 +23,7 @@ from vidrepair.journal import Record, folder_of, read_record
 @progress_options
 def resume(
     output: Path,
+    overwrite: bool,
     allow_mixed: bool,
     threads: int | None,
     device: str | None,
@@ -37,6 +39,7 @@ def resume(
     given = {"--threads": threads, "--device": device, "--memory": memory}
     changed = [str(word) for pair in given.items() if pair[1] is not None for word in pair]
     changed += ["--allow-mixed"] if allow_mixed else []
+    changed += ["-y"] if overwrite else []
     go_on(output, [*changed, "--progress", progress, "--log-level", log_level])
 
 
@@ -56,7 +59,10 @@ def go_on(output: Path, changed: list[str]) -> None:
         )
     wanted = output.absolute()
     with chdir(folder):
-        context = run.make_context("run", [*arguments, *changed, "--resume"])
+        # After a -- there are no options any more.
+        at = arguments.index("--") if "--" in arguments else len(arguments)
+        words = [*arguments[:at], *changed, "--resume", *arguments[at:]]
+        context = run.make_context("run", words)
         if Path(context.params["output"]).resolve() != wanted.resolve():
             raise UsageError(
                 f"the job of {output} was to write {context.params['output']}; move its folder"
