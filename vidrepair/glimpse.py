@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -24,7 +26,7 @@ from vidrepair.frames import Answer, Frame, Plane, Span
 from vidrepair.grain_table import read_profile
 from vidrepair.matte import Touch, rebuilt_touch, touch_of
 from vidrepair.noise import combine, known_profile, measure_span
-from vidrepair.private_span import PrivateSpan, private_spans
+from vidrepair.private_span import PrivateSpan, private_grid, private_spans
 from vidrepair.rebuild import rebuild_lost
 from vidrepair.repeats import mark_repeats
 from vidrepair.scan import Place
@@ -143,7 +145,8 @@ class Glimpses:
             exact = replace(settings, precision="fp32", backend=engine.identity.backend)
         self._spare = Spare(lambda: make_engine(files, picture, exact, damage=damage))
         owned.callback(self._spare.close)
-        self._grid = Grid(files.card.warm_up, files.card.core_length(picture))
+        grid = Grid(files.card.warm_up, files.card.core_length(picture))
+        self._grid = private_grid(grid, picture)
         self.engine: Engine = engine
         self.model = files.name
         self.decoded = 0
@@ -165,19 +168,27 @@ class Glimpses:
                 shown += 1
 
     def _spans(self, places: Sequence[Place], asked: list[_Asked]) -> Iterator[Span]:
-        """The private spans, read as the engine has room; each place is noted in `asked`."""
-        count = 0
-        for place in places:
-            spans = tuple(
-                replace(one, span=replace(one.span, number=count + one.span.number))
-                for one in self._look(place)
-            )
-            count += len(spans)
-            asked.append(_Asked(place, spans))
-            yield from (one.span for one in spans)
+        """The private spans; each place is noted in `asked`. Those that the engine asks for next
+        are read meanwhile, as many as it has lanes.
+        """
+        count, lanes = 0, self.engine.identity.lanes
+        with ThreadPoolExecutor(lanes, thread_name_prefix="decode") as readers:
+            looks = deque(readers.submit(self._look, place) for place in places[:lanes])
+            for number, place in enumerate(places):
+                found, decoded = looks.popleft().result()
+                if number + lanes < len(places):
+                    looks.append(readers.submit(self._look, places[number + lanes]))
+                self.decoded += decoded
+                spans = tuple(
+                    replace(one, span=replace(one.span, number=count + one.span.number))
+                    for one in found
+                )
+                count += len(spans)
+                asked.append(_Asked(place, spans))
+                yield from (one.span for one in spans)
 
-    def _look(self, place: Place) -> tuple[PrivateSpan, ...]:
-        """Read what is around a place."""
+    def _look(self, place: Place) -> tuple[tuple[PrivateSpan, ...], int]:
+        """Read what is around a place; how many frames that took. From any thread."""
         subject, clip = self._subject, self._subject.clip
         rate = clip.rate or USUAL_RATE
         start = place.seconds - (self._grid.core + SLACK) / rate
@@ -193,10 +204,9 @@ class Glimpses:
                 opens_film=start <= 0,
                 fields=subject.fields,
             )
-            self.decoded += source.decoded
         if not found:
             raise _beyond(clip, place)
-        return found
+        return found, source.decoded
 
     def _open(self, start: Fraction, place: Place) -> Source:
         subject, asked = self._subject, self._subject.repair
