@@ -77,6 +77,7 @@ def write_clip(
     time_base: Fraction | None = None,
     extras: Extras | None = None,
     container: str | None = None,
+    muxing: dict[str, str] | None = None,
     **video: Any,
 ) -> list[av.VideoFrame]:
     """Write a clip and return its pictures as they went into the encoder.
@@ -91,7 +92,7 @@ def write_clip(
         if isinstance(frames, int)
         else list(frames)
     )
-    with av.open(f"file:{path}", "w", format=container) as output:
+    with av.open(f"file:{path}", "w", format=container, options=muxing or {}) as output:
         stream: Any = output.add_stream(
             codec, rate=rate, options={**QUIET.get(codec, {}), **(options or {})}
         )

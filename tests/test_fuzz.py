@@ -1,7 +1,7 @@
 """Hostile input: whatever the bytes are, a film is written and verified, or refused in a sentence.
 
-VIDREPAIR_SLOW=1 runs 2,000 damaged files more than usual. `fuzz_worker.run_seed` makes any of them
-again by its seed.
+VIDREPAIR_SLOW=1 runs 2,000 damaged files more than usual. A seed tells the damage; the files of
+what went wrong stay in pytest's folder of the test, for some encoders give other bytes each time.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -263,6 +264,51 @@ def test_packets_that_run_backwards_are_dropped_and_counted(tmp_path: Path) -> N
             target.finish()
         assert copies.dropped == {1: 1}
     assert len(packets(tmp_path / "b.mkv", "audio")[0]) == count - 1
+
+
+def rewritten(source: Path, output: Path, change: Callable[[Any], bool]) -> None:
+    """Copy a file, those packets that `change` says yes to."""
+    with av.open(str(source)) as read, av.open(str(output), "w") as written:
+        copies = [written.add_stream_from_template(s, opaque=True) for s in read.streams]
+        written.start_encoding()
+        for packet in read.demux():
+            if packet.size and change(packet):
+                packet.stream = copies[packet.stream.index]
+                written.mux(packet)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mov"])
+def test_sound_without_a_packet_is_named_where_it_is_left_out(tmp_path: Path, suffix: str) -> None:
+    write_clip(tmp_path / "a.mkv", codec="libx264", extras=Extras(audio=1))
+    source, output = tmp_path / "b.mkv", tmp_path / f"c.{suffix}"
+    rewritten(tmp_path / "a.mkv", source, lambda packet: packet.stream.index == 0)
+    report = repair(source, output, settings=IDLE)
+    said = f"is not carried: it holds no packet, and {suffix.upper()} leaves it out"
+    assert [warning.endswith(said) for warning in report.warnings] == [True]
+    assert check_files(output, source) == ()
+
+
+def test_converted_text_that_runs_backwards_is_dropped_and_counted(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a.mkv", codec="libx264", extras=Extras(subtitles=1))
+    data = bytearray((tmp_path / "a.mkv").read_bytes())
+    at = data.index(b"One")
+    data[at - 3 : at - 1] = (300).to_bytes(2)  # the first is later than the second
+    (tmp_path / "a.mkv").write_bytes(data)
+    report = repair(tmp_path / "a.mkv", tmp_path / "b.mp4", settings=IDLE)
+    assert "1 packets were dropped" in report.warnings[-1]
+    shown = [data for _, data in packets(tmp_path / "b.mp4", "subtitle")[0] if len(data) > 2]
+    assert shown == [b"\0\3One"]
+
+
+def test_packets_that_no_table_tells_of_are_a_stream_that_is_named(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a.ts", codec="libx264", extras=Extras(audio=1))
+    data = bytearray((tmp_path / "a.ts").read_bytes())
+    starts = [at for at in range(0, len(data), 188) if data[at + 1] & 0x5F == 0x41]
+    at = [at for at in starts if data[at + 2] == 1][-1]
+    data[at + 2] = 0xF0  # the packet gets a program identifier of its own
+    (tmp_path / "a.ts").write_bytes(data)
+    report = repair(tmp_path / "a.ts", tmp_path / "b.mkv", settings=IDLE)
+    assert ["unknown stream" in warning for warning in report.warnings] == [True]
 
 
 def test_a_last_packet_without_duration_is_shown_in_mp4(tmp_path: Path) -> None:

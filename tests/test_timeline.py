@@ -19,6 +19,7 @@ from vidrepair.exact_time import holds_time, inexact_times
 from vidrepair.frames import Frame
 from vidrepair.settings import OutputSettings
 from vidrepair.tags import Copied
+from vidrepair.timeline import Timeline
 
 HOUR = 3600
 
@@ -101,6 +102,19 @@ def test_a_usual_stream_is_left_alone(tmp_path: Path) -> None:
     assert frames == sorted(seconds for kind, seconds in told if kind == "video")
     assert sound == [seconds for kind, seconds in told if kind == "audio"]
     assert str(damage) == ""
+
+
+def test_sound_is_heard_when_it_is_decoded(tmp_path: Path) -> None:
+    """A damaged header gives a packet of sound a time of decoding, which it has not."""
+    extras = Extras(audio=1, audio_codec="mp2")
+    write_clip(tmp_path / "a.ts", codec="libx264", container="mpegts", extras=extras)
+    with av.open(str(tmp_path / "a.ts")) as raw:
+        sound = [packet for packet in raw.demux(raw.streams.audio[0]) if packet.size]
+        before = [packet.pts for packet in sound]
+        sound[5].dts = 0
+        line = Timeline("mpegts")
+        assert not sum(line.mend(packet) for packet in sound)
+        assert [packet.pts for packet in sound] == [packet.dts for packet in sound] == before
 
 
 def test_parts_put_together_stay_in_step(tmp_path: Path) -> None:
