@@ -581,9 +581,25 @@ def test_a_sidecar_that_could_not_be_written_is_written_by_resume(
     words = words_for(film, out, "--sidecar")
     crashed_in(monkeypatch, "vidrepair.pipeline.write_analysis", *words)
     assert out.exists()
-    assert "exists" in call("resume", out).stderr
-    assert call("resume", out, "-y", "--progress", "none").exit_code == 0
+    finished = out.read_bytes()
+    assert call("resume", out, "--progress", "none").exit_code == 0
+    assert out.read_bytes() == finished
     assert (tmp_path / "a.mkv.vr.json").exists()
+    assert not folder_of(out).exists()
+
+
+def test_a_film_that_has_its_name_is_known_for_finished(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "a.mkv"
+    crashed_in(monkeypatch, "vidrepair.journal.Journal.remove", *words_for(film, out))
+    finished = out.read_bytes()
+    assert folder_of(out).exists()
+    out.write_bytes(b"another film")
+    assert "exists" in call("resume", out).stderr
+    out.write_bytes(finished)
+    assert call("resume", out, "--progress", "none").exit_code == 0
+    assert out.read_bytes() == finished
     assert not folder_of(out).exists()
 
 

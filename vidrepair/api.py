@@ -34,11 +34,14 @@ def repair(
     target: OutputSettings | None = None,
     reading: SourceSettings | None = None,
     analysis: str | Path | None = None,
+    workers: int = 1,
     observer: Callable[[Progress], None] | None = None,
 ) -> Report:
     """Repair `source` into `output` (mkv, mp4 or mov) and say what was done.
 
-    `reading` says which stream and which part, `analysis` is a sidecar that is followed.
+    `reading` says which stream and which part, `analysis` is a sidecar that is followed. A long
+    film may be shared by several `workers`, processes that import the calling script again: call
+    this under `if __name__ == "__main__":` then.
     `observer` is called about twice a second, from a worker thread. Raises a VidrepairError:
     UsageError for what cannot be asked, InputError for an unreadable source, EngineError when
     the engine fails; nothing is then left under the name of `output`.
@@ -53,7 +56,7 @@ def repair(
     >>> print(report.frames, report.noise)
     """
     from trt_build.build import build_engine
-    from vidrepair.pipeline import run_job
+    from vidrepair.jobs.workers import run_with_workers
 
     job = Job(
         Path(source),
@@ -63,8 +66,9 @@ def repair(
         target or OutputSettings(),
         None if analysis is None else Path(analysis),
         reading or SourceSettings(),
+        workers=workers,
     )
-    return run_job(job, observer, build_engine)
+    return run_with_workers(job, observer, build_engine)
 
 
 def preview(

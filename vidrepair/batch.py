@@ -8,7 +8,7 @@ the first one stand in, mirrored. What look-ahead lacks at a shot's end is mirro
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Generic, TypeVar
 
@@ -17,6 +17,12 @@ from vidrepair.lines import LineEvidence
 
 Measurement = TypeVar("Measurement")
 Profile = TypeVar("Profile")
+Choice = Callable[[int], int | None]
+"""Which stretch of the film a span that opens with this frame, or field, is computed for; None for
+none."""
+TAIL = 3
+"""Core frames of a span that is there for the last frames of the one before: where those are lost,
+they are made of the first of these, whose damage is judged by the two that follow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +72,10 @@ class _Open:
     """The last W + 1 unique frames before the core, of the same shot."""
     fades_in: int = 0
 
+    def opens(self) -> int:
+        """The number of the first frame that it shows."""
+        return min(frame.number for frame in (self.core[0], *self.followers[0]))
+
     def shown(self) -> int:
         return len(self.core) + sum(len(group) for group in self.followers)
 
@@ -90,21 +100,30 @@ class Profilers:
     """Only where scratches are repaired."""
 
 
+def _all(_number: int) -> int | None:
+    return 0
+
+
 def cut_spans(
-    frames: Iterable[Frame], grid: Grid, profilers: Callable[[], Profilers], *, start: int = 0
+    frames: Iterable[Frame],
+    grid: Grid,
+    profilers: Callable[[], Profilers],
+    *,
+    chosen: Choice = _all,
 ) -> Iterator[Span]:
     """Group frames, stamped with shots and what is passed over, into spans, in order.
 
     The even and the odd fields of interlaced film are two clips, with spans of their own. Of each
-    it holds one span and W + 1 frames, and measures it with `profilers` of its own. Those that
-    open before the frame, or field, of number `start` are passed over, and not measured unless
-    the first that is yielded needs it.
+    it holds one span and W + 1 frames, and measures it with `profilers` of its own.
+
+    Spans that are not `chosen` are passed over, and not measured unless the next one is chosen.
+    What follows the last one of a stretch, and fades in over it, comes shortened.
     """
     numbers = count()
     clips: dict[int | None, _Cutter] = {}
     for frame in frames:
         if frame.parity not in clips:
-            clips[frame.parity] = _Cutter(grid, profilers(), numbers, start)
+            clips[frame.parity] = _Cutter(grid, profilers(), numbers, chosen)
         yield from clips[frame.parity].take(frame)
     for clip in clips.values():
         yield from clip.finish()
@@ -114,10 +133,12 @@ class _Cutter:
     """Cuts one clip."""
 
     def __init__(
-        self, grid: Grid, profilers: Profilers, numbers: Iterator[int], start: int
+        self, grid: Grid, profilers: Profilers, numbers: Iterator[int], chosen: Choice
     ) -> None:
         self._grid = grid
-        self._start = start
+        self._chosen = chosen
+        self._before: int | None = None
+        """The stretch of the last span."""
         self._profilers = profilers
         self._numbers = numbers
         self._span: _Open | None = None
@@ -160,12 +181,30 @@ class _Cutter:
             yield from self._closed(span, None, None)
 
     def _closed(self, span: _Open, ahead: Frame | None, following: Frame | None) -> Iterator[Span]:
-        """The span, if it is wanted. `following` opens the next one, `ahead` too if in its shot."""
-        if following is not None and following.number < self._start:
-            return  # nor is the next one, which looks back at this one's measurements
+        """The span, if it is chosen. `following` opens the next one, `ahead` too if in its shot."""
+        before, here = self._before, self._chosen(span.opens())
+        self._before = here
+        fades = before is not None and before != here and span.fades_in > 0
+        # The next one looks back at this one's measurements.
+        looked_at = following is not None and self._chosen(following.number) is not None
+        if here is None and not looked_at and not fades:
+            return
         closed = _close(span, ahead, self._grid, self._profilers)
-        if closed.opens >= self._start:
-            yield closed
+        if before is not None and fades:
+            yield _tail(closed, before)
+        if here is not None:
+            yield replace(closed, stretch=here)
+
+
+def _tail(span: Span, stretch: int) -> Span:
+    """As much of a span as the one before, of that stretch, needs to end."""
+    return replace(
+        span,
+        walk=span.walk[: 1 + span.warm + TAIL + 1],
+        followers=span.followers[:TAIL],
+        fades_out=0,
+        stretch=stretch,
+    )
 
 
 def _fades_out(span: _Open, grid: Grid) -> int:

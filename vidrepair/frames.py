@@ -169,6 +169,8 @@ class Span:
     """Of its grain; None where nobody makes grain anew."""
     lines: LineEvidence | None = None
     """Its lasting scratches; None where nobody looks for them."""
+    stretch: int = 0
+    """Which stretch of the film it is computed for, where only some are."""
 
     @property
     def opens(self) -> int:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from vidrepair.outputs import OutputPlan
 from vidrepair.settings import Job
+from vidrepair.tags import Clip
 from vidrepair.version import __version__
 
 ENDS = 1 << 20
@@ -71,24 +74,40 @@ def _differing(
 
 def file_facts(path: Path) -> dict[str, Any]:
     """What tells a file from another that takes its name; of a folder its time alone."""
+    found: dict[str, Any] = {"path": str(path.absolute())}
     try:
-        told = path.stat()
         if path.is_dir():
-            return {"path": str(path.absolute()), "changed": told.st_mtime_ns}
-        digest = hashlib.sha256()
-        with path.open("rb") as file:
-            digest.update(file.read(ENDS))
-            if told.st_size > ENDS:
-                file.seek(-min(ENDS, told.st_size - ENDS), os.SEEK_END)
-                digest.update(file.read(ENDS))
+            return found | {"changed": path.stat().st_mtime_ns}
+        return found | content_facts(path)
     except OSError:  # a pattern of numbered pictures
-        return {"path": str(path.absolute())}
-    return {
-        "path": str(path.absolute()),
-        "bytes": told.st_size,
-        "sha256 of its ends": digest.hexdigest(),
-    }
+        return found
+
+
+def content_facts(path: Path) -> dict[str, Any]:
+    """What tells a file from another, whatever its name. Raises OSError."""
+    size = path.stat().st_size
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        digest.update(file.read(ENDS))
+        if size > ENDS:
+            file.seek(-min(ENDS, size - ENDS), os.SEEK_END)
+            digest.update(file.read(ENDS))
+    return {"bytes": size, "sha256 of its ends": digest.hexdigest()}
 
 
 def _text(value: Any) -> Any:
     return value if value is None or isinstance(value, int | str) else str(value)
+
+
+def end_of(clip: Clip, job: Job) -> Fraction | None:
+    """Where the output stops, in seconds of the file; None for its end."""
+    return None if job.reading.end is None else clip.zero + job.reading.end
+
+
+def total_frames(clip: Clip, job: Job) -> int | None:
+    """How many frames there will be, as far as the file says."""
+    end = end_of(clip, job)
+    counts = [clip.frame_count, job.target.frames]
+    if end is not None and clip.rate:
+        counts.append(math.ceil((end - clip.video_start) * clip.rate))
+    return min((count for count in counts if count is not None), default=None)

@@ -13,7 +13,7 @@ import os
 import shutil
 import sys
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,12 +21,17 @@ from typing import Any
 
 from vidrepair.errors import UsageError, VidrepairError
 from vidrepair.files import Closing, sync
+from vidrepair.segment_plan import Plan, plan_of
 
 if sys.platform != "win32":
     import fcntl
 
-FORMAT = 1
+FORMAT = 2
 """Of the journal; another one is not read."""
+WORKER = "worker."
+"""How the names of workers' journals start."""
+KEPT = -1
+"""The number of no worker: what it finished stays when a segment before it is lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +86,27 @@ class Record:
     job: dict[str, Any] | None = None
     """What the job is; None where nothing was begun."""
     segments: list[Segment] = field(default_factory=list)
+    plan: Plan | None = None
+    """All segments, where they had to be known beforehand."""
     ended: dict[str, Any] | None = None
     """What was told when the film had no more segments; None where it may have more."""
+    joined: dict[str, Any] | None = None
+    """What tells the finished film from another; None where it is not finished."""
     size: int = 0
     """Bytes of the good lines."""
     starts: list[int] = field(default_factory=list)
     """Where the line of each segment starts."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether every segment is finished."""
+        planned = None if self.plan is None else len(self.plan.segments)
+        return self.ended is not None and planned in (None, len(self.segments))
+
+    @property
+    def frames(self) -> int:
+        """That are finished, from the first on."""
+        return sum(segment.frames for segment in self.segments)
 
     def take(self, line: bytes) -> bool:
         """Learn what a line says; False for one that is broken. Raises UsageError for a journal of
@@ -107,16 +127,20 @@ class Record:
             runs = tuple(tuple(run) for run in told["times"])
             self.segments.append(Segment(**{**told, "times": runs}))
             self.starts.append(self.size)
+        elif "plan" in entry:
+            self.plan = plan_of(entry["plan"])
         elif "end" in entry:
             self.ended = entry["end"]
+        elif "joined" in entry:
+            self.joined = entry["joined"]
         self.size += len(line) + 1
         return True
 
 
-def read_record(folder: Path) -> Record:
-    """What the journal in a folder says; nothing where there is none."""
+def read_record(folder: Path, name: str = "journal") -> Record:
+    """What a journal in a folder says; nothing where there is none."""
     try:
-        return _parse((folder / "journal").read_bytes())
+        return _parse((folder / name).read_bytes())
     except OSError:
         return Record()
 
@@ -133,16 +157,18 @@ def _parse(data: bytes) -> Record:
 class Journal(Closing):
     """An open journal; nobody else has it."""
 
-    def __init__(self, folder: Path) -> None:
-        """Opens what is there, or makes a new one. Raises VidrepairError where another run has it
-        open, or the folder cannot be written.
+    def __init__(self, folder: Path, worker: int | None = None) -> None:
+        """Opens what is there, or makes a new one: the job's, or that of one of its workers, which
+        the job's takes over in time. Raises VidrepairError where another run has it open, or the
+        folder cannot be written.
         """
         self.folder = folder
+        name = "journal" if worker is None else f"{WORKER}{worker}"
         try:
             folder.mkdir(exist_ok=True)
             with suppress(OSError):  # some network file systems cannot
                 sync(folder.parent)
-            self._file = (folder / "journal").open("a+b", buffering=0)
+            self._file = (folder / name).open("a+b", buffering=0)
         except OSError as error:
             raise VidrepairError(
                 f"{folder} cannot be written ({error.strerror}); free it, or add --no-journal"
@@ -158,19 +184,24 @@ class Journal(Closing):
         self._aside = self.record.size > 0
         self.record = Record()
 
+    def start_over(self) -> None:
+        """Forget what is there, for good."""
+        self._aside = False
+        self._cut(Record())
+
     def leave(self) -> None:
         """The run is over: nothing is left of a job of which nothing was finished."""
-        if self.record.segments or self._aside:
+        if self.record.segments or self.record.plan or self._aside:
             self.close()
         else:
             self.remove()
 
     def start(self, job: Mapping[str, Any]) -> None:
         """Begin anew: whatever was there is gone."""
-        self._aside = False
-        self._cut(Record())
-        for path in self.folder.glob("*.[pt]*"):
-            path.unlink()
+        self.start_over()
+        for pattern in ("*.[pt]*", f"{WORKER}*"):
+            for path in self.folder.glob(pattern):
+                path.unlink()
         self._append({"job": dict(job), "format": FORMAT})
 
     def go_on(self, job: Mapping[str, Any]) -> None:
@@ -192,14 +223,52 @@ class Journal(Closing):
             sync(self.folder)
         self._append({"segment": asdict(segment)})
 
+    def plan(self, plan: Plan) -> None:
+        """These are all the segments."""
+        self._append({"plan": plan.as_json()})
+
+    def apart(self) -> dict[int, Segment]:
+        """What workers of this job have finished, and is not taken over, by its number."""
+        assert self.record.job is not None
+        found = {}
+        for path in sorted(self.folder.glob(f"{WORKER}*")):
+            told = read_record(self.folder, path.name)
+            if told.job is not None and told.job["facts"] == self.record.job["facts"]:
+                found.update({one.number: one for one in told.segments})
+        return {n: one for n, one in found.items() if n >= len(self.record.segments)}
+
+    def take_over(self) -> None:
+        """What workers have finished, as far as nothing before it is missing."""
+        found = self.apart()
+        while (segment := found.get(len(self.record.segments))) is not None:
+            self._append({"segment": asdict(segment)})
+
     def end(self, told: Mapping[str, Any]) -> None:
         """The film has no more segments."""
         self._append({"end": dict(told)})
 
-    def forget(self, number: int) -> None:
-        """That segment and all that follow are not finished."""
-        self._file.seek(0)
-        self._cut(_parse(self._file.read(self.record.starts[number])))
+    def join(self, told: Mapping[str, Any]) -> None:
+        """The film is finished, and gets its name now."""
+        self._append({"joined": dict(told)})
+
+    def forget(self, numbers: Collection[int]) -> None:
+        """Those segments are not finished. Nor are those that follow, unless there is a plan."""
+        job, plan = self.record.job, self.record.plan
+        finished = [*self.record.segments, *self.apart().values()]
+        kept = [one for one in finished if one.number not in numbers]
+        if (gone := min(numbers)) < len(self.record.segments):
+            self._file.seek(0)
+            self._cut(_parse(self._file.read(self.record.starts[gone])))
+        for path in self.folder.glob(f"{WORKER}*"):
+            path.unlink()
+        if plan is None or job is None:
+            return
+        with Journal(self.folder, KEPT) as other:
+            other.go_on(job)
+            for segment in kept[len(self.record.segments) :]:
+                other.add(segment)
+        if self.record.plan is None:
+            self.plan(plan)
 
     def remove(self) -> None:
         """The film has its name: nothing of this is needed any more."""

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import logging
 import time
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
+from itertools import groupby, takewhile
 
 import numpy as np
 
-from vidrepair.batch import Profiler, Profilers, cut_spans
+from vidrepair.batch import Choice, Profiler, Profilers, cut_spans
 from vidrepair.broken import mark_broken
 from vidrepair.carriers import plane_views
 from vidrepair.compose import Strengths, compose
@@ -26,15 +28,18 @@ from vidrepair.findings import InterlaceFacts
 from vidrepair.flicker import deflicker
 from vidrepair.frames import Answer, Frame, GrainSpectrum, NoiseProfile
 from vidrepair.gaps import fill_gaps
+from vidrepair.job_facts import end_of, total_frames
 from vidrepair.matte import Touch
 from vidrepair.noise import combine, known_profile, measure_span
 from vidrepair.overlay import show
+from vidrepair.publication import publish
 from vidrepair.rebuild import rebuild_lost
 from vidrepair.repeats import mark_repeats
 from vidrepair.report import Progress, Report, Speedometer
-from vidrepair.run import Run, end_of, open_run, publish, total_frames
+from vidrepair.run import Run, open_run
 from vidrepair.scratch_runs import judge as judge_lines
 from vidrepair.scratches import measure_lines
+from vidrepair.segment_plan import Share, plan_segments
 from vidrepair.segments import SegmentedTarget
 from vidrepair.settings import Job
 from vidrepair.shots import number_shots
@@ -46,10 +51,20 @@ Observer = Callable[[Progress], None]
 
 log = logging.getLogger(__name__)
 
+_UNKNOWN = known_profile(0.0, 0.0, rgb=False)
+"""The noise of spans of which only the borders are asked."""
 
-def run_job(job: Job, observer: Observer | None = None, build: Build | None = None) -> Report:
+
+def run_job(
+    job: Job,
+    observer: Observer | None = None,
+    build: Build | None = None,
+    *,
+    told: bool = False,
+) -> Report:
     """Repair one file, or pipe. `observer` is called twice a second or so, from a worker; `build`
-    compiles an engine for a card where there is none yet.
+    compiles an engine for a card where there is none yet. Where `plan_job` has `told` what is worth
+    telling before the first frame it is not told again.
 
     What cannot be carried is logged, by name, before the first frame. Raises a VidrepairError;
     whatever happens, nothing but a finished file gets the final name, and no thread is left.
@@ -57,14 +72,9 @@ def run_job(job: Job, observer: Observer | None = None, build: Build | None = No
     started = time.monotonic()
     with ExitStack() as owned:
         run = open_run(job, build, owned)
-        _tell(run.warnings)
+        _tell(() if told else run.warnings)
         if not run.written:
-            run.stages.drive(
-                partial(_decode, run),
-                partial(_infer, run),
-                partial(_encode, run, observer),
-                partial(_cancel, run),
-            )
+            _drive(run, observer)
         publish(run)
         report = _report(run, time.monotonic() - started)
         _write_sidecar(run)
@@ -74,6 +84,56 @@ def run_job(job: Job, observer: Observer | None = None, build: Build | None = No
     late += [*run.gaps.remarks(run.tally.frames), *_unknown_frames(run)]
     _tell(late)
     return replace(report, warnings=(*run.warnings, *run.spare.warnings, *late))
+
+
+def plan_job(job: Job, build: Build | None = None) -> bool:
+    """Begin a job that workers are to compute, or take it up, and plan its segments by decoding
+    the film once. False where it goes in one piece: nothing was begun then.
+
+    Raises a VidrepairError as `run_job` does, for what comes to light before the first frame.
+    """
+    with ExitStack() as owned:
+        run = open_run(job, build, owned)
+        if run.journal is None or run.planned is None:
+            return False
+        _tell(run.warnings)
+        if run.journal.record.plan is not None or run.named:
+            return True
+        asked = run.job.target
+        end, times = end_of(run.source.clip, job), array("q")
+
+        def timed() -> Iterator[Frame]:
+            for frame in _in_shots(run):
+                if end is None or frame.pts * frame.time_base < end:
+                    times.append(frame.pts)
+                yield frame
+
+        nothing = Profilers(Profiler(lambda _core: None, lambda _own, _before: _UNKNOWN))
+        for span in cut_spans(_split(run, timed()), run.grid, lambda: nothing):
+            run.seams.add(span)
+        run.journal.plan(plan_segments(times[: asked.frames], run.seams, asked.segment))
+        run.journal.end(run.source.damage.as_dict())
+    return True
+
+
+def work_job(job: Job, share: Share, observer: Observer | None = None) -> tuple[str, ...]:
+    """Compute some segments of a job that was planned; what is worth telling of them.
+
+    Raises a VidrepairError as `run_job` does; segments that are finished by then stay.
+    """
+    with ExitStack() as owned:
+        run = open_run(job, None, owned, share)
+        _drive(run, observer)
+        return tuple(run.spare.warnings)
+
+
+def _drive(run: Run, observer: Observer | None) -> None:
+    run.stages.drive(
+        partial(_decode, run),
+        partial(_infer, run),
+        partial(_encode, run, observer),
+        partial(_cancel, run),
+    )
 
 
 def _unknown_frames(run: Run) -> list[str]:
@@ -107,33 +167,57 @@ def _cancel(run: Run) -> None:
 
 def _decode(run: Run) -> None:
     asked, guide, record = run.job.repair, run.guide, run.record
-    frames = _masked(run, _counted(run))
-    if asked.mends:
-        frames = mark_broken(frames, asked.bad_frames)
-    clip = run.source.clip
-    if clip.rate is not None:
-        step = 1 / (clip.rate * clip.time_base)
-        frames = fill_gaps(frames, step, run.gaps, fill=asked.fill_gaps)
-    frames = mark_repeats(_noted(run, frames))
-    frames = number_shots(frames) if guide is None else guide.number_shots(frames)
+    frames = _in_shots(run)
     if record is not None:
         frames = record.listen(frames)
     light = None if record is None else record.add_light
     frames = deflicker(frames, asked.deflicker / 100.0, light)
-    if run.fields:
-        frames = split_fields(frames)
-    start = run.start * (2 if run.fields else 1)
-    wanted = start if record is None else 0  # an analysis tells of all
-    for span in cut_spans(frames, run.grid, lambda: _profilers(run), start=wanted):
+    frames = _split(run, frames)
+    first = run.start * run.stride
+    chosen = _choice(run) if record is None else lambda _number: 0  # an analysis tells of all
+    for span in cut_spans(frames, run.grid, lambda: _profilers(run), chosen=chosen):
         run.seams.add(span)
         if record is not None:
             record.add_span(span)
-        if span.opens >= start:
+        if span.opens >= first:
             run.stages.spans.put(span)
     # Before the others may take the film for finished.
-    if guide is not None:
+    if guide is not None and run.share is None:
         guide.finish()
     run.stages.spans.close()
+
+
+def _in_shots(run: Run) -> Iterator[Frame]:
+    """The frames of the film as they will be numbered, with their marks and shots."""
+    asked, guide, clip = run.job.repair, run.guide, run.source.clip
+    frames = _masked(run, _counted(run))
+    if asked.mends:
+        frames = mark_broken(frames, asked.bad_frames)
+    if clip.rate is not None:
+        step = 1 / (clip.rate * clip.time_base)
+        frames = fill_gaps(frames, step, run.gaps, fill=asked.fill_gaps)
+    frames = mark_repeats(_noted(run, frames))
+    return number_shots(frames) if guide is None else guide.number_shots(frames)
+
+
+def _split(run: Run, frames: Iterator[Frame]) -> Iterator[Frame]:
+    """The same, or the fields of each; where a share is computed, as far as that looks."""
+    if run.share is not None:
+        assert run.plan is not None
+        # What follows the last segment is looked at for as long as a span may be.
+        last = run.plan.segments[run.share.numbers[-1]].after + 5 * run.grid.core
+        frames = takewhile(lambda frame: frame.number < last, frames)
+    return split_fields(frames) if run.fields else frames
+
+
+def _choice(run: Run) -> Choice:
+    """Which spans are computed: all from where the film is finished, or those of a share."""
+    stride, start = run.stride, run.start
+    if run.share is None:
+        return lambda number: 0 if number >= start * stride else None
+    assert run.plan is not None
+    stretch = run.plan.stretches(run.share.numbers)
+    return lambda number: stretch(number // stride)
 
 
 def _counted(run: Run) -> Iterator[Frame]:
@@ -200,30 +284,16 @@ def _spectrum_profiler(run: Run) -> Profiler[GrainSpectrum]:
 
 def _infer(run: Run) -> None:
     spare = None if run.engine.identity.precision == "fp32" else run.spare
-    for answer in repair(run.stages.spans, run.engine, spare):
-        run.stages.answers.put(answer)
+    for _, spans in groupby(run.stages.spans, key=lambda span: span.stretch):
+        for answer in repair(spans, run.engine, spare):
+            run.stages.answers.put(answer)
     run.stages.answers.close()
 
 
 def _encode(run: Run, observer: Observer | None) -> None:
-    clock = Speedometer(total_frames(run.source.clip, run.job), time.monotonic, run.start)
-    told = 0.0
-    for frame, touch in _finished(run):
-        if _goes_beyond(run, frame):
-            break
-        run.target.write(_shown(run, frame, touch))
-        run.tally.count(frame, touch)
-        if isinstance(run.target, SegmentedTarget):
-            run.target.note(touch)
-        elif run.matte is not None:
-            run.matte.write(frame, touch.codes)
-        if run.record is not None:
-            run.record.add_defects(touch.defects)
-        if observer is not None and time.monotonic() - told > 0.5:
-            told = time.monotonic()
-            observer(clock.progress(run.tally.frames, run.stages.limit()))
-        if run.tally.frames == run.job.target.frames:
-            break
+    tell = _Teller(run, observer)
+    for stretch, answers in groupby(run.stages.answers, key=lambda answer: answer.span.stretch):
+        _encode_stretch(run, stretch, answers, tell)
     if run.tally.frames == 0 and run.job.reading.end is not None:
         raise UsageError("no frame lies between --ss and --to; choose more of the film")
     run.target.end()
@@ -233,21 +303,65 @@ def _encode(run: Run, observer: Observer | None) -> None:
     run.stages.break_off()  # where --frames is reached the other stages have nothing left to do
 
 
+def _encode_stretch(
+    run: Run, stretch: int, answers: Iterable[Answer], tell: Callable[[], None]
+) -> None:
+    """Write what is computed in one go: the film, or neighbouring segments of it."""
+    last = None
+    if run.share is not None:
+        assert run.plan is not None
+        number = stretch
+        while number + 1 in run.share.numbers:
+            number += 1
+        last = run.plan.segments[number]
+    for frame, touch in _finished(run, answers):
+        if _goes_beyond(run, frame) or (last is not None and frame.number >= last.after):
+            break
+        run.target.write(_shown(run, frame, touch))
+        run.tally.count(frame, touch)
+        if isinstance(run.target, SegmentedTarget):
+            run.target.note(touch)
+        elif run.matte is not None:
+            run.matte.write(frame, touch.codes)
+        if run.record is not None:
+            run.record.add_defects(touch.defects)
+        tell()
+        if run.tally.frames == run.job.target.frames and run.share is None:
+            break
+    if last is not None and isinstance(run.target, SegmentedTarget):
+        run.target.end_stretch(last.until)
+
+
+class _Teller:
+    """Tells an observer twice a second or so how far the film is."""
+
+    def __init__(self, run: Run, observer: Observer | None) -> None:
+        self._run, self._observer = run, observer
+        total = total_frames(run.source.clip, run.job)
+        self._clock = Speedometer(total, time.monotonic, run.start)
+        self._told = 0.0
+
+    def __call__(self) -> None:
+        now = time.monotonic()
+        if self._observer is not None and now - self._told > 0.5:
+            self._told = now
+            self._observer(self._clock.progress(self._run.tally.frames, self._run.stages.limit()))
+
+
 def _goes_beyond(run: Run, frame: Frame) -> bool:
     """Whether a frame lies behind what was asked for; all may have been there before."""
     end, most = end_of(run.source.clip, run.job), run.job.target.frames
     late = end is not None and frame.pts * frame.time_base >= end
-    return late or (most is not None and run.tally.frames >= most)
+    return late or (most is not None and frame.number >= most)
 
 
-def _finished(run: Run) -> Iterator[tuple[Frame, Touch]]:
+def _finished(run: Run, answers: Iterable[Answer]) -> Iterator[tuple[Frame, Touch]]:
     """The frames as they are written, and what was done to each."""
     asked = run.job.repair
     luma, chroma = (share / 100.0 for share in asked.denoise)
     most = None if asked.max_change is None else asked.max_change / 255.0
     strengths = Strengths((luma, chroma), asked.grain / 100.0, most)
     ahead = 0 if run.engine.worked is None else 2 * run.engine.identity.lanes
-    answers: Iterable[Answer] = run.stages.answers
     if asked.mends:
         allows = None if run.guide is None else run.guide.allows
         answers = find_defects(answers, asked.damage, allows)

@@ -23,11 +23,12 @@ from vidrepair.encode import OutputPlan, Target
 from vidrepair.encoder import Encoder, add_film
 from vidrepair.errors import DamagedSegment, VidrepairError
 from vidrepair.files import FULL, Closing
-from vidrepair.frames import Frame, Span
+from vidrepair.frames import Frame
 from vidrepair.fresh_memory import fill_with_zeros
 from vidrepair.journal import Journal, Segment, runs_of
 from vidrepair.matte import Touch
 from vidrepair.packets import PacketWriter, read_packets
+from vidrepair.segment_plan import LEAST, Plan, Seams
 from vidrepair.tags import Clip, Copied
 from vidrepair.touches import TouchWriter, read_touches
 
@@ -37,31 +38,11 @@ AHEAD = 2.0
 """Seconds by which the other streams are read before the film is written."""
 
 
-class Seams:
-    """Where spans start, as far as the film has been cut into them: there a segment may end."""
-
-    def __init__(self, *, fields: bool) -> None:
-        """With `fields` spans are of the even and of the odd rows, and have to start together."""
-        self._fields = fields
-        self._starts: set[int] = set()
-
-    def add(self, span: Span) -> None:
-        """A span was cut; before any of its frames is finished."""
-        self._starts.add(span.opens)
-
-    def pass_by(self, number: int) -> bool:
-        """Whether spans start with that frame; those before are forgotten."""
-        firsts = {2 * number, 2 * number + 1} if self._fields else {number}
-        found = firsts <= self._starts
-        # In place: the other thread may add one meanwhile.
-        self._starts.difference_update([one for one in tuple(self._starts) if one <= max(firsts)])
-        return found
-
-
 @dataclass(slots=True)
 class _Open:
     """The segment under construction."""
 
+    number: int
     encoder: Encoder
     container: Any
     """Its muxer, which writes nothing: encoders belong to one."""
@@ -81,19 +62,20 @@ class SegmentedTarget(Closing):
         journal: Journal,
         seams: Seams,
         length: int,
-        tally: Callable[[], dict[str, Any]],
+        tally: Callable[[int], dict[str, Any]],
         total: int | None,
         *,
         touches: bool = False,
+        segments: Plan | None = None,
     ) -> None:
-        """`tally` tells what was counted since it was asked last, `total` is how many frames there
-        will be. With `touches`, what is repaired is kept for a matte or a sidecar.
+        """`tally` tells what was counted since it was asked last, from a frame on; `total` is how
+        many frames there will be. With `touches`, what is repaired is kept for a matte or a
+        sidecar. `segments` are known beforehand where only some of them are written.
         """
-        self._touches = touches
+        self._touches, self._segments = touches, segments
         self._clip, self._plan = clip, plan
         self._journal, self._seams, self._tally, self._total = journal, seams, tally, total
-        # Of one or two frames encoders do not tell times of decoding that go on.
-        self._least = max(length, 3)
+        self._least = max(length, LEAST)
         self._open: _Open | None = None
         self._cancelled = False
 
@@ -101,15 +83,28 @@ class SegmentedTarget(Closing):
         """Encode one frame, in order."""
         if self._cancelled:
             raise VidrepairError(f"writing {self._journal.folder} was cancelled")
-        seam = self._seams.pass_by(frame.number)
+        ends = self._ends_before(frame.number)
         with self._explained():
-            if seam and self._open is not None and len(self._open.times) >= self._least:
+            if ends and self._open is not None:
                 self._finish(frame.pts)
             if self._open is None:
                 self._open = self._begin(frame)
             self._open.times.append(frame.pts)
             for packet in self._open.encoder.encode(frame):
                 self._open.packets.add(packet)
+
+    def _ends_before(self, number: int) -> bool:
+        """Whether the frame of that number opens another segment."""
+        if self._segments is not None:
+            return self._segments.begins(number)
+        seam = self._seams.pass_by(number)
+        return seam and self._open is not None and len(self._open.times) >= self._least
+
+    def end_stretch(self, until: int | None) -> None:
+        """What follows is written by somebody else, or was; its first frame is shown at `until`."""
+        if self._open is not None:
+            with self._explained():
+                self._finish(until)
 
     def note(self, touch: Touch) -> None:
         """Keep what was done to the frame that was written last."""
@@ -149,12 +144,20 @@ class SegmentedTarget(Closing):
     def _begin(self, frame: Frame) -> _Open:
         container: Any = av.open(io.BytesIO(), "w", format=self._plan.container)
         stream = add_film(container, self._clip, self._plan)
-        number = len(self._journal.record.segments)
+        number = self._number(frame.number)
         path = self._journal.path(number)
         encoder = Encoder(self._clip, self._plan, stream, str(path))
         touches = TouchWriter(self._journal.touches_path(number)) if self._touches else None
         fill_with_zeros(on=self._plan.codec == "libx264")
-        return _Open(encoder, container, PacketWriter(path), touches, frame.number, [])
+        return _Open(number, encoder, container, PacketWriter(path), touches, frame.number, [])
+
+    def _number(self, first: int) -> int:
+        """That of the segment that a frame opens."""
+        if self._segments is None:
+            return len(self._journal.record.segments)
+        planned = self._segments.holds(first)
+        assert planned is not None, "a frame behind the end"
+        return planned.number
 
     def _finish(self, until: int | None) -> None:
         """End the segment; the next frame, if any, is shown at `until`."""
@@ -165,14 +168,14 @@ class SegmentedTarget(Closing):
             if self._cancelled:
                 raise VidrepairError(f"writing {self._journal.folder} was cancelled")
         segment = Segment(
-            number=len(self._journal.record.segments),
+            number=opened.number,
             first=opened.first,
             frames=len(opened.times),
             end=opened.encoder.end,
             times=runs_of(opened.times),
             sha256=opened.packets.finish(),
             size=opened.packets.size,
-            tally=self._tally(),
+            tally=self._tally(opened.first),
             touches="" if opened.touches is None else opened.touches.finish(),
         )
         self._journal.add(segment)
@@ -214,24 +217,28 @@ class SegmentedTarget(Closing):
             ) from error
 
 
-def first_damaged(journal: Journal) -> int | None:
-    """The number of the first segment whose files are not what they were; reads them all."""
-    for segment in journal.record.segments:
-        files = {journal.path(segment.number): segment.sha256}
-        if segment.touches:
-            files[journal.touches_path(segment.number)] = segment.touches
-        for path, sha256 in files.items():
-            try:
-                with path.open("rb") as file:
-                    if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
-                        return segment.number
-            except FileNotFoundError:
-                return segment.number
-            except OSError as error:  # it may be there, and good
-                raise VidrepairError(
-                    f"{path} cannot be read ({error.strerror}); see to the disk and try again"
-                ) from error
-    return None
+def damaged(journal: Journal) -> list[int]:
+    """The numbers of segments whose files are not what they were; reads them all."""
+    finished = [*journal.record.segments, *journal.apart().values()]
+    return sorted(one.number for one in finished if not _whole(journal, one))
+
+
+def _whole(journal: Journal, segment: Segment) -> bool:
+    files = {journal.path(segment.number): segment.sha256}
+    if segment.touches:
+        files[journal.touches_path(segment.number)] = segment.touches
+    for path, sha256 in files.items():
+        try:
+            with path.open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+                    return False
+        except FileNotFoundError:
+            return False
+        except OSError as error:  # it may be there, and good
+            raise VidrepairError(
+                f"{path} cannot be read ({error.strerror}); see to the disk and try again"
+            ) from error
+    return True
 
 
 def frames_of(journal: Journal, clip: Clip) -> Iterator[tuple[Frame, Touch]]:
@@ -256,7 +263,7 @@ def _forgetting(journal: Journal, segment: Segment) -> Iterator[None]:
     try:
         yield
     except (DamagedSegment, FileNotFoundError) as error:
-        journal.forget(segment.number)
+        journal.forget([segment.number])
         raise DamagedSegment(
             f"segment {segment.number} of {journal.folder} is damaged ({error}); vidrepair resume"
             " computes it and what follows again"

@@ -342,9 +342,18 @@ class Job:
     reading: SourceSettings = field(default_factory=SourceSettings)
     arguments: tuple[str, ...] = ()
     """The command line that asked for it, for `vidrepair resume`; none from Python."""
+    workers: int = 1
+    """Processes that share the segments of a long film; each has its part of the threads, and, of
+    several devices, such as cuda:0,cuda:1, its own."""
 
     def __post_init__(self) -> None:
         asked = self.reading
+        if self.workers < 1:
+            raise UsageError(f"--workers {self.workers} is too few; use 1 or more")
+        if self.workers == 1 and "," in self.engine.device:
+            raise UsageError(
+                f"--device {self.engine.device} names several; add --workers, or name one"
+            )
         for flag, seconds in (("--ss", asked.start), ("--to", asked.end)):
             if seconds and (self.analysis or self.target.sidecar):
                 raise UsageError(f"a sidecar tells of the whole film; leave {flag} out")

@@ -26,6 +26,23 @@ class _ShotTally:
     samples: dict[str, int] = field(default_factory=dict)
     """The same by kind of damage; places of two kinds may overlap."""
 
+    def add(self, more: _ShotTally) -> None:
+        """The same shot goes on."""
+        self.frames += more.frames
+        self.touched += more.touched
+        self.samples = _sum(self.samples, more.samples)
+
+
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    """What was counted by some time."""
+
+    frames: int = 0
+    repeats: int = 0
+    copies: int = 0
+    rebuilt: int = 0
+    defects: Mapping[str, int] = field(default_factory=dict)
+
 
 class Tally:
     """The counts of one run; one thread's own, but for what is read at the end."""
@@ -38,6 +55,8 @@ class Tally:
         self._last: dict[int | None, Touch] = {}
         """By parity: of the last frame that was asked about."""
         self._shots: list[_ShotTally] = []
+        self._recent: list[_ShotTally] = []
+        """Of what `news` has not told yet."""
         self.frames = 0
         self.repeats = 0
         self.copies = 0
@@ -46,8 +65,8 @@ class Tally:
         """Of each span by its first frame, or field, luma and chroma, on the 8-bit scale."""
         self.defects: dict[str, int] = {}
         """Repaired places by kind."""
-        self._told = 0
-        """Frames of which `news` has told."""
+        self._told = _Counts()
+        """Of what `news` has told."""
 
     def listen(self, answers: Iterable[Answer]) -> Iterator[Answer]:
         """The answers; what is done to their frames is written down until those are written."""
@@ -90,9 +109,9 @@ class Tally:
 
     def count(self, frame: Frame, touch: Touch) -> None:
         """Count a frame that is written now."""
-        if not self._shots or self._shots[-1].number != frame.shot:
-            self._shots.append(_ShotTally(frame.shot, frame.number))
-        shot = self._shots[-1]
+        if not self._recent or self._recent[-1].number != frame.shot:
+            self._recent.append(_ShotTally(frame.shot, frame.number))
+        shot = self._recent[-1]
         shot.frames += 1
         shot.touched += 0 if touch.codes is None else int(np.count_nonzero(touch.codes))
         for defect in touch.defects:
@@ -105,39 +124,61 @@ class Tally:
         self.copies += frame.copy
         self.rebuilt += frame.lost
 
-    def news(self) -> dict[str, Any]:
-        """For JSON: what was counted since this was asked last; of a shot that goes on, all."""
-        since, self._told = self._told, self.frames
-        spans = range(since * self._stride, self.frames * self._stride)
+    def news(self, first: int) -> dict[str, Any]:
+        """For JSON: what was counted since this was asked last, from frame `first` on."""
+        before, now = self._told, self._counts()
+        self._told = now
+        frames = now.frames - before.frames
+        spans = range(first * self._stride, (first + frames) * self._stride)
+        shots = [asdict(shot) for shot in self._recent]
+        self._settle()
         return {
-            "frames": self.frames,
-            "repeats": int(self.repeats),
-            "copies": int(self.copies),
-            "rebuilt": int(self.rebuilt),
-            "noise": {str(first): pair for first, pair in self.noise.items() if first in spans},
-            "defects": dict(self.defects),
-            "shots": [asdict(shot) for shot in self._shots if shot.first + shot.frames > since],
+            "frames": frames,
+            "repeats": now.repeats - before.repeats,
+            "copies": now.copies - before.copies,
+            "rebuilt": now.rebuilt - before.rebuilt,
+            "noise": {str(span): pair for span, pair in self.noise.items() if span in spans},
+            "defects": {
+                kind: count - before.defects.get(kind, 0) for kind, count in now.defects.items()
+            },
+            "shots": shots,
         }
 
     def go_on(self, told: Mapping[str, Any]) -> None:
-        """Count on from where another run was when it told these news, in order."""
-        self.frames, self.repeats = told["frames"], told["repeats"]
-        self.copies, self.rebuilt = told["copies"], told["rebuilt"]
+        """Count on from what another run told of the frames before."""
+        self.frames += told["frames"]
+        self.repeats += told["repeats"]
+        self.copies += told["copies"]
+        self.rebuilt += told["rebuilt"]
         self.noise |= {int(first): (pair[0], pair[1]) for first, pair in told["noise"].items()}
-        self.defects = dict(told["defects"])
-        for shot in told["shots"]:
-            if self._shots and self._shots[-1].number == shot["number"]:
-                self._shots.pop()
-            self._shots.append(_ShotTally(**shot))
-        self._told = self.frames
+        self.defects = _sum(self.defects, told["defects"])
+        self._recent = [_ShotTally(**shot) for shot in told["shots"]]
+        self._settle()
+        self._told = self._counts()
+
+    def _counts(self) -> _Counts:
+        return _Counts(
+            self.frames, int(self.repeats), int(self.copies), int(self.rebuilt), dict(self.defects)
+        )
+
+    def _settle(self) -> None:
+        """What is recent becomes part of the whole."""
+        for shot in self._recent:
+            if self._shots and self._shots[-1].number == shot.number:
+                self._shots[-1].add(shot)
+            else:
+                self._shots.append(shot)
+        self._recent = []
 
     def touched(self) -> float:
         """The share of all luma samples that lie under a matte."""
+        self._settle()
         size = self._picture.width * self._picture.height
         return sum(shot.touched for shot in self._shots) / max(self.frames * size, 1)
 
     def shares(self) -> tuple[ShotShare, ...]:
         """The same for each shot and kind."""
+        self._settle()
         size = self._picture.width * self._picture.height
         return tuple(
             ShotShare(
@@ -152,3 +193,7 @@ class Tally:
             )
             for shot in self._shots
         )
+
+
+def _sum(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    return {name: one.get(name, 0) + other.get(name, 0) for name in {**one, **other}}

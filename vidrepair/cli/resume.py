@@ -20,6 +20,7 @@ from vidrepair.journal import Record, folder_of, read_record
 @click.option("--threads", type=int, help="Instead of those that the job was started with.")
 @click.option("--device", help="Likewise.")
 @click.option("--memory", type=int, help="Likewise; after out of memory, with --allow-mixed.")
+@click.option("--workers", type=int, help="Likewise.")
 @progress_options
 def resume(
     output: Path,
@@ -28,6 +29,7 @@ def resume(
     threads: int | None,
     device: str | None,
     memory: int | None,
+    workers: int | None,
     progress: str,
     log_level: str,
 ) -> None:
@@ -36,7 +38,12 @@ def resume(
     What is finished is not computed again, and the film is the same as without the break. Source,
     settings, version and engine have to be as they were.
     """
-    given = {"--threads": threads, "--device": device, "--memory": memory}
+    given = {
+        "--threads": threads,
+        "--device": device,
+        "--memory": memory,
+        "--workers": workers,
+    }
     changed = [str(word) for pair in given.items() if pair[1] is not None for word in pair]
     changed += ["--allow-mixed"] if allow_mixed else []
     changed += ["-y"] if overwrite else []

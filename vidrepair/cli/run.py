@@ -16,9 +16,9 @@ from vidrepair.cli.repair import repair_options
 from vidrepair.cli.target import reading_options, target_options
 from vidrepair.cli.types import path_or_pipe
 from vidrepair.errors import InputError, UsageError
+from vidrepair.jobs.workers import run_with_workers
 from vidrepair.journal import folder_of, read_record
 from vidrepair.parts import split_at_changes
-from vidrepair.pipeline import run_job
 from vidrepair.settings import (
     EngineSettings,
     Job,
@@ -62,6 +62,13 @@ class _Recorded(click.Command):
     help="Follow a sidecar, edited or not: its shots, its noise, and of the damage what it keeps.",
 )
 @engine_options
+@click.option(
+    "--workers",
+    type=int,
+    default=1,
+    show_default=True,
+    help="Processes that share a long film; with --device cuda:0,cuda:1 a card for each.",
+)
 @progress_options
 def run(
     source: str,
@@ -73,6 +80,7 @@ def run(
     sidecar: bool,
     analysis: Path | None,
     engine: EngineSettings,
+    workers: int,
     progress: str,
     log_level: str,
 ) -> None:
@@ -90,12 +98,14 @@ def run(
     if on_change == "split":
         target = replace(target, journal=False)  # one journal tells of one film
     arguments = click.get_current_context().meta[ARGUMENTS]
-    job = Job(path_or_pipe(source), out, repair, engine, target, analysis, reading, arguments)
+    job = Job(
+        path_or_pipe(source), out, repair, engine, target, analysis, reading, arguments, workers
+    )
     try:
         for part in split_at_changes(job) if on_change == "split" else [job]:
             with show_progress(progress) as observer:
                 build = partial(build_engine, progress=observer.compiling)
-                observer.done(run_job(part, observer, build))
+                observer.done(run_with_workers(part, observer, build))
     except (UsageError, InputError):
         raise  # to go on would end in the same
     except BaseException:

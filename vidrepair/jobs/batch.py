@@ -21,8 +21,9 @@ from vidrepair.errors import UsageError, VidrepairError
 from vidrepair.jobs.inputs import Found, find_inputs
 from vidrepair.jobs.manifest import ManifestEntry
 from vidrepair.jobs.naming import Naming, absolute, is_within
+from vidrepair.jobs.workers import run_with_workers
 from vidrepair.journal import folder_of
-from vidrepair.pipeline import Observer, run_job
+from vidrepair.pipeline import Observer
 from vidrepair.report import Report
 from vidrepair.settings import Job
 from vidrepair.tags import plain_text
@@ -144,8 +145,8 @@ def run_item(
 ) -> BatchResult:
     """Repair one file of a batch and say how that ended; no Exception leaves it.
 
-    `observer` and `build` are those of `run_job`. Folders that its output needs are made, and a job
-    that was broken off goes on where it was.
+    `observer` and `build` are those of `run_with_workers`. Folders that its output needs are made,
+    and a job that was broken off goes on where it was.
     """
     started = time.monotonic()
     if item.refusal:
@@ -156,7 +157,7 @@ def run_item(
         # Once more: a link may have come since the batch was planned.
         item.naming.check_inside(item.output)
         make_folder(item.output.parent)
-        report = run_job(_taken_up(item.job), observer, build)
+        report = run_with_workers(_taken_up(item.job), observer, build)
     except VidrepairError as error:
         seconds = time.monotonic() - started
         return BatchResult(item, "failed", seconds, None, str(error), error.exit_code)

@@ -1,0 +1,145 @@
+"""The segments of one film, computed by several processes, each with its share.
+
+Every worker decodes the film from its start, so that numbers, cuts and measurements are what they
+are in one process, and computes only its own segments. What it finishes stands in a journal of its
+own: whoever dies, nothing of that is lost, and the rest is shared out anew.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from vidrepair.engines import Build
+from vidrepair.errors import EngineError
+from vidrepair.jobs.processes import Outcome, work_in_processes
+from vidrepair.journal import Journal, folder_of, read_record
+from vidrepair.pipeline import Observer, plan_job, run_job
+from vidrepair.report import Report, Speedometer
+from vidrepair.segment_plan import Share
+from vidrepair.settings import Job
+
+Crew = Callable[[Sequence[tuple[Job, Share]], Callable[[int, int], None]], Outcome]
+"""Has workers do their shares side by side, telling how many frames each has finished."""
+
+log = logging.getLogger(__name__)
+
+BLOCKS = 8
+"""Shares of each worker are about so many blocks of neighbouring segments: at either end of one
+some frames are computed twice, and few blocks end at different times."""
+
+
+def run_with_workers(
+    job: Job, observer: Observer | None = None, build: Build | None = None
+) -> Report:
+    """Repair one file by as many processes as the job says, and as `run_job` does.
+
+    Raises a VidrepairError as that; EngineError where workers die and nothing gets finished.
+    """
+    if job.workers == 1 and not _is_planned(job):
+        return run_job(job, observer, build)
+    started = time.monotonic()
+    shared = _shared_out(job)
+    if not plan_job(shared[0], build):
+        log.warning("this film goes in one piece; --workers is of no use for it")
+        return run_job(shared[0], observer, build)
+    going_on = [replace(one, target=replace(one.target, resume=True)) for one in shared]
+    warnings = compute(going_on, observer, work_in_processes)
+    report = run_job(going_on[0], observer, build, told=True)
+    seconds = time.monotonic() - started
+    return replace(report, seconds=seconds, warnings=(*report.warnings, *warnings))
+
+
+def _is_planned(job: Job) -> bool:
+    """Whether a job that goes on was begun with workers."""
+    if job.output is None or not job.target.resume:
+        return False
+    return read_record(folder_of(job.output)).plan is not None
+
+
+def _shared_out(job: Job) -> list[Job]:
+    """The job as each worker sees it: with its device, and its part of the processor."""
+    count = job.workers
+    devices = [one.strip() for one in job.engine.device.split(",")]
+    threads = job.engine.threads or max((os.cpu_count() or 1) // count, 1)
+    return [
+        replace(
+            job,
+            engine=replace(job.engine, device=devices[n % len(devices)], threads=threads),
+            workers=1,
+        )
+        for n in range(count)
+    ]
+
+
+def missing(folder: Path) -> list[int]:
+    """The numbers of the segments of a planned job that nobody has finished."""
+    with Journal(folder) as journal:
+        plan = journal.record.plan
+        assert plan is not None
+        done = {segment.number for segment in journal.record.segments} | set(journal.apart())
+        return [one.number for one in plan.segments if one.number not in done]
+
+
+def shares_of(numbers: Sequence[int], workers: int) -> list[Share]:
+    """Deal segments to workers, in blocks; those who get none are left out."""
+    size = max(len(numbers) // (workers * BLOCKS), 1)
+    blocks = [numbers[at : at + size] for at in range(0, len(numbers), size)]
+    dealt = [
+        tuple(number for block in blocks[worker::workers] for number in block)
+        for worker in range(workers)
+    ]
+    return [Share(worker, mine) for worker, mine in enumerate(dealt) if mine]
+
+
+def compute(jobs: Sequence[Job], observer: Observer | None, work: Crew) -> list[str]:
+    """Have every segment of a planned job computed that is not there; what is worth telling.
+
+    `jobs` are the job as each worker sees it, `work` has them do their shares. Raises the first
+    error that a worker tells of, and EngineError where they die and nothing gets finished.
+    """
+    assert jobs[0].output is not None
+    folder, warnings = folder_of(jobs[0].output), list[str]()
+    left = missing(folder)
+    while left:
+        shares = shares_of(left, len(jobs))
+        outcome = work([(jobs[one.worker], one) for one in shares], _Counter(folder, observer))
+        warnings += outcome.warnings
+        before, left = left, missing(folder)
+        if left and len(left) == len(before):
+            raise EngineError(
+                f"{outcome.deaths[0]}, with nothing finished; look for what ended it, such as too"
+                " little memory, and go on with vidrepair resume"
+            )
+        for death in outcome.deaths:
+            log.warning("%s; what it had not finished is shared out anew", death)
+    return warnings
+
+
+class _Counter:
+    """Tells an observer of the frames that all workers have finished together."""
+
+    def __init__(self, folder: Path, observer: Observer | None) -> None:
+        """Of the planned job whose journal lies in that folder."""
+        with Journal(folder) as journal:
+            plan = journal.record.plan
+            assert plan is not None
+            apart = journal.apart().values()
+            self._done = journal.record.frames + sum(one.frames for one in apart)
+        self._observer = observer
+        self._clock = Speedometer(plan.frames, time.monotonic, self._done)
+        self._frames: dict[int, int] = {}
+        self._told = 0.0
+
+    def __call__(self, worker: int, frames: int) -> None:
+        """How many one of them has finished."""
+        self._frames[worker] = frames
+        now = time.monotonic()
+        if self._observer is not None and now - self._told > 0.5:
+            self._told = now
+            frames = self._done + sum(self._frames.values())
+            self._observer(self._clock.progress(frames, "engine"))

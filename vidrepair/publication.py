@@ -1,0 +1,111 @@
+"""The finished film, checked before it gets its name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+from vidrepair.decode import Source
+from vidrepair.encode import OutputPlan, Target, open_target
+from vidrepair.errors import CheckFailed, VidrepairError
+from vidrepair.facts import FactsBuilder
+from vidrepair.job_facts import content_facts, file_facts
+from vidrepair.journal import Journal
+from vidrepair.run import Run, open_job_matte, open_job_source
+from vidrepair.segments import frames_of, join
+from vidrepair.settings import DEINTERLACED
+from vidrepair.streams import Copies
+from vidrepair.tags import Copied
+from vidrepair.verification import Expectation, check
+
+
+def publish(run: Run) -> None:
+    """Give the film its name if it passes, then the matte. Raises CheckFailed."""
+    if run.planned is not None and run.journal is not None:
+        if not run.named:
+            _join(run, run.journal, *run.planned)
+        _write_matte(run, run.journal)
+    elif run.planned is not None and isinstance(run.target, Target):
+        _check(run, run.facts, run.target, *run.planned)
+        run.target.publish()
+    if run.matte is not None:
+        run.matte.publish()
+
+
+def _join(run: Run, journal: Journal, plan: OutputPlan, copies: Copies) -> None:
+    """Join the segments with everything else that the source holds; the film gets its name."""
+    clip = run.source.clip
+    _check_source(run, journal)
+    if journal.record.ended is None:
+        journal.end(run.source.damage.as_dict())
+    end = math.inf
+    if plan.cut:
+        end = float(journal.record.segments[-1].end * clip.time_base - plan.offset)
+    with (
+        open_job_source(run.job) as source,
+        open_target(clip, plan, run.job.output, copies) as target,
+    ):
+        facts = FactsBuilder(source.container, clip.video.index, run.source.carried)
+        join(journal, target, _heard(source, facts), plan.time_base, end)
+        kept = [pts for segment in journal.record.segments for pts in segment.pts()]
+        decoded = run.facts.times()
+        # What was decoded is the better witness; a run that had only to be joined decoded nothing.
+        for pts in decoded if len(decoded) >= len(kept) else kept:
+            facts.add_pts(pts)
+        _check(run, facts, target, plan, copies)
+        assert target.written is not None
+        journal.join(content_facts(target.written))
+        target.publish()
+
+
+def _write_matte(run: Run, journal: Journal) -> None:
+    """Of the whole film, from what was kept of each segment."""
+    clip = run.source.clip
+    with ExitStack() as owned:
+        matte = open_job_matte(clip, run.job, owned)
+        if matte is None:
+            return
+        for frame, touch in frames_of(journal, clip):
+            matte.write(frame, touch.codes)
+        matte.end()
+        matte.publish()
+
+
+def _check_source(run: Run, journal: Journal) -> None:
+    """Refuse to join with the sound of another file than the picture came from."""
+    assert journal.record.job is not None
+    assert run.job.source is not None
+    if file_facts(run.job.source) != journal.record.job["facts"]["source"]:
+        raise VidrepairError(
+            f"{run.job.source} changed while it was read; put back what it was, and go on with"
+            " vidrepair resume"
+        )
+
+
+def _heard(source: Source, facts: FactsBuilder) -> Iterator[Copied]:
+    """The packets of the other streams, taken down."""
+    for item in source.read_beside():
+        facts.add_packet(item)  # before anybody gives it other times
+        yield item
+
+
+def _check(run: Run, facts: FactsBuilder, target: Target, plan: OutputPlan, copies: Copies) -> None:
+    """Compare the finished film with what was read. One that differs keeps another name."""
+    if (written := target.written) is not None:
+        allowed = Expectation(
+            offset=plan.offset,
+            frames=run.tally.frames if plan.cut else None,
+            renumbered=plan.renumbered,
+            left=copies.left,
+            converted=copies.converted,
+            thinned=frozenset(copies.dropped),
+            empty=copies.empty,
+            read_as=plan.read_as,
+            lost=plan.lost | copies.lost | ({"field-order"} if run.way in DEINTERLACED else set()),
+        )
+        differences = check(facts.build(run.source.clip), written, allowed)
+        if differences:
+            kept = target.reject()
+            told = "\n  ".join(map(str, differences))
+            raise CheckFailed(f"{kept} is not what was promised; report this:\n  {told}")
