@@ -353,7 +353,7 @@ def test_a_segment_that_was_damaged_is_computed_again(
 ) -> None:
     out = tmp_path / "a.mkv"
     broken_off(film, out, monkeypatch, after=3)
-    path = folder_of(out) / "000001.packets"
+    path = folder_of(out) / "000000064.packets"
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
@@ -418,7 +418,7 @@ def test_what_was_not_synced_counts_for_nothing(
     record = read_record(folder_of(out))
     assert len(record.segments) == 3
     for segment in record.segments:
-        path = folder_of(out) / f"{segment.number:06}.packets"
+        path = folder_of(out) / f"{segment.first:09}.packets"
         packets = list(read_packets(path, Fraction(1, 25), segment.sha256))
         assert len(packets) == segment.frames
 
@@ -585,7 +585,8 @@ def test_a_sidecar_that_could_not_be_written_is_written_by_resume(
     assert call("resume", out, "--progress", "none").exit_code == 0
     assert out.read_bytes() == finished
     assert (tmp_path / "a.mkv.vr.json").exists()
-    assert not folder_of(out).exists()
+    assert "there is nothing to resume" in call("resume", out).stderr
+    assert not call("jobs", "list", tmp_path).stdout
 
 
 def test_a_film_that_has_its_name_is_known_for_finished(

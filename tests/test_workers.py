@@ -23,7 +23,7 @@ from vidrepair.cli import main
 from vidrepair.errors import UsageError
 from vidrepair.jobs.processes import work_in_processes
 from vidrepair.jobs.workers import missing, run_with_workers, shares_of
-from vidrepair.journal import Journal, folder_of, read_record
+from vidrepair.journal import Journal, folder_of, read_record, worker_name
 from vidrepair.pipeline import plan_job
 from vidrepair.segment_plan import Plan, Planned, Share, plan_of
 from vidrepair.settings import Job
@@ -173,7 +173,7 @@ def test_a_worker_that_is_killed_loses_nothing(
 
     def kill() -> None:
         for _ in range(3000):
-            first = read_record(folder_of(out), "worker.0")
+            first = read_record(folder_of(out), worker_name(0))
             if first.segments and (children := multiprocessing.active_children()):
                 os.kill(children[0].pid or 0, signal.SIGKILL)
                 return
@@ -197,7 +197,7 @@ def test_a_run_that_is_killed_goes_on_with_what_its_workers_finished(
     flags = ("-c", "ffv1", "--segment-frames", "1", "--repair", "none", "--noise", "6")
     words = ["run", film, "-o", out, *flags, "--progress", "none", "--workers", "2"]
     with subprocess.Popen([sys.executable, "-m", "vidrepair", *map(str, words)]) as process:
-        while not read_record(folder_of(out), "worker.1").segments:
+        while not read_record(folder_of(out), worker_name(1)).segments:
             assert process.poll() is None
             time.sleep(0.01)
         process.kill()
@@ -207,7 +207,7 @@ def test_a_run_that_is_killed_goes_on_with_what_its_workers_finished(
         try:
             before = missing(folder_of(out))
             for worker in (0, 1):
-                Journal(folder_of(out), worker).close()
+                Journal(folder_of(out), worker_name(worker)).close()
             break
         except Exception:  # noqa: BLE001
             time.sleep(0.01)
@@ -231,7 +231,9 @@ def test_damaged_segments_alone_are_computed_again(
     numbers = tuple(missing(folder_of(out)))
     work_in_processes([(resumed, Share(0, numbers[:-1]))], lambda _worker, _frames: None)
     assert missing(folder_of(out)) == [numbers[-1]]
-    packets = folder_of(out) / "000002.packets"
+    plan = read_record(folder_of(out)).plan
+    assert plan is not None
+    packets = folder_of(out) / f"{plan.segments[2].first:09}.packets"
     packets.write_bytes(packets.read_bytes()[:-1])
     assert plan_job(resumed)
     assert "segment 2 is damaged; it is computed again" in caplog.text

@@ -135,11 +135,12 @@ class AnalysisBuilder:
         settings: Mapping[str, Any],
         interlace: InterlaceFacts | None = None,
         shares: Iterable[Share] = (),
+        held: Iterable[DefectFacts] = (),
     ) -> Analysis:
         """The analysis of the whole film, which was seen to its end.
 
         `engine` is the identity as a dict, `settings` what decided what was found, `shares` how
-        much of each shot was repaired.
+        much of each shot was repaired, `held` are places that were to be left as they are.
         """
         return Analysis(
             tool=f"vidrepair {__version__}",
@@ -149,12 +150,26 @@ class AnalysisBuilder:
             interlace=interlace or InterlaceFacts(),
             shots=self._shots(),
             spans=tuple(sorted(self._spans, key=lambda span: span.number)),
-            defects=tuple(self._defects[place] for place in sorted(self._defects)),
+            defects=self._places(held),
             flicker=None if self._lights is None else tuple(self._lights),
             gaps=tuple(self._gaps),
             figures=_figures(list(shares)),
             **{name: tuple(numbers) for name, numbers in self._marked.items()},
         )
+
+    def update(
+        self, analysis: Analysis, *, shares: Iterable[Share], held: Iterable[DefectFacts]
+    ) -> Analysis:
+        """An analysis of the same film whose shots and noise are as they were, but of which other
+        places were repaired: these alone were taken.
+        """
+        return replace(analysis, defects=self._places(held), figures=_figures(list(shares)))
+
+    def _places(self, held: Iterable[DefectFacts]) -> tuple[DefectFacts, ...]:
+        """All, in order."""
+        left = {(one.frame, one.kind, one.box): one for one in held}
+        places = left | self._defects
+        return tuple(places[place] for place in sorted(places))
 
     def _source(self, clip: Clip) -> SourceFacts:
         seen, picture = self._fingerprint, clip.picture
@@ -287,6 +302,15 @@ class Guide:
         Shots that were edited move the spans after them: then that of the one that holds it.
         """
         return self._span(first).noise
+
+    @property
+    def analysis(self) -> Analysis:
+        """What is followed."""
+        return self._analysis
+
+    def held(self) -> list[DefectFacts]:
+        """The places that are listed and not to be repaired."""
+        return [defect for defect in self._analysis.defects if not defect.keep]
 
     @property
     def has_spectra(self) -> bool:

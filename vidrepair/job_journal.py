@@ -10,7 +10,7 @@ from typing import Any
 
 from vidrepair.errors import UsageError
 from vidrepair.job_facts import MIXABLE, changes, job_facts, total_frames
-from vidrepair.journal import Journal, folder_of, read_record
+from vidrepair.journal import Journal, folder_of, read_record, worker_name
 from vidrepair.outputs import OutputPlan
 from vidrepair.segment_plan import Plan, Share
 from vidrepair.segments import damaged
@@ -30,13 +30,16 @@ def goes_in_segments(job: Job, clip: Clip, plan: OutputPlan) -> bool:
     if job.output is None:
         return False
     folder = folder_of(job.output)
-    if folder.exists() and not asked.resume and not asked.overwrite:
+    done = read_record(folder).kept
+    if folder.exists() and not (done or asked.resume or asked.overwrite):
         raise UsageError(
             f"an unfinished job for {job.output} lies in {folder}; go on with vidrepair resume"
             f" {job.output}, or add -y to begin anew"
         )
     if asked.resume and not folder.exists():
         raise UsageError(f"there is no unfinished job for {job.output}; start it with run")
+    if asked.resume and done:
+        raise UsageError(f"the job of {job.output} is done; there is nothing to resume")
     if job.source is None or not asked.journal or plan.renumbered:
         return False
     total = total_frames(clip, job)
@@ -100,7 +103,7 @@ def open_share(
         raise UsageError(f"{folder} has no plan; start anew with run")
     told = _told(job, plan, engine)
     _check_unchanged(whole.job, told, folder, mixed=False)
-    journal = Journal(folder, share.worker)
+    journal = Journal(folder, worker_name(share.worker))
     owned.callback(journal.close)
     if journal.record.job is not None and journal.record.job["facts"] != whole.job["facts"]:
         journal.start_over()

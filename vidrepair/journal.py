@@ -13,21 +13,25 @@ import os
 import shutil
 import sys
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from vidrepair.errors import UsageError, VidrepairError
 from vidrepair.files import Closing, sync
-from vidrepair.segment_plan import Plan, plan_of
+from vidrepair.segment_plan import Plan, Planned, plan_of
 
 if sys.platform != "win32":
     import fcntl
 
 FORMAT = 2
 """Of the journal; another one is not read."""
+JOURNAL = "journal"
+"""Its name."""
+BEFORE, AFTER = "journal.before", "journal.after"
+"""The names of what it was before a film is changed, and of what it will be."""
 WORKER = "worker."
 """How the names of workers' journals start."""
 KEPT = -1
@@ -92,6 +96,8 @@ class Record:
     """What was told when the film had no more segments; None where it may have more."""
     joined: dict[str, Any] | None = None
     """What tells the finished film from another; None where it is not finished."""
+    kept: bool = False
+    """Whether the job is done, and the film can be changed."""
     size: int = 0
     """Bytes of the good lines."""
     starts: list[int] = field(default_factory=list)
@@ -107,6 +113,15 @@ class Record:
     def frames(self) -> int:
         """That are finished, from the first on."""
         return sum(segment.frames for segment in self.segments)
+
+    def as_plan(self) -> Plan:
+        """Its segments, as if they were to be computed."""
+        ones = self.segments
+        follow = [one.times[0][0] for one in ones[1:]]
+        return Plan(
+            Planned(one.number, one.first, one.frames, until)
+            for one, until in zip(ones, [*follow, None], strict=True)
+        )
 
     def take(self, line: bytes) -> bool:
         """Learn what a line says; False for one that is broken. Raises UsageError for a journal of
@@ -133,11 +148,23 @@ class Record:
             self.ended = entry["end"]
         elif "joined" in entry:
             self.joined = entry["joined"]
+        elif "kept" in entry:
+            self.kept = True
         self.size += len(line) + 1
         return True
 
 
-def read_record(folder: Path, name: str = "journal") -> Record:
+def worker_name(worker: int) -> str:
+    """That of the journal of a worker, which the job's takes over in time."""
+    return f"{WORKER}{worker}"
+
+
+def has_parts(folder: Path) -> bool:
+    """Whether there are journals of workers."""
+    return any(folder.glob(f"{WORKER}*"))
+
+
+def read_record(folder: Path, name: str = JOURNAL) -> Record:
     """What a journal in a folder says; nothing where there is none."""
     try:
         return _parse((folder / name).read_bytes())
@@ -157,13 +184,11 @@ def _parse(data: bytes) -> Record:
 class Journal(Closing):
     """An open journal; nobody else has it."""
 
-    def __init__(self, folder: Path, worker: int | None = None) -> None:
-        """Opens what is there, or makes a new one: the job's, or that of one of its workers, which
-        the job's takes over in time. Raises VidrepairError where another run has it open, or the
-        folder cannot be written.
+    def __init__(self, folder: Path, name: str = JOURNAL) -> None:
+        """Opens what is there, or makes a new one. Raises VidrepairError where another run has it
+        open, or the folder cannot be written.
         """
         self.folder = folder
-        name = "journal" if worker is None else f"{WORKER}{worker}"
         try:
             folder.mkdir(exist_ok=True)
             with suppress(OSError):  # some network file systems cannot
@@ -199,8 +224,8 @@ class Journal(Closing):
     def start(self, job: Mapping[str, Any]) -> None:
         """Begin anew: whatever was there is gone."""
         self.start_over()
-        for pattern in ("*.[pt]*", f"{WORKER}*"):
-            for path in self.folder.glob(pattern):
+        for path in self.folder.iterdir():
+            if path.name != JOURNAL:
                 path.unlink()
         self._append({"job": dict(job), "format": FORMAT})
 
@@ -209,13 +234,22 @@ class Journal(Closing):
         if job != self.record.job:
             self._append({"job": dict(job), "format": FORMAT})
 
-    def path(self, number: int) -> Path:
-        """Where a segment's packets are."""
-        return self.folder / f"{number:06}.packets"
+    def path(self, first: int) -> Path:
+        """Where the packets of the segment with that first frame are."""
+        return self.folder / f"{first:09}.packets"
 
-    def touches_path(self, number: int) -> Path:
+    def heads_path(self, first: int) -> Path:
+        """Where all of them but their data is, once the film has those."""
+        return self.folder / f"{first:09}.heads"
+
+    def touches_path(self, first: int) -> Path:
         """Where it is written what was repaired in a segment."""
-        return self.folder / f"{number:06}.touches"
+        return self.folder / f"{first:09}.touches"
+
+    @property
+    def analysis_path(self) -> Path:
+        """Where the analysis that a finished film was made with is kept."""
+        return self.folder / "analysis.json"
 
     def add(self, segment: Segment) -> None:
         """A segment whose file is on the disk is finished."""
@@ -243,6 +277,22 @@ class Journal(Closing):
         while (segment := found.get(len(self.record.segments))) is not None:
             self._append({"segment": asdict(segment)})
 
+    def renumber(self) -> None:
+        """Segments that are apart get the numbers that they have in the plan."""
+        job, plan, apart = self.record.job, self.record.plan, list(self.apart().values())
+        assert job is not None
+        assert plan is not None
+        numbers = {one.first: one.number for one in plan.segments}
+        self._set_apart(job, [replace(one, number=numbers[one.first]) for one in apart])
+
+    def _set_apart(self, job: Mapping[str, Any], segments: Iterable[Segment]) -> None:
+        """These, and no others, are finished beyond those that are taken over."""
+        self._drop(f"{WORKER}*")
+        with Journal(self.folder, worker_name(KEPT)) as other:
+            other.go_on(job)
+            for segment in segments:
+                other.add(segment)
+
     def end(self, told: Mapping[str, Any]) -> None:
         """The film has no more segments."""
         self._append({"end": dict(told)})
@@ -259,16 +309,48 @@ class Journal(Closing):
         if (gone := min(numbers)) < len(self.record.segments):
             self._file.seek(0)
             self._cut(_parse(self._file.read(self.record.starts[gone])))
-        for path in self.folder.glob(f"{WORKER}*"):
-            path.unlink()
         if plan is None or job is None:
             return
-        with Journal(self.folder, KEPT) as other:
-            other.go_on(job)
-            for segment in kept[len(self.record.segments) :]:
-                other.add(segment)
+        self._set_apart(job, kept[len(self.record.segments) :])
         if self.record.plan is None:
             self.plan(plan)
+
+    def keep(self) -> None:
+        """The film has its name, and what is needed to change it is here, but for the packets."""
+        self._append({"kept": True})
+        self._drop("*.packets", f"{WORKER}*", BEFORE)
+        self.close()
+
+    def begin_redo(
+        self, job: Mapping[str, Any], segments: Iterable[Segment], plan: Plan | None
+    ) -> None:
+        """The film of a job that is done is to be changed into that of another, of which these
+        segments, whose packets are there, are finished. `plan` is that of all, where it is known.
+        `end_redo` takes it back.
+        """
+        ended = self.record.ended
+        self._set_apart(job, segments)
+        shutil.copy(self.folder / JOURNAL, self.folder / BEFORE)
+        with Journal(self.folder, AFTER) as after:
+            after.start_over()
+            after.go_on(job)
+            if plan is not None and ended is not None:
+                after.plan(plan)
+                after.end(ended)
+        (self.folder / AFTER).replace(self.folder / JOURNAL)
+        with suppress(OSError):  # some network file systems cannot
+            sync(self.folder)
+        self.close()
+
+    def end_redo(self) -> None:
+        """The film stays as it is."""
+        (self.folder / BEFORE).replace(self.folder / JOURNAL)
+        self._drop("*.packets", f"{WORKER}*")
+
+    def _drop(self, *patterns: str) -> None:
+        for pattern in patterns:
+            for path in self.folder.glob(pattern):
+                path.unlink()
 
     def remove(self) -> None:
         """The film has its name: nothing of this is needed any more."""

@@ -16,6 +16,7 @@ from itertools import groupby, takewhile
 
 import numpy as np
 
+from vidrepair.analysis import AnalysisBuilder
 from vidrepair.batch import Choice, Profiler, Profilers, cut_spans
 from vidrepair.broken import mark_broken
 from vidrepair.carriers import plane_views
@@ -24,7 +25,7 @@ from vidrepair.defects import find_defects
 from vidrepair.engines import Build, repair
 from vidrepair.errors import UsageError
 from vidrepair.fields import apart, split_fields, weave_fields
-from vidrepair.findings import InterlaceFacts
+from vidrepair.findings import Analysis, InterlaceFacts
 from vidrepair.flicker import deflicker
 from vidrepair.frames import Answer, Frame, GrainSpectrum, NoiseProfile
 from vidrepair.gaps import fill_gaps
@@ -32,7 +33,7 @@ from vidrepair.job_facts import end_of, total_frames
 from vidrepair.matte import Touch
 from vidrepair.noise import combine, known_profile, measure_span
 from vidrepair.overlay import show
-from vidrepair.publication import publish
+from vidrepair.publication import keep, publish
 from vidrepair.rebuild import rebuild_lost
 from vidrepair.repeats import mark_repeats
 from vidrepair.report import Progress, Report, Speedometer
@@ -77,9 +78,12 @@ def run_job(
             _drive(run, observer)
         publish(run)
         report = _report(run, time.monotonic() - started)
-        _write_sidecar(run)
-        if run.journal is not None:
-            run.journal.remove()  # last: until then everything can be written again
+        analysis = _write_sidecar(run)
+        if run.journal is not None:  # last: until then everything can be written again
+            if analysis is None:
+                run.journal.remove()
+            else:
+                keep(run.journal, analysis)
     late = [*(() if run.planned is None else run.planned[1].losses()), *run.target.losses()]
     late += [*run.gaps.remarks(run.tally.frames), *_unknown_frames(run)]
     _tell(late)
@@ -111,7 +115,10 @@ def plan_job(job: Job, build: Build | None = None) -> bool:
         nothing = Profilers(Profiler(lambda _core: None, lambda _own, _before: _UNKNOWN))
         for span in cut_spans(_split(run, timed()), run.grid, lambda: nothing):
             run.seams.add(span)
-        run.journal.plan(plan_segments(times[: asked.frames], run.seams, asked.segment))
+        kept = [(one.first, one.first + one.frames) for one in run.journal.apart().values()]
+        run.journal.plan(plan_segments(times[: asked.frames], run.seams, asked.segment, kept))
+        if kept:
+            run.journal.renumber()
         run.journal.end(run.source.damage.as_dict())
     return True
 
@@ -255,7 +262,10 @@ def _profilers(run: Run) -> Profilers:
     asked = run.job.repair
     wanted = asked.makes_grain or run.record is not None
     spectrum = _spectrum_profiler(run) if wanted else None
-    lines = Profiler(measure_lines, judge_lines) if "scratch" in asked.damage.kinds else None
+    looks = "scratch" in asked.damage.kinds
+    if run.journal is not None and run.share is None and run.journal.record.whole:
+        looks = False  # only the analysis is wanting, which does not tell of them
+    lines = Profiler(measure_lines, judge_lines) if looks else None
     return Profilers(_noise_profiler(run), spectrum, lines)
 
 
@@ -381,19 +391,30 @@ def _shown(run: Run, frame: Frame, touch: Touch) -> Frame:
     return replace(frame, planes=show(overlay, decoded, frame.planes, touch.codes))
 
 
-def _write_sidecar(run: Run) -> None:
+def _write_sidecar(run: Run) -> Analysis | None:
+    """The analysis that a job asks for, once it is on the disk."""
     if run.record is None or run.job.target.sidecar is None:
-        return
+        return None
+    if run.written and run.guide is not None:
+        guide, shares = run.guide, run.tally.shares()
+        analysis = run.record.update(guide.analysis, shares=shares, held=guide.held())
+    else:
+        analysis = _whole_analysis(run, run.record)
+    write_analysis(analysis, run.job.target.sidecar, overwrite=run.job.target.overwrite)
+    return analysis
+
+
+def _whole_analysis(run: Run, record: AnalysisBuilder) -> Analysis:
     for gap in run.gaps.found:
-        run.record.add_gap(gap.after, gap.count)
-    analysis = run.record.build(
+        record.add_gap(gap.after, gap.count)
+    return record.build(
         run.source.clip,
         engine=run.engine.identity.as_dict(),
         settings=run.job.repair.as_dict(),
         interlace=InterlaceFacts(run.interlacing.flagged, run.interlacing.combed),
         shares=run.tally.shares(),
+        held=() if run.guide is None else run.guide.held(),
     )
-    write_analysis(analysis, run.job.target.sidecar, overwrite=run.job.target.overwrite)
 
 
 def _report(run: Run, seconds: float) -> Report:

@@ -10,11 +10,14 @@ from vidrepair.decode import Source
 from vidrepair.encode import OutputPlan, Target, open_target
 from vidrepair.errors import CheckFailed, VidrepairError
 from vidrepair.facts import FactsBuilder
+from vidrepair.findings import Analysis
 from vidrepair.job_facts import content_facts, file_facts
 from vidrepair.journal import Journal
+from vidrepair.packets import write_heads
 from vidrepair.run import Run, open_job_matte, open_job_source
 from vidrepair.segments import frames_of, join
 from vidrepair.settings import DEINTERLACED
+from vidrepair.sidecar import write_analysis
 from vidrepair.streams import Copies
 from vidrepair.tags import Copied
 from vidrepair.verification import Expectation, check
@@ -31,6 +34,16 @@ def publish(run: Run) -> None:
         run.target.publish()
     if run.matte is not None:
         run.matte.publish()
+
+
+def keep(journal: Journal, analysis: Analysis) -> None:
+    """A film and its sidecar are there: what `redo` needs to change the film stays."""
+    for segment in journal.record.segments:
+        packets, heads = journal.path(segment.first), journal.heads_path(segment.first)
+        if packets.exists():  # else an earlier run got further
+            write_heads(packets, heads, segment.sha256)
+    write_analysis(analysis, journal.analysis_path, overwrite=True)
+    journal.keep()
 
 
 def _join(run: Run, journal: Journal, plan: OutputPlan, copies: Copies) -> None:

@@ -28,7 +28,7 @@ from vidrepair.grain_table import read_profile
 from vidrepair.interlace import Interlacing
 from vidrepair.job_facts import content_facts, end_of, total_frames
 from vidrepair.job_journal import begin, goes_in_segments, open_journal, open_share
-from vidrepair.journal import Journal, folder_of, read_record
+from vidrepair.journal import Journal, folder_of, has_parts, read_record
 from vidrepair.masks import MaskReader, is_pattern, open_masks, same_file
 from vidrepair.matte_file import MatteFile, matte_kind, open_matte
 from vidrepair.models import ModelFiles
@@ -36,6 +36,7 @@ from vidrepair.nowhere import Nowhere
 from vidrepair.segment_plan import Plan, Seams, Share
 from vidrepair.segments import SegmentedTarget, frames_of
 from vidrepair.settings import DEINTERLACED, EngineSettings, Interlace, Job, MaskSettings
+from vidrepair.sidecar import read_analysis
 from vidrepair.stages import Stages
 from vidrepair.streams import Copies, plan_copies
 from vidrepair.tags import Clip, Damage
@@ -81,6 +82,8 @@ class Run:
     """All segments, where only some of them are computed."""
     share: Share | None = None
     """Those that are; None where all are that are not finished yet."""
+    known: bool = False
+    """Whether the analysis that is followed is that of an older film, but for its places."""
     named: bool = False
     """Whether the film has its name already, and only what goes with it is wanting."""
 
@@ -101,7 +104,8 @@ class Run:
     def written(self) -> bool:
         """Whether every segment was there before, and they only have to be joined."""
         whole = self.journal is not None and self.journal.record.whole
-        return whole and self.record is None  # an analysis has to see the film
+        # An analysis has to see the film, unless only its places have changed.
+        return whole and (self.record is None or self.known)
 
     @property
     def damage(self) -> Damage:
@@ -152,7 +156,7 @@ def open_run(job: Job, build: Build | None, owned: ExitStack, share: Share | Non
     journal, plan = _open_journal(job, clip, planned, identity, share, owned)
     if journal is not None and share is None and journal.record.segments:
         _take_up(journal, clip, tally, record)
-        if not journal.record.whole:
+        if not (journal.record.whole or has_parts(journal.folder)):
             warnings.append(
                 f"{tally.frames} frames are finished; up to there the film is only decoded"
             )
@@ -186,6 +190,7 @@ def open_run(job: Job, build: Build | None, owned: ExitStack, share: Share | Non
         seams=seams,
         plan=plan,
         share=share,
+        known=journal is not None and guide is not None and _is_known(journal, guide),
         named=named,
     )
     if planned is not None and share is None:
@@ -199,6 +204,14 @@ def _is_named(job: Job) -> bool:
         return False
     joined = read_record(folder_of(job.output)).joined
     return joined is not None and joined == content_facts(job.output)
+
+
+def _is_known(journal: Journal, guide: Guide) -> bool:
+    """Whether an older film had the same shots, and so the same spans, as an analysis."""
+    if not journal.analysis_path.is_file():
+        return False
+    before = read_analysis(journal.analysis_path)
+    return before.shots == guide.analysis.shots
 
 
 def _open_journal(

@@ -118,17 +118,30 @@ def plan_of(told: Iterable[Sequence[Any]]) -> Plan:
     return Plan(Planned(number, *one) for number, one in enumerate(told))
 
 
-def plan_segments(times: Sequence[int], seams: Seams, length: int) -> Plan:
+def plan_segments(
+    times: Sequence[int], seams: Seams, length: int, kept: Iterable[tuple[int, int]] = ()
+) -> Plan:
     """Cut a film whose frames have those pts into segments of `length` frames or somewhat more,
     as a run by itself does.
+
+    Segments that are `kept`, by the number of their first frame and of the one that follows them,
+    stay as they are.
     """
+    kept = sorted(kept)
+    borders = {border for pair in kept for border in pair}
+    inside = {number for first, after in kept for number in range(first + 1, after)}
     starts = [0]
     for number in range(1, len(times)):
-        if number - starts[-1] >= max(length, LEAST) and seams.has(number):
+        last = starts[-1]
+        if number in borders:
+            if number - last < LEAST and last not in borders and last > 0:
+                starts.pop()
+            starts.append(number)
+        elif number - last >= max(length, LEAST) and number not in inside and seams.has(number):
             starts.append(number)
     ends = [(first, after, times[after]) for first, after in pairwise(starts)]
-    last = (starts[-1], len(times), None)
+    last_one = (starts[-1], len(times), None)
     return Plan(
         Planned(number, first, after - first, until)
-        for number, (first, after, until) in enumerate((*ends, last))
+        for number, (first, after, until) in enumerate((*ends, last_one))
     )

@@ -145,9 +145,9 @@ class SegmentedTarget(Closing):
         container: Any = av.open(io.BytesIO(), "w", format=self._plan.container)
         stream = add_film(container, self._clip, self._plan)
         number = self._number(frame.number)
-        path = self._journal.path(number)
+        path = self._journal.path(frame.number)
         encoder = Encoder(self._clip, self._plan, stream, str(path))
-        touches = TouchWriter(self._journal.touches_path(number)) if self._touches else None
+        touches = TouchWriter(self._journal.touches_path(frame.number)) if self._touches else None
         fill_with_zeros(on=self._plan.codec == "libx264")
         return _Open(number, encoder, container, PacketWriter(path), touches, frame.number, [])
 
@@ -224,9 +224,9 @@ def damaged(journal: Journal) -> list[int]:
 
 
 def _whole(journal: Journal, segment: Segment) -> bool:
-    files = {journal.path(segment.number): segment.sha256}
+    files = {journal.path(segment.first): segment.sha256}
     if segment.touches:
-        files[journal.touches_path(segment.number)] = segment.touches
+        files[journal.touches_path(segment.first)] = segment.touches
     for path, sha256 in files.items():
         try:
             with path.open("rb") as file:
@@ -248,7 +248,7 @@ def frames_of(journal: Journal, clip: Clip) -> Iterator[tuple[Frame, Touch]]:
     forgotten then.
     """
     for segment in journal.record.segments:
-        path = journal.touches_path(segment.number)
+        path = journal.touches_path(segment.first)
         with _forgetting(journal, segment):
             touches = read_touches(path, clip.picture, segment.touches)
             for offset, (pts, touch) in enumerate(zip(segment.pts(), touches, strict=True)):
@@ -286,7 +286,7 @@ def join(
     last: int | None = None
     for segment in journal.record.segments:
         with _forgetting(journal, segment):
-            for packet in read_packets(journal.path(segment.number), time_base, segment.sha256):
+            for packet in read_packets(journal.path(segment.first), time_base, segment.sha256):
                 # Encoders guess the first times of decoding where frames do not lie evenly.
                 if last is not None and packet.dts <= last:
                     packet.dts = last + 1

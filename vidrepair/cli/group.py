@@ -26,6 +26,7 @@ from vidrepair.cli.mask import mask
 from vidrepair.cli.preview import preview
 from vidrepair.cli.probe import probe
 from vidrepair.cli.progress import Messages
+from vidrepair.cli.redo import redo
 from vidrepair.cli.resume import resume
 from vidrepair.cli.run import run
 from vidrepair.cli.verify import verify
@@ -85,7 +86,7 @@ def main() -> None:
     """
 
 
-for command in (preview, run, batch, resume, jobs, analyze, mask, grain):
+for command in (preview, run, batch, resume, redo, jobs, analyze, mask, grain):
     main.add_command(command)
 for command in (compare, verify, probe, bench, doctor, engines):
     main.add_command(command)

@@ -10,7 +10,7 @@ import click
 
 from vidrepair.cli.resume import go_on, record_of
 from vidrepair.errors import UsageError, VidrepairError
-from vidrepair.journal import Journal, folder_of
+from vidrepair.journal import Journal, folder_of, read_record
 
 FOLDER = click.argument("folder", type=click.Path(path_type=Path), default=".", metavar="[FOLDER]")
 OUT = click.argument("output", type=click.Path(path_type=Path), metavar="OUT")
@@ -75,5 +75,7 @@ def _unfinished(folder: Path) -> list[Path]:
         raise UsageError(f"{folder} is no folder; name the one that holds the unfinished films")
     found = sorted(folder.glob("*.vrjob/journal"))
     return [
-        journal.parent.with_name(journal.parent.name.removesuffix(".vrjob")) for journal in found
+        journal.parent.with_name(journal.parent.name.removesuffix(".vrjob"))
+        for journal in found
+        if not read_record(journal.parent).kept
     ]

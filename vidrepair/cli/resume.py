@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from contextlib import chdir
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,41 +15,51 @@ from vidrepair.errors import UsageError
 from vidrepair.journal import Record, folder_of, read_record
 
 
+def recall_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of a run that may change when it goes on."""
+    for option in reversed(
+        (
+            click.option("--allow-mixed", is_flag=True, help="Even if version or engine changed."),
+            click.option("--threads", type=int, help="Instead of those of the run."),
+            click.option("--device", help="Likewise."),
+            click.option("--memory", type=int, help="Likewise; after out of memory."),
+            click.option("--workers", type=int, help="Likewise."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def changed_words(given: Mapping[str, int | str | bool | None]) -> list[str]:
+    """Those options as words of a command line."""
+    words: list[str] = []
+    for name, value in given.items():
+        flag = f"--{name.replace('_', '-')}"
+        if value is True:
+            words.append(flag)
+        elif value is not None and value is not False:
+            words += [flag, str(value)]
+    return words
+
+
 @click.command()
 @click.argument("output", type=click.Path(path_type=Path), metavar="OUT")
 @click.option("-y", "--overwrite", is_flag=True, help="Replace OUT if it exists.")
-@click.option("--allow-mixed", is_flag=True, help="Go on even if version or engine have changed.")
-@click.option("--threads", type=int, help="Instead of those that the job was started with.")
-@click.option("--device", help="Likewise.")
-@click.option("--memory", type=int, help="Likewise; after out of memory, with --allow-mixed.")
-@click.option("--workers", type=int, help="Likewise.")
+@recall_options
 @progress_options
 def resume(
     output: Path,
-    overwrite: bool,
-    allow_mixed: bool,
-    threads: int | None,
-    device: str | None,
-    memory: int | None,
-    workers: int | None,
     progress: str,
     log_level: str,
+    **given: int | str | bool | None,
 ) -> None:
     """Go on with the run that was to write OUT and was broken off.
 
     What is finished is not computed again, and the film is the same as without the break. Source,
-    settings, version and engine have to be as they were.
+    settings, version and engine have to be as they were; after running out of memory add
+    --allow-mixed and --memory.
     """
-    given = {
-        "--threads": threads,
-        "--device": device,
-        "--memory": memory,
-        "--workers": workers,
-    }
-    changed = [str(word) for pair in given.items() if pair[1] is not None for word in pair]
-    changed += ["--allow-mixed"] if allow_mixed else []
-    changed += ["-y"] if overwrite else []
-    go_on(output, [*changed, "--progress", progress, "--log-level", log_level])
+    go_on(output, [*changed_words(given), "--progress", progress, "--log-level", log_level])
 
 
 def go_on(output: Path, changed: list[str]) -> None:

@@ -41,6 +41,19 @@ class _Worker:
     line: Connection
 
 
+def work_here(shares: Sequence[tuple[Job, Share]], tell: Callable[[int, int], None]) -> Outcome:
+    """Do the shares one after the other, in this process. Raises as `work_job`."""
+    outcome = Outcome()
+    for job, share in shares:
+        number = share.worker
+        outcome.warnings += work_job(
+            job,
+            share,
+            lambda progress, number=number: tell(number, progress.frames),  # type: ignore[misc]
+        )
+    return outcome
+
+
 def work_in_processes(
     shares: Sequence[tuple[Job, Share]], tell: Callable[[int, int], None]
 ) -> Outcome:

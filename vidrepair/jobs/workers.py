@@ -16,8 +16,8 @@ from pathlib import Path
 
 from vidrepair.engines import Build
 from vidrepair.errors import EngineError
-from vidrepair.jobs.processes import Outcome, work_in_processes
-from vidrepair.journal import Journal, folder_of, read_record
+from vidrepair.jobs.processes import Outcome, work_here, work_in_processes
+from vidrepair.journal import Journal, folder_of, has_parts, read_record
 from vidrepair.pipeline import Observer, plan_job, run_job
 from vidrepair.report import Report, Speedometer
 from vidrepair.segment_plan import Share
@@ -48,17 +48,19 @@ def run_with_workers(
         log.warning("this film goes in one piece; --workers is of no use for it")
         return run_job(shared[0], observer, build)
     going_on = [replace(one, target=replace(one.target, resume=True)) for one in shared]
-    warnings = compute(going_on, observer, work_in_processes)
+    work = work_in_processes if job.workers > 1 else work_here
+    warnings = compute(going_on, observer, work)
     report = run_job(going_on[0], observer, build, told=True)
     seconds = time.monotonic() - started
     return replace(report, seconds=seconds, warnings=(*report.warnings, *warnings))
 
 
 def _is_planned(job: Job) -> bool:
-    """Whether a job that goes on was begun with workers."""
+    """Whether a job that goes on was begun with workers, or has parts of an older film."""
     if job.output is None or not job.target.resume:
         return False
-    return read_record(folder_of(job.output)).plan is not None
+    folder = folder_of(job.output)
+    return read_record(folder).plan is not None or has_parts(folder)
 
 
 def _shared_out(job: Job) -> list[Job]:

@@ -1,0 +1,44 @@
+"""vidrepair redo: change a finished film where its sidecar was edited."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from vidrepair.cli.progress import progress_options, show_messages
+from vidrepair.cli.resume import changed_words, go_on, recall_options
+from vidrepair.errors import InputError, UsageError
+from vidrepair.jobs.redo import begin_redo, end_redo
+
+
+@click.command()
+@click.argument("output", type=click.Path(path_type=Path), metavar="OUT")
+@click.option(
+    "--analysis",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="FILE",
+    help="The sidecar of OUT, edited.",
+)
+@recall_options
+@progress_options
+def redo(
+    output: Path, analysis: Path, progress: str, log_level: str, **given: int | str | None
+) -> None:
+    """Compute anew what an edit of the sidecar changes in OUT, and leave the rest as it is.
+
+    OUT is a film that `vidrepair run --sidecar` wrote in segments. Only segments with a frame that
+    the edit touches are computed; OUT is replaced once all is done and checked.
+    """
+    show_messages(log_level, progress)
+    left, total = begin_redo(output, analysis)
+    if not left:
+        click.echo(f"{analysis} asks for nothing else than {output} shows; it stays", err=True)
+        return
+    click.echo(f"{left} of {total} frames are computed anew", err=True)
+    try:
+        go_on(output, [*changed_words(given), "--progress", progress, "--log-level", log_level])
+    except (UsageError, InputError):
+        end_redo(output)
+        raise

@@ -1,0 +1,125 @@
+"""A finished film, changed where its analysis was edited: the rest of it is taken from itself."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from vidrepair.analysis_changes import Frames, changed_frames
+from vidrepair.errors import InputError, UsageError
+from vidrepair.findings import Analysis
+from vidrepair.job_facts import content_facts, file_facts
+from vidrepair.journal import JOURNAL, Journal, Segment, folder_of
+from vidrepair.packets import PacketWriter, film_data, read_heads
+from vidrepair.sidecar import read_analysis
+
+EDITED = "edited.json"
+"""The name under which the edited analysis is followed: its own may be that of the sidecar."""
+
+
+def begin_redo(output: Path, edited: Path) -> tuple[int, int]:
+    """Make an unfinished job of a finished film: its segments that an edit touches are missing.
+
+    Returns how many frames those have, and how many the film; 0 where nothing differs, and nothing
+    is begun then. Raises UsageError for a film of which too little is known, and InputError for an
+    analysis, or a film, that is another.
+    """
+    folder = folder_of(output)
+    if not (folder / JOURNAL).is_file():
+        raise UsageError(
+            f"{output} was not written in segments with --sidecar, so nothing is known of its"
+            " parts; run its source anew, with --analysis"
+        )
+    with Journal(folder) as journal:
+        _check_film(journal, output)
+        before, after = _analyses(journal, edited)
+        changed = changed_frames(before, after)
+        segments = journal.record.segments
+        total = sum(one.frames for one in segments)
+        kept = [one for one in segments if not _meets(one, changed)]
+        left = total - sum(one.frames for one in kept)
+        if left:
+            own = folder / EDITED
+            shutil.copy(edited, own)
+            job = _job(journal.record.job or {}, own)
+            # A cut that was moved moves the spans after it, and so where segments may end.
+            plan = journal.record.as_plan() if before.shots == after.shots else None
+            parts = _unpacked(journal, output, {one.number for one in kept})
+            journal.begin_redo(job, parts, plan)
+    return left, total
+
+
+def end_redo(output: Path) -> None:
+    """Take it back: the film stays as it is."""
+    with Journal(folder_of(output)) as journal:
+        journal.end_redo()
+
+
+def _check_film(journal: Journal, output: Path) -> None:
+    record = journal.record
+    if not record.kept or record.job is None:
+        raise UsageError(
+            f"the job of {output} is not finished; go on with vidrepair resume {output} first"
+        )
+    if not record.job["arguments"]:
+        raise UsageError(
+            f"the job of {output} was started by a batch or from Python; run its source anew, with"
+            " --analysis"
+        )
+    try:
+        same = content_facts(output) == record.joined
+    except OSError as error:
+        raise InputError(f"{output} cannot be read ({error.strerror}); check the name") from error
+    if not same:
+        raise InputError(
+            f"{output} is not the film that its job wrote; run the source anew, with --analysis"
+        )
+
+
+def _analyses(journal: Journal, edited: Path) -> tuple[Analysis, Analysis]:
+    """That of the film as it is, and the one that is to be followed."""
+    before, after = read_analysis(journal.analysis_path), read_analysis(edited)
+    if before.source.fingerprint != after.source.fingerprint:
+        raise InputError(f"{edited} is the analysis of another film; edit the one beside this film")
+    return before, after
+
+
+def _meets(segment: Segment, changed: Sequence[Frames]) -> bool:
+    after = segment.first + segment.frames
+    return any(first < after and segment.first <= last for first, last in changed)
+
+
+def _job(before: Mapping[str, Any], edited: Path) -> dict[str, Any]:
+    """The job that follows the edited analysis."""
+    words = list(before["arguments"])
+    at = words.index("--") if "--" in words else len(words)
+    path = edited.absolute()
+    facts = dict(before["facts"])
+    facts["files"] = facts["files"] | {"analysis": json.loads(json.dumps(file_facts(path)))}
+    arguments = [*words[:at], "--analysis", str(path), "-y", *words[at:]]
+    return {**before, "arguments": arguments, "facts": facts}
+
+
+def _unpacked(journal: Journal, output: Path, kept: Collection[int]) -> Iterator[Segment]:
+    """The segments of those numbers, their packets in files of their own again.
+
+    Raises InputError where the film has others than were written.
+    """
+    data = film_data(output)
+    for segment in journal.record.segments:
+        heads = list(read_heads(journal.heads_path(segment.first)))
+        parts = list(islice(data, len(heads)))
+        if len(parts) < len(heads):
+            raise InputError(f"{output} is cut off; run the source anew, with --analysis")
+        if segment.number not in kept:
+            continue
+        with PacketWriter(journal.path(segment.first)) as writer:
+            for head, part in zip(heads, parts, strict=True):
+                writer.add_bytes(head, part)
+            digest = writer.finish()
+        yield replace(segment, sha256=digest, size=writer.size)
