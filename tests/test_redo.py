@@ -1,0 +1,261 @@
+"""A finished film is changed where its sidecar was edited, and only there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from clips import moving, read_frames, samples_of, write_clip
+
+from vidrepair.analysis_changes import changed_frames
+from vidrepair.cli import main
+from vidrepair.findings import Analysis, DefectFacts
+from vidrepair.journal import folder_of, read_record
+from vidrepair.packets import film_data
+from vidrepair.segment_plan import Seams, plan_segments
+from vidrepair.sidecar import read_analysis
+
+SIZE = (64, 48)
+COUNT = 330
+SPOTS = (20, 110, 200, 290)
+FLAGS = ("-c", "ffv1", "--segment-frames", "64", "--repair", "dust", "--progress", "none")
+Edit = Callable[[dict[str, Any]], None]
+
+
+def call(*args: str | Path) -> Result:
+    return CliRunner().invoke(main, [str(arg) for arg in args])
+
+
+def hashes(path: Path) -> list[int]:
+    return [hash(tuple(plane.tobytes() for plane in samples_of(one))) for one in read_frames(path)]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a film of two shots and some dust, and what a run made of it."""
+    folder = tmp_path_factory.mktemp("made")
+    frames = [*moving(*SIZE, 150, noise=4.0), *moving(*SIZE, COUNT - 150, seed=3, noise=4.0)]
+    for number in SPOTS:
+        plane = frames[number].planes[0]
+        np.frombuffer(plane, np.uint8).reshape(plane.height, -1)[18:25, 27:34] = 250
+    write_clip(folder / "in.mkv", frames=frames, size=SIZE)
+    done = call("run", folder / "in.mkv", "-o", folder / "out.mkv", "--sidecar", *FLAGS)
+    assert done.exit_code == 0, done.output
+    return folder
+
+
+@pytest.fixture
+def film(made: Path, tmp_path: Path) -> Path:
+    """A copy of that film with what belongs to it."""
+    done = call("run", made / "in.mkv", "-o", tmp_path / "out.mkv", "--sidecar", *FLAGS)
+    assert done.exit_code == 0, done.output
+    return tmp_path / "out.mkv"
+
+
+def differing(before: list[int], film: Path) -> list[int]:
+    """The numbers of the frames of a film that are not what they were."""
+    pairs = enumerate(zip(before, hashes(film), strict=True))
+    return [number for number, (one, other) in pairs if one != other]
+
+
+def edited(film: Path, edit: Edit) -> Path:
+    """The sidecar, edited, in another file."""
+    told = json.loads(Path(f"{film}.vr.json").read_text())
+    edit(told)
+    path = film.with_name("edited.json")
+    path.write_text(json.dumps(told))
+    return path
+
+
+def switch_off(frame: int) -> Edit:
+    def edit(told: dict[str, Any]) -> None:
+        (defect,) = [one for one in told["defects"] if one["frame"] == frame]
+        defect["keep"] = False
+
+    return edit
+
+
+def more_noise(told: dict[str, Any]) -> None:
+    (span,) = [one for one in told["spans"] if one["first"] == 150]
+    span["noise"] = {name: [2.0 * v for v in values] for name, values in span["noise"].items()}
+
+
+def move_cut(told: dict[str, Any]) -> None:
+    told["shots"][0]["last"] -= 10
+    told["shots"][1]["first"] -= 10
+
+
+@pytest.mark.parametrize(
+    ("edit", "touched"),
+    [(switch_off(110), range(110, 111)), (more_noise, range(150, 278)), (move_cut, range(COUNT))],
+)
+def test_the_film_is_that_of_a_whole_run_that_follows_the_edit(
+    made: Path, film: Path, edit: Edit, touched: range
+) -> None:
+    before = hashes(film)
+    follow = edited(film, edit)
+    whole = film.with_name("whole.mkv")
+    run = call("run", made / "in.mkv", "-o", whole, "--analysis", follow, "--sidecar", *FLAGS)
+    assert run.exit_code == 0, run.output
+    done = call("redo", film, "--analysis", follow, "--progress", "none")
+    assert done.exit_code == 0, done.output
+    after = hashes(film)
+    assert after == hashes(whole)
+    assert after != before
+    assert set(differing(before, film)) <= set(touched)
+    told = [json.loads(Path(f"{path}.vr.json").read_text()) for path in (film, whole)]
+    assert told[0] == told[1]
+
+
+def test_only_segments_that_are_touched_are_computed_and_all_can_be_taken_back(film: Path) -> None:
+    before, sidecar = hashes(film), Path(f"{film}.vr.json")
+    listed = sidecar.read_text()
+    told = json.loads(listed)
+    switch_off(200)(told)
+    sidecar.write_text(json.dumps(told))  # the sidecar itself may be edited
+    done = call("redo", film, "--analysis", sidecar, "--progress", "none")
+    assert done.exit_code == 0, done.output
+    assert f"86 of {COUNT} frames are computed anew" in done.stderr
+    assert [
+        n for n, pair in enumerate(zip(before, hashes(film), strict=True)) if pair[0] != pair[1]
+    ] == [200]
+    again = call("redo", film, "--analysis", sidecar)
+    assert again.exit_code == 0
+    assert "asks for nothing else" in again.stderr
+    follow = edited(film, lambda one: [d.update(keep=True) for d in one["defects"]] and None)
+    assert call("redo", film, "--analysis", follow, "--progress", "none").exit_code == 0
+    assert hashes(film) == before
+    assert json.loads(sidecar.read_text()) == json.loads(listed)
+
+
+@pytest.mark.parametrize(("codec", "suffix"), [("h264", "mp4"), ("hevc", "mkv")])
+def test_segments_of_codecs_with_a_header_come_back(
+    made: Path, tmp_path: Path, codec: str, suffix: str
+) -> None:
+    out = tmp_path / f"out.{suffix}"
+    flags = ("--preset", "ultrafast", "--segment-frames", "64", "--progress", "none")
+    words = ("--repair", "dust", "--noise", "4", "--sidecar")
+    assert call("run", made / "in.mkv", "-o", out, "-c", codec, *flags, *words).exit_code == 0
+    before = hashes(out)
+    follow = edited(out, switch_off(200))
+    done = call("redo", out, "--analysis", follow, "--progress", "none")
+    assert done.exit_code == 0, done.output
+    changed = [
+        n for n, pair in enumerate(zip(before, hashes(out), strict=True)) if pair[0] != pair[1]
+    ]
+    assert 200 in changed
+    assert set(changed) <= set(range(150, 278))
+    assert len(list(film_data(out))) == COUNT
+
+
+def test_a_redo_that_is_broken_off_goes_on(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = hashes(film)
+    follow = edited(film, switch_off(20))
+
+    class Crash(BaseException):
+        pass
+
+    def crash(*_: object) -> None:
+        raise Crash
+
+    with monkeypatch.context() as patched:
+        patched.setattr("vidrepair.journal.Journal.join", crash)
+        with pytest.raises(Crash):
+            CliRunner().invoke(
+                main, ["redo", str(film), "--analysis", str(follow)], catch_exceptions=False
+            )
+    assert hashes(film) == before
+    assert "go on with vidrepair resume" in call("redo", film, "--analysis", follow).stderr
+    done = call("resume", film, "--progress", "none")
+    assert done.exit_code == 0, done.output
+    changed = [
+        n for n, pair in enumerate(zip(before, hashes(film), strict=True)) if pair[0] != pair[1]
+    ]
+    assert changed == [20]
+    assert read_record(folder_of(film)).kept
+
+
+def test_a_redo_by_another_version_is_refused_and_leaves_all_as_it_was(
+    film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = film.read_bytes()
+    follow = edited(film, switch_off(20))
+    with monkeypatch.context() as patched:
+        patched.setattr("vidrepair.job_facts.__version__", "99")
+        refused = call("redo", film, "--analysis", follow, "--progress", "none")
+    assert refused.exit_code == 2
+    assert "version was" in refused.stderr
+    assert film.read_bytes() == before
+    assert call("redo", film, "--analysis", follow, "--progress", "none").exit_code == 0
+
+
+def test_what_cannot_be_done_anew_is_refused(made: Path, tmp_path: Path) -> None:
+    sidecar = Path(f"{made / 'out.mkv'}.vr.json")
+    refused = [call("redo", tmp_path / "none.mkv", "--analysis", sidecar)]
+    short = tmp_path / "short.mkv"
+    flags = ("--denoise", "0", "--repair", "none", "--progress", "none", "-c", "ffv1")
+    assert (
+        call("run", made / "in.mkv", "-o", short, *flags, "--sidecar", "--no-journal").exit_code
+        == 0
+    )
+    refused.append(call("redo", short, "--analysis", f"{short}.vr.json"))
+    for result in refused:
+        assert result.exit_code == 2
+        assert "was not written in segments with --sidecar" in result.stderr
+    text = tmp_path / "text.json"
+    text.write_text("hello")
+    wrong = call("redo", made / "out.mkv", "--analysis", text)
+    assert wrong.exit_code == 3
+    assert "it is no analysis" in wrong.stderr
+    told = json.loads(sidecar.read_text())
+    told["source"]["fingerprint"] = "0" * len(told["source"]["fingerprint"])
+    text.write_text(json.dumps(told))
+    other = call("redo", made / "out.mkv", "--analysis", text)
+    assert other.exit_code == 3
+    assert "is the analysis of another film" in other.stderr
+
+
+def test_another_film_under_its_name_is_not_changed(film: Path) -> None:
+    data = film.read_bytes()
+    film.write_bytes(data[:-1] + b"x")
+    follow = edited(film, switch_off(20))
+    refused = call("redo", film, "--analysis", follow)
+    assert refused.exit_code == 3
+    assert "is not the film that its job wrote" in refused.stderr
+    film.unlink()
+    assert call("redo", film, "--analysis", follow).exit_code == 3
+
+
+# What an edit touches.
+
+
+def test_a_place_touches_what_is_made_of_its_frame(made: Path) -> None:
+    analysis: Analysis = read_analysis(Path(f"{made / 'out.mkv'}.vr.json"))
+    place = DefectFacts(50, "dust", (1, 2, 3, 4), 0.9)
+    before = replace(analysis, defects=(place,), repeats=(51, 52), lost=(49,))
+    for other in (replace(place, keep=False), replace(place, box=(1, 2, 3, 5)), None):
+        after = replace(before, defects=() if other is None else (other,))
+        assert changed_frames(before, after) == [(49, 52)] or set(
+            changed_frames(before, after)
+        ) == {(49, 52)}
+    assert not changed_frames(before, before)
+
+
+def test_a_plan_keeps_what_is_kept() -> None:
+    seams = Seams(fields=False)
+    seams._starts.update(range(0, 1000, 7))
+    times = [40 * n for n in range(1000)]
+    free = plan_segments(times, seams, 64)
+    kept = [(one.first, one.after) for one in free.segments if one.number % 3]
+    assert plan_segments(times, seams, 64, kept).segments == free.segments
+    odd = plan_segments(times, seams, 64, [(100, 103), (500, 777)])
+    borders = [(one.first, one.after) for one in odd.segments]
+    assert {(100, 103), (500, 777)} <= set(borders)
+    assert sum(one.frames for one in odd.segments) == 1000
+    assert min(one.frames for one in odd.segments) >= 3
