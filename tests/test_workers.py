@@ -158,7 +158,7 @@ def test_a_short_film_goes_in_one_piece(film: Path, tmp_path: Path) -> None:
     flags = ("--denoise", "0", "--repair", "none", "--progress", "none")
     done = call("run", film, "-o", out, "-c", "ffv1", "--no-journal", "--workers", "2", *flags)
     assert done.exit_code == 0
-    assert "--workers is of no use" in done.stderr
+    assert "several workers are of no use" in done.stderr
     assert hashes(out) == hashes(film)
 
 
@@ -259,3 +259,61 @@ def test_devices_go_with_workers(film: Path, tmp_path: Path) -> None:
     none = call("run", film, "-o", tmp_path / "a.mkv", "--workers", "0")
     assert none.exit_code == 2
     assert "--workers 0 is too few" in none.stderr
+
+
+# A cluster.
+
+
+def in_cluster(film: Path, out: Path, *flags: str) -> subprocess.Popen[str]:
+    """A run on a cluster of this machine alone."""
+    words = [sys.executable, "-m", "vidrepair", "run", str(film), "-o", str(out), "--ray"]
+    settings = ["-c", "ffv1", "--segment-frames", "1", "--repair", "none", "--noise", "6"]
+    return subprocess.Popen([*words, *settings, *flags], stderr=subprocess.PIPE, text=True)
+
+
+def actors() -> list[int]:
+    """The processes of workers of a cluster."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if path.read_bytes().startswith(b"ray::_Actor"):
+                found.append(int(path.parent.name))
+        except OSError:  # it has ended
+            continue
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="finds processes in /proc")
+def test_a_cluster_gives_the_film_of_one_though_a_worker_is_lost(
+    film: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("ray")
+    out, whole = tmp_path / "a.mkv", tmp_path / "whole.mkv"
+    run_with_workers(replace(job_of(film, whole), workers=1))
+    before = set(actors())
+    with in_cluster(film, out, "--workers", "2", "--progress", "none") as process:
+        while not (
+            read_record(folder_of(out), worker_name(0)).segments and (own := set(actors()) - before)
+        ):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.02)
+        os.kill(min(own), signal.SIGKILL)
+        _, told = process.communicate(timeout=300)
+    assert process.returncode == 0, told
+    assert "was lost; what it had not finished is shared out anew" in told
+    assert hashes(out) == hashes(whole)
+    assert not check_files(out, film)
+
+
+def test_without_ray_and_without_a_cluster_it_is_told(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setitem(sys.modules, "ray", None)
+        none = call("run", film, "-o", tmp_path / "a.mkv", "--ray")
+    assert none.exit_code == 2
+    assert "pip install 'vidrepair[ray]'" in none.stderr
+    words = ("--ray", "--device", "cuda:0,cuda:1", "--workers", "2")
+    several = call("run", film, "-o", tmp_path / "a.mkv", *words)
+    assert several.exit_code == 2
+    assert "leave --device out" in several.stderr

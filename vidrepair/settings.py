@@ -345,11 +345,15 @@ class Job:
     workers: int = 1
     """Processes that share the segments of a long film; each has its part of the threads, and, of
     several devices, such as cuda:0,cuda:1, its own."""
+    ray: str | None = None
+    """The address of a Ray cluster whose workers share it instead; "local" is this machine."""
 
     def __post_init__(self) -> None:
         asked = self.reading
         if self.workers < 1:
             raise UsageError(f"--workers {self.workers} is too few; use 1 or more")
+        if self.ray is not None and "," in self.engine.device:
+            raise UsageError("every worker of --ray has a card of its own; leave --device out")
         if self.workers == 1 and "," in self.engine.device:
             raise UsageError(
                 f"--device {self.engine.device} names several; add --workers, or name one"

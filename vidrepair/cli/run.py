@@ -69,6 +69,13 @@ class _Recorded(click.Command):
     show_default=True,
     help="Processes that share a long film; with --device cuda:0,cuda:1 a card for each.",
 )
+@click.option(
+    "--ray",
+    is_flag=False,
+    flag_value="local",
+    metavar="[ADDRESS]",
+    help="Workers of the Ray cluster at ADDRESS share it; of one on this machine without.",
+)
 @progress_options
 def run(
     source: str,
@@ -81,6 +88,7 @@ def run(
     analysis: Path | None,
     engine: EngineSettings,
     workers: int,
+    ray: str | None,
     progress: str,
     log_level: str,
 ) -> None:
@@ -99,7 +107,16 @@ def run(
         target = replace(target, journal=False)  # one journal tells of one film
     arguments = click.get_current_context().meta[ARGUMENTS]
     job = Job(
-        path_or_pipe(source), out, repair, engine, target, analysis, reading, arguments, workers
+        path_or_pipe(source),
+        out,
+        repair,
+        engine,
+        target,
+        analysis,
+        reading,
+        arguments,
+        workers,
+        ray,
     )
     try:
         for part in split_at_changes(job) if on_change == "split" else [job]:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from vidrepair.engines import Build
 from vidrepair.errors import EngineError
+from vidrepair.jobs.cluster import for_cluster, open_cluster
 from vidrepair.jobs.processes import Outcome, work_here, work_in_processes
 from vidrepair.journal import Journal, folder_of, has_parts, read_record
 from vidrepair.pipeline import Observer, plan_job, run_job
@@ -40,15 +41,24 @@ def run_with_workers(
 
     Raises a VidrepairError as that; EngineError where workers die and nothing gets finished.
     """
+    if job.ray is not None:
+        with open_cluster(job.ray) as cluster:
+            count = job.workers if job.workers > 1 else cluster.slots(job)
+            return _run(for_cluster(replace(job, workers=count)), observer, build, cluster.work)
     if job.workers == 1 and not _is_planned(job):
         return run_job(job, observer, build)
+    work = work_in_processes if job.workers > 1 else work_here
+    return _run(job, observer, build, work)
+
+
+def _run(job: Job, observer: Observer | None, build: Build | None, work: Crew) -> Report:
+    """Plan it, have it computed, and put it together."""
     started = time.monotonic()
     shared = _shared_out(job)
     if not plan_job(shared[0], build):
-        log.warning("this film goes in one piece; --workers is of no use for it")
+        log.warning("this film goes in one piece; several workers are of no use for it")
         return run_job(shared[0], observer, build)
     going_on = [replace(one, target=replace(one.target, resume=True)) for one in shared]
-    work = work_in_processes if job.workers > 1 else work_here
     warnings = compute(going_on, observer, work)
     report = run_job(going_on[0], observer, build, told=True)
     seconds = time.monotonic() - started
@@ -73,6 +83,7 @@ def _shared_out(job: Job) -> list[Job]:
             job,
             engine=replace(job.engine, device=devices[n % len(devices)], threads=threads),
             workers=1,
+            ray=None,
         )
         for n in range(count)
     ]
