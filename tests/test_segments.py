@@ -22,8 +22,9 @@ from clips import Extras, moving, picture, read_frames, samples_of, write_clip
 from vidrepair import DamageSettings, OutputSettings, RepairSettings, repair
 from vidrepair.cli import main
 from vidrepair.errors import DamagedSegment, UsageError, VidrepairError
-from vidrepair.journal import Journal, folder_of, read_record, runs_of
+from vidrepair.journal import Journal, folder_of, read_record
 from vidrepair.packets import PacketWriter, read_packets
+from vidrepair.record import runs_of
 from vidrepair.segments import SegmentedTarget
 from vidrepair.verification import check_files
 
@@ -180,7 +181,7 @@ def test_what_is_finished_is_not_computed_again(
     assert not out.exists()
     before = {path.name: path.stat().st_mtime_ns for path in folder_of(out).glob("*.packets")}
     listed = call("jobs", "list", tmp_path)
-    assert f"{out}: {64 * after} frames are finished" in listed.stdout
+    assert f"{out}: {64 * after} of about {COUNT + 1} frames (" in listed.stdout
     with monkeypatch.context() as patched:
         kept: dict[str, int] = {}
         removed = Journal.remove
@@ -457,7 +458,7 @@ def test_what_will_not_fit_is_refused_after_the_first_segment(
         patched.setattr("vidrepair.segments.disk_usage", lambda _: usage._replace(free=10_000))
         refused = call("run", film, "-o", out, "-c", "ffv1", "--segment-frames", "64", *FLAGS)
     assert refused.exit_code == 1
-    assert "GB are free" in refused.stderr
+    assert "where 0.0 MB are free" in refused.stderr
     assert len(read_record(folder_of(out)).segments) == 1
 
 
@@ -579,7 +580,7 @@ def test_a_sidecar_that_could_not_be_written_is_written_by_resume(
 ) -> None:
     out = tmp_path / "a.mkv"
     words = words_for(film, out, "--sidecar")
-    crashed_in(monkeypatch, "vidrepair.pipeline.write_analysis", *words)
+    crashed_in(monkeypatch, "vidrepair.results.write_analysis", *words)
     assert out.exists()
     finished = out.read_bytes()
     assert call("resume", out, "--progress", "none").exit_code == 0
@@ -659,3 +660,57 @@ def test_a_journal_that_was_written_in_parts_is_whole(
     record = read_record(tmp_path / "a.vrjob")
     assert record.job is not None
     assert record.ended == {}
+
+
+def test_a_journal_of_another_format_is_told_and_can_be_begun_anew(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, other = tmp_path / "a.mkv", tmp_path / "b.mkv"
+    with monkeypatch.context() as patched:
+        patched.setattr("vidrepair.journal.FORMAT", 1)
+        broken_off_unread(film, old, patched)
+    broken_off(film, other, monkeypatch)
+    listed = call("jobs", "list", tmp_path)
+    assert listed.exit_code == 0
+    assert f"{old}: {folder_of(old)} is of another version of vidrepair" in listed.stdout
+    assert f"{other}: 128 of about" in listed.stdout
+    refused = call("resume", old)
+    assert refused.exit_code == 2
+    assert "is of another version of vidrepair" in refused.stderr
+    assert call(*words_for(film, old, "-y")).exit_code == 0
+    assert hashes(old) == hashes(film)
+    assert not folder_of(old).exists()
+
+
+def broken_off_unread(film: Path, out: Path, patched: pytest.MonkeyPatch) -> None:
+    """A run that dies with its first segment, in a format that nobody reads any more."""
+
+    def add(*_: object) -> None:
+        raise Stop
+
+    patched.setattr(Journal, "add", add)
+    patched.setattr(Journal, "leave", Journal.close)
+    call(*words_for(film, out))
+    assert read_record(folder_of(out)).foreign
+
+
+def test_what_was_left_of_joining_is_gone(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "a.mkv"
+    crashed_in(monkeypatch, "vidrepair.publication.content_facts", *words_for(film, out))
+    assert [path.name for path in tmp_path.iterdir()] == [folder_of(out).name]
+    (folder_of(out) / ".a.mkv.0000.part").write_bytes(b"half a film")
+    assert call("resume", out, "--progress", "none").exit_code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mkv"]
+
+
+def test_a_film_says_where_another_version_took_over(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "a.mkv"
+    broken_off(film, out, monkeypatch)
+    monkeypatch.setattr("vidrepair.job_facts.__version__", "99")
+    done = call("resume", out, "--allow-mixed", "--progress", "none")
+    assert done.exit_code == 0
+    assert "from frame 128 on another version or engine made it: version 99" in done.stderr

@@ -30,14 +30,19 @@ MOST_WAITING = 64 << 20
 
 
 def open_target(
-    clip: Clip, plan: OutputPlan, output: Path | None, passengers: Passengers | None = None
+    clip: Clip,
+    plan: OutputPlan,
+    output: Path | None,
+    passengers: Passengers | None = None,
+    folder: Path | None = None,
 ) -> Target:
     """Open the file that `plan` describes, or standard output, and write its header.
 
-    `passengers` are the other streams; None writes the picture alone. Raises VidrepairError
+    `passengers` are the other streams; None writes the picture alone. Until it has its name it lies
+    in `folder`, of the same disk, or beside. Raises VidrepairError
     when it cannot be written.
     """
-    target = Target(clip, plan, output, passengers)
+    target = Target(clip, plan, output, passengers, folder)
     try:
         target.start()
     except BaseException:
@@ -53,11 +58,18 @@ class Target(Unfinished):
     """
 
     def __init__(
-        self, clip: Clip, plan: OutputPlan, output: Path | None, passengers: Passengers | None
+        self,
+        clip: Clip,
+        plan: OutputPlan,
+        output: Path | None,
+        passengers: Passengers | None,
+        folder: Path | None = None,
     ) -> None:
         self._clip, self._plan, self._output = clip, plan, output
         self._passengers = passengers
-        self._temporary = None if output is None else beside(output)
+        self._temporary = None
+        if output is not None:
+            self._temporary = beside(output if folder is None else folder / output.name)
         self._container: Any = None
         """An _Output."""
         self._encoder: Encoder | None = None

@@ -12,6 +12,7 @@ from vidrepair.errors import UsageError
 from vidrepair.job_facts import MIXABLE, changes, job_facts, total_frames
 from vidrepair.journal import Journal, folder_of, read_record, worker_name
 from vidrepair.outputs import OutputPlan
+from vidrepair.record import Record
 from vidrepair.segment_plan import Plan, Share
 from vidrepair.segments import damaged
 from vidrepair.settings import Job
@@ -47,9 +48,10 @@ def goes_in_segments(job: Job, clip: Clip, plan: OutputPlan) -> bool:
 
 
 def open_journal(
-    job: Job, plan: OutputPlan, engine: Mapping[str, Any], owned: ExitStack
+    job: Job, plan: OutputPlan, engine: Mapping[str, Any], total: int | None, owned: ExitStack
 ) -> Journal:
-    """The journal of a film that goes in segments; `engine` is the identity.
+    """The journal of a film that goes in segments, of `total` frames where that is known; `engine`
+    is the identity.
 
     Nothing of an older job is lost before `begin`. Raises UsageError where what is to be taken up
     was another job.
@@ -57,10 +59,11 @@ def open_journal(
     assert job.output is not None
     journal = Journal(folder_of(job.output))
     owned.callback(journal.leave)
-    told = _told(job, plan, engine)
+    told = _told(job, plan, engine, total)
     if not job.target.resume:
         journal.set_aside()
         return journal
+    check_format(journal.record, journal.folder)
     if journal.record.job is None:
         raise UsageError(
             f"{journal.folder} says nothing of a job; remove it, and start anew with run"
@@ -78,13 +81,28 @@ def open_journal(
     return journal
 
 
-def begin(job: Job, plan: OutputPlan, engine: Mapping[str, Any], journal: Journal | None) -> None:
+def check_format(record: Record, folder: Path) -> None:
+    """Refuse a journal of another format. Raises UsageError."""
+    if record.foreign:
+        raise UsageError(
+            f"{folder} is of another version of vidrepair; resume it with that, or begin anew with"
+            " run -y"
+        )
+
+
+def begin(
+    job: Job,
+    plan: OutputPlan,
+    engine: Mapping[str, Any],
+    total: int | None,
+    journal: Journal | None,
+) -> None:
     """Everything is open: only now what an older job left may go."""
     if job.output is None or job.target.resume:
         return
     folder = folder_of(job.output)
     if journal is not None:
-        journal.start(_told(job, plan, engine))
+        journal.start(_told(job, plan, engine, total))
     elif (folder / "journal").is_file():
         Journal(folder).remove()
 
@@ -101,7 +119,7 @@ def open_share(
     whole = read_record(folder)
     if whole.job is None or whole.plan is None:
         raise UsageError(f"{folder} has no plan; start anew with run")
-    told = _told(job, plan, engine)
+    told = _told(job, plan, engine, None)
     _check_unchanged(whole.job, told, folder, mixed=False)
     journal = Journal(folder, worker_name(share.worker))
     owned.callback(journal.close)
@@ -111,10 +129,16 @@ def open_share(
     return journal, whole.plan
 
 
-def _told(job: Job, plan: OutputPlan, engine: Mapping[str, Any]) -> dict[str, Any]:
+def _told(
+    job: Job, plan: OutputPlan, engine: Mapping[str, Any], total: int | None
+) -> dict[str, Any]:
     """What a journal is told of a job."""
-    facts = job_facts(job, plan, engine)
-    return {"arguments": list(job.arguments), "folder": str(Path.cwd()), "facts": facts}
+    return {
+        "arguments": list(job.arguments),
+        "folder": str(Path.cwd()),
+        "frames": total,
+        "facts": job_facts(job, plan, engine),
+    }
 
 
 def _check_unchanged(

@@ -15,19 +15,18 @@ import sys
 import zlib
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from vidrepair.errors import UsageError, VidrepairError
+from vidrepair.errors import VidrepairError
 from vidrepair.files import Closing, sync
-from vidrepair.segment_plan import Plan, Planned, plan_of
+from vidrepair.record import FORMAT, Record, Segment, parse_record
+from vidrepair.segment_plan import Plan
 
 if sys.platform != "win32":
     import fcntl
 
-FORMAT = 2
-"""Of the journal; another one is not read."""
 JOURNAL = "journal"
 """Its name."""
 BEFORE, AFTER = "journal.before", "journal.after"
@@ -38,120 +37,9 @@ KEPT = -1
 """The number of no worker: what it finished stays when a segment before it is lost."""
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """A finished stretch of a film."""
-
-    number: int
-    """Counted from 0."""
-    first: int
-    """The number of its first frame, in output order."""
-    frames: int
-    end: int
-    """Ticks of the film's time base at which its last frame ends, as it is written."""
-    times: tuple[tuple[int, int, int], ...]
-    """The pts of its frames: runs of a first one, a step, and a number of frames."""
-    sha256: str
-    """Of its file."""
-    size: int
-    """Bytes of it."""
-    tally: dict[str, Any]
-    """What the run had counted by its end, and not told before."""
-    touches: str = ""
-    """The sha256 of the file of what was repaired in it; empty where nobody wants to know."""
-
-    def pts(self) -> list[int]:
-        """Of every frame."""
-        return [first + step * n for first, step, count in self.times for n in range(count)]
-
-
-def runs_of(times: list[int]) -> tuple[tuple[int, int, int], ...]:
-    """Rising times as runs of equal steps."""
-    runs: list[tuple[int, int, int]] = []
-    for time in times:
-        if runs:
-            first, step, count = runs[-1]
-            if count == 1 or time == first + step * count:
-                runs[-1] = (first, time - first if count == 1 else step, count + 1)
-                continue
-        runs.append((time, 0, 1))
-    return tuple(runs)
-
-
 def folder_of(output: Path) -> Path:
     """Where the journal of a film lies."""
     return output.with_name(f"{output.name}.vrjob")
-
-
-@dataclass(slots=True)
-class Record:
-    """What the good lines of a journal say."""
-
-    job: dict[str, Any] | None = None
-    """What the job is; None where nothing was begun."""
-    segments: list[Segment] = field(default_factory=list)
-    plan: Plan | None = None
-    """All segments, where they had to be known beforehand."""
-    ended: dict[str, Any] | None = None
-    """What was told when the film had no more segments; None where it may have more."""
-    joined: dict[str, Any] | None = None
-    """What tells the finished film from another; None where it is not finished."""
-    kept: bool = False
-    """Whether the job is done, and the film can be changed."""
-    size: int = 0
-    """Bytes of the good lines."""
-    starts: list[int] = field(default_factory=list)
-    """Where the line of each segment starts."""
-
-    @property
-    def whole(self) -> bool:
-        """Whether every segment is finished."""
-        planned = None if self.plan is None else len(self.plan.segments)
-        return self.ended is not None and planned in (None, len(self.segments))
-
-    @property
-    def frames(self) -> int:
-        """That are finished, from the first on."""
-        return sum(segment.frames for segment in self.segments)
-
-    def as_plan(self) -> Plan:
-        """Its segments, as if they were to be computed."""
-        ones = self.segments
-        follow = [one.times[0][0] for one in ones[1:]]
-        return Plan(
-            Planned(one.number, one.first, one.frames, until)
-            for one, until in zip(ones, [*follow, None], strict=True)
-        )
-
-    def take(self, line: bytes) -> bool:
-        """Learn what a line says; False for one that is broken. Raises UsageError for a journal of
-        another format.
-        """
-        checksum, _, text = line.partition(b" ")
-        if checksum != b"%08x" % zlib.crc32(text):
-            return False
-        entry = json.loads(text)
-        if "job" in entry:
-            if entry["format"] != FORMAT:
-                raise UsageError(
-                    "the journal is of another version of vidrepair; resume with that, or remove it"
-                )
-            self.job = entry["job"]
-        elif "segment" in entry:
-            told = entry["segment"]
-            runs = tuple(tuple(run) for run in told["times"])
-            self.segments.append(Segment(**{**told, "times": runs}))
-            self.starts.append(self.size)
-        elif "plan" in entry:
-            self.plan = plan_of(entry["plan"])
-        elif "end" in entry:
-            self.ended = entry["end"]
-        elif "joined" in entry:
-            self.joined = entry["joined"]
-        elif "kept" in entry:
-            self.kept = True
-        self.size += len(line) + 1
-        return True
 
 
 def worker_name(worker: int) -> str:
@@ -165,20 +53,29 @@ def has_parts(folder: Path) -> bool:
 
 
 def read_record(folder: Path, name: str = JOURNAL) -> Record:
-    """What a journal in a folder says; nothing where there is none."""
+    """What a journal in a folder says; nothing where there is none. Raises VidrepairError where it
+    cannot be read.
+    """
     try:
-        return _parse((folder / name).read_bytes())
-    except OSError:
+        return parse_record((folder / name).read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
         return Record()
+    except OSError as error:
+        raise VidrepairError(
+            f"{folder / name} cannot be read ({error.strerror}); change its permissions"
+        ) from error
 
 
-def _parse(data: bytes) -> Record:
-    """What the lines of a journal say up to the first that is broken."""
-    record = Record()
-    for line in data.split(b"\n")[:-1]:  # one that does not end is not whole
-        if not record.take(line):
-            break
-    return record
+def finished_apart(folder: Path, record: Record) -> dict[int, Segment]:
+    """What workers of a recorded job have finished, and is not taken over, by its number."""
+    found = {}
+    for path in sorted(folder.glob(f"{WORKER}*")):
+        told = read_record(folder, path.name)
+        if told.job is None or record.job is None:
+            continue
+        if told.job["facts"] == record.job["facts"]:
+            found.update({one.number: one for one in told.segments})
+    return {n: one for n, one in found.items() if n >= len(record.segments)}
 
 
 class Journal(Closing):
@@ -201,12 +98,12 @@ class Journal(Closing):
         self._aside = False
         self._lock()
         self._file.seek(0)
-        self.record = _parse(self._file.read())
+        self.record = parse_record(self._file.read())
         """As far as it is on the disk."""
 
     def set_aside(self) -> None:
         """What is there is of no account; it stays on the disk until `start`."""
-        self._aside = self.record.size > 0
+        self._aside = self.record.size > 0 or self.record.foreign
         self.record = Record()
 
     def start_over(self) -> None:
@@ -263,13 +160,7 @@ class Journal(Closing):
 
     def apart(self) -> dict[int, Segment]:
         """What workers of this job have finished, and is not taken over, by its number."""
-        assert self.record.job is not None
-        found = {}
-        for path in sorted(self.folder.glob(f"{WORKER}*")):
-            told = read_record(self.folder, path.name)
-            if told.job is not None and told.job["facts"] == self.record.job["facts"]:
-                found.update({one.number: one for one in told.segments})
-        return {n: one for n, one in found.items() if n >= len(self.record.segments)}
+        return finished_apart(self.folder, self.record)
 
     def take_over(self) -> None:
         """What workers have finished, as far as nothing before it is missing."""
@@ -308,7 +199,7 @@ class Journal(Closing):
         kept = [one for one in finished if one.number not in numbers]
         if (gone := min(numbers)) < len(self.record.segments):
             self._file.seek(0)
-            self._cut(_parse(self._file.read(self.record.starts[gone])))
+            self._cut(parse_record(self._file.read(self.record.starts[gone])))
         if plan is None or job is None:
             return
         self._set_apart(job, kept[len(self.record.segments) :])
@@ -346,6 +237,10 @@ class Journal(Closing):
         """The film stays as it is."""
         (self.folder / BEFORE).replace(self.folder / JOURNAL)
         self._drop("*.packets", f"{WORKER}*")
+
+    def drop_parts(self) -> None:
+        """Nothing that somebody had begun to join is left."""
+        self._drop("*.part", ".*.part")
 
     def _drop(self, *patterns: str) -> None:
         for pattern in patterns:

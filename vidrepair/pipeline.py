@@ -14,9 +14,6 @@ from dataclasses import replace
 from functools import partial
 from itertools import groupby, takewhile
 
-import numpy as np
-
-from vidrepair.analysis import AnalysisBuilder
 from vidrepair.batch import Choice, Profiler, Profilers, cut_spans
 from vidrepair.broken import mark_broken
 from vidrepair.carriers import plane_views
@@ -25,28 +22,24 @@ from vidrepair.defects import find_defects
 from vidrepair.engines import Build, repair
 from vidrepair.errors import UsageError
 from vidrepair.fields import apart, split_fields, weave_fields
-from vidrepair.findings import Analysis, InterlaceFacts
 from vidrepair.flicker import deflicker
-from vidrepair.frames import Answer, Frame, GrainSpectrum, NoiseProfile
+from vidrepair.frames import Answer, Frame
 from vidrepair.gaps import fill_gaps
 from vidrepair.job_facts import end_of, total_frames
 from vidrepair.matte import Touch
-from vidrepair.noise import combine, known_profile, measure_span
+from vidrepair.noise import known_profile
 from vidrepair.overlay import show
+from vidrepair.profilers import profilers_of
 from vidrepair.publication import keep, publish
 from vidrepair.rebuild import rebuild_lost
 from vidrepair.repeats import mark_repeats
 from vidrepair.report import Progress, Report, Speedometer
+from vidrepair.results import mixtures, report_of, unknown_frames, write_sidecar
 from vidrepair.run import Run, open_run
-from vidrepair.scratch_runs import judge as judge_lines
-from vidrepair.scratches import measure_lines
 from vidrepair.segment_plan import Share, plan_segments
 from vidrepair.segments import SegmentedTarget
 from vidrepair.settings import Job
 from vidrepair.shots import number_shots
-from vidrepair.sidecar import write_analysis
-from vidrepair.spectrum import combine as combine_spectra
-from vidrepair.spectrum import measure_spectrum
 
 Observer = Callable[[Progress], None]
 
@@ -77,15 +70,15 @@ def run_job(
         if not run.written:
             _drive(run, observer)
         publish(run)
-        report = _report(run, time.monotonic() - started)
-        analysis = _write_sidecar(run)
+        report = report_of(run, time.monotonic() - started)
+        analysis = write_sidecar(run)
         if run.journal is not None:  # last: until then everything can be written again
             if analysis is None:
                 run.journal.remove()
             else:
                 keep(run.journal, analysis)
     late = [*(() if run.planned is None else run.planned[1].losses()), *run.target.losses()]
-    late += [*run.gaps.remarks(run.tally.frames), *_unknown_frames(run)]
+    late += [*run.gaps.remarks(run.tally.frames), *unknown_frames(run), *mixtures(run)]
     _tell(late)
     return replace(report, warnings=(*run.warnings, *run.spare.warnings, *late))
 
@@ -119,7 +112,7 @@ def plan_job(job: Job, build: Build | None = None) -> bool:
         run.journal.plan(plan_segments(times[: asked.frames], run.seams, asked.segment, kept))
         if kept:
             run.journal.renumber()
-        run.journal.end(run.source.damage.as_dict())
+        run.journal.end(run.at_end())
     return True
 
 
@@ -141,21 +134,6 @@ def _drive(run: Run, observer: Observer | None) -> None:
         partial(_encode, run, observer),
         partial(_cancel, run),
     )
-
-
-def _unknown_frames(run: Run) -> list[str]:
-    """A sentence on frames that were named and are not in the film."""
-    named = run.job.repair.bad_frames
-    if run.job.target.frames is not None or run.job.reading.end is not None or not named:
-        return []
-    count = run.tally.frames - sum(gap.count for gap in run.gaps.found if gap.filled)
-    last = max(part.stop for part in named) - 1
-    if last >= count:
-        return [f"--bad-frames names frame {last}, and the film has {count}, counted from 0"]
-    made = run.tally.rebuilt - (run.tally.frames - count)
-    if (left := len(set().union(*named)) - made) > 0:
-        return [f"{left} of --bad-frames have no sound frame beside them, and stay as they are"]
-    return []
 
 
 def _tell(warnings: Sequence[str]) -> None:
@@ -182,7 +160,7 @@ def _decode(run: Run) -> None:
     frames = _split(run, frames)
     first = run.start * run.stride
     chosen = _choice(run) if record is None else lambda _number: 0  # an analysis tells of all
-    for span in cut_spans(frames, run.grid, lambda: _profilers(run), chosen=chosen):
+    for span in cut_spans(frames, run.grid, lambda: profilers_of(run), chosen=chosen):
         run.seams.add(span)
         if record is not None:
             record.add_span(span)
@@ -256,40 +234,6 @@ def _masked(run: Run, frames: Iterable[Frame]) -> Iterator[Frame]:
     for one in readers:
         if one is not None:
             one.finish()
-
-
-def _profilers(run: Run) -> Profilers:
-    asked = run.job.repair
-    wanted = asked.makes_grain or run.record is not None
-    spectrum = _spectrum_profiler(run) if wanted else None
-    looks = "scratch" in asked.damage.kinds
-    if run.journal is not None and run.share is None and run.journal.record.whole:
-        looks = False  # only the analysis is wanting, which does not tell of them
-    lines = Profiler(measure_lines, judge_lines) if looks else None
-    return Profilers(_noise_profiler(run), spectrum, lines)
-
-
-def _noise_profiler(run: Run) -> Profiler[NoiseProfile]:
-    known, guide, grain = run.job.repair.noise, run.guide, run.grain
-    if grain is not None:
-        return Profiler(lambda _core: None, lambda _own, _before: grain.noise)
-    if known is not None:
-        fixed = known_profile(*known, rgb=run.source.clip.picture.format.family == "rgb")
-        return Profiler(lambda _core: None, lambda _own, _before: fixed)
-    if guide is not None:
-        return Profiler(lambda core: core[0].number, lambda first, _before: guide.noise_of(first))
-    return Profiler(measure_span, combine)
-
-
-def _spectrum_profiler(run: Run) -> Profiler[GrainSpectrum]:
-    guide, grain = run.guide, run.grain
-    if grain is not None:
-        return Profiler(lambda _core: None, lambda _own, _before: grain.spectrum)
-    if guide is not None and guide.has_spectra:
-        return Profiler(
-            lambda core: core[0].number, lambda first, _before: guide.spectrum_of(first)
-        )
-    return Profiler(measure_spectrum, combine_spectra)
 
 
 def _infer(run: Run) -> None:
@@ -389,56 +333,3 @@ def _shown(run: Run, frame: Frame, touch: Touch) -> Frame:
         return frame
     decoded = replace(frame, planes=plane_views(frame.carrier, frame.picture.format))
     return replace(frame, planes=show(overlay, decoded, frame.planes, touch.codes))
-
-
-def _write_sidecar(run: Run) -> Analysis | None:
-    """The analysis that a job asks for, once it is on the disk."""
-    if run.record is None or run.job.target.sidecar is None:
-        return None
-    if run.written and run.guide is not None:
-        guide, shares = run.guide, run.tally.shares()
-        analysis = run.record.update(guide.analysis, shares=shares, held=guide.held())
-    else:
-        analysis = _whole_analysis(run, run.record)
-    write_analysis(analysis, run.job.target.sidecar, overwrite=run.job.target.overwrite)
-    return analysis
-
-
-def _whole_analysis(run: Run, record: AnalysisBuilder) -> Analysis:
-    for gap in run.gaps.found:
-        record.add_gap(gap.after, gap.count)
-    return record.build(
-        run.source.clip,
-        engine=run.engine.identity.as_dict(),
-        settings=run.job.repair.as_dict(),
-        interlace=InterlaceFacts(run.interlacing.flagged, run.interlacing.combed),
-        shares=run.tally.shares(),
-        held=() if run.guide is None else run.guide.held(),
-    )
-
-
-def _report(run: Run, seconds: float) -> Report:
-    tally, stages = run.tally, run.stages
-    levels = list(tally.noise.values())
-    luma, chroma = np.mean(levels, axis=0) if levels else (0.0, 0.0)
-    return Report(
-        source=run.source.clip.name,
-        output="standard output" if run.job.output is None else str(run.job.output),
-        written=run.job.target.writes,
-        frames=tally.frames,
-        shots=len(tally.shares()),
-        repeats=tally.repeats,
-        copies=tally.copies,
-        rebuilt=tally.rebuilt,
-        seconds=seconds,
-        engine=run.engine.identity.as_dict(),
-        noise=(float(luma), float(chroma)),
-        damage=run.damage,
-        defects=dict(tally.defects),
-        touched=tally.touched(),
-        shares=tally.shares(),
-        stages={name: round(value, 3) for name, value in stages.seconds.items()},
-        limit=stages.limit(),
-        busy=round(stages.busy(), 3),
-        warnings=(),
-    )

@@ -51,13 +51,14 @@ def _join(run: Run, journal: Journal, plan: OutputPlan, copies: Copies) -> None:
     clip = run.source.clip
     _check_source(run, journal)
     if journal.record.ended is None:
-        journal.end(run.source.damage.as_dict())
+        journal.end(run.at_end())
+    journal.drop_parts()  # of a run that was killed while it joined
     end = math.inf
     if plan.cut:
         end = float(journal.record.segments[-1].end * clip.time_base - plan.offset)
     with (
         open_job_source(run.job) as source,
-        open_target(clip, plan, run.job.output, copies) as target,
+        open_target(clip, plan, run.job.output, copies, journal.folder) as target,
     ):
         facts = FactsBuilder(source.container, clip.video.index, run.source.carried)
         join(journal, target, _heard(source, facts), plan.time_base, end)

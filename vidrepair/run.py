@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from vidrepair.facts import FactsBuilder
 from vidrepair.fields import half_of
 from vidrepair.files import check_writable
 from vidrepair.frames import Answer, GrainProfile, Picture, Span
-from vidrepair.gaps import Gaps
+from vidrepair.gaps import Gap, Gaps
 from vidrepair.grain_table import read_profile
 from vidrepair.interlace import Interlacing
 from vidrepair.job_facts import content_facts, end_of, total_frames
@@ -111,7 +111,12 @@ class Run:
     def damage(self) -> Damage:
         """What the decoder met, or another run's that read the film to its end."""
         told = None if self.journal is None else self.journal.record.ended
-        return self.source.damage if told is None else Damage(**told)
+        return self.source.damage if told is None else Damage(**told["damage"])
+
+    def at_end(self) -> dict[str, Any]:
+        """For JSON: what is known once the film was read to its end, and told to other runs."""
+        gaps = [asdict(gap) for gap in self.gaps.found]
+        return {"damage": self.source.damage.as_dict(), "gaps": gaps}
 
     @property
     def fields(self) -> bool:
@@ -182,7 +187,7 @@ def open_run(job: Job, build: Build | None, owned: ExitStack, share: Share | Non
         grid=Grid(files.card.warm_up, files.card.core_length(picture)),
         stages=Stages(engine, source.cancel, spans, Channel[Answer](2 * lanes)),
         tally=tally,
-        gaps=Gaps(),
+        gaps=_known_gaps(journal),
         grain=grain,
         guide=guide,
         record=record,
@@ -194,7 +199,7 @@ def open_run(job: Job, build: Build | None, owned: ExitStack, share: Share | Non
         named=named,
     )
     if planned is not None and share is None:
-        begin(job, planned[0], identity, journal)
+        begin(job, planned[0], identity, total_frames(clip, job), journal)
     return run
 
 
@@ -204,6 +209,13 @@ def _is_named(job: Job) -> bool:
         return False
     joined = read_record(folder_of(job.output)).joined
     return joined is not None and joined == content_facts(job.output)
+
+
+def _known_gaps(journal: Journal | None) -> Gaps:
+    """Those that another run met, where this one has only to join; else none yet."""
+    if journal is None or not journal.record.whole or journal.record.ended is None:
+        return Gaps()
+    return Gaps([Gap(**told) for told in journal.record.ended["gaps"]])
 
 
 def _is_known(journal: Journal, guide: Guide) -> bool:
@@ -233,7 +245,7 @@ def _open_journal(
     # What the encoder or the container refuses comes to light now, not when all is done.
     with open_target(clip, plan, job.output, copies), ExitStack() as trial:
         open_job_matte(clip, job, trial)
-    return open_journal(job, plan, engine, owned), None
+    return open_journal(job, plan, engine, total_frames(clip, job), owned), None
 
 
 def _take_up(journal: Journal, clip: Clip, tally: Tally, record: AnalysisBuilder | None) -> None:

@@ -25,9 +25,10 @@ from vidrepair.errors import DamagedSegment, VidrepairError
 from vidrepair.files import FULL, Closing
 from vidrepair.frames import Frame
 from vidrepair.fresh_memory import fill_with_zeros
-from vidrepair.journal import Journal, Segment, runs_of
+from vidrepair.journal import Journal
 from vidrepair.matte import Touch
 from vidrepair.packets import PacketWriter, read_packets
+from vidrepair.record import Segment, runs_of
 from vidrepair.segment_plan import LEAST, Plan, Seams
 from vidrepair.tags import Clip, Copied
 from vidrepair.touches import TouchWriter, read_touches
@@ -78,6 +79,8 @@ class SegmentedTarget(Closing):
         self._least = max(length, LEAST)
         self._open: _Open | None = None
         self._cancelled = False
+        self._bytes = self._frames = 0
+        """Of what this run has finished."""
 
     def write(self, frame: Frame) -> None:
         """Encode one frame, in order."""
@@ -180,23 +183,24 @@ class SegmentedTarget(Closing):
         )
         self._journal.add(segment)
         self.close()
-        if segment.number == 0:
-            self._check_room(segment)
+        self._check_room(segment)
 
     def _check_room(self, segment: Segment) -> None:
         """Refuse, after the first segment rather than after a night, what will not fit.
 
         The film is there twice when it is joined: as segments, and whole.
         """
-        left = max((self._total or 0) - segment.frames, 0)
-        each = segment.size / segment.frames
-        needed = each * (left + max(self._total or 0, segment.frames))
+        self._bytes += segment.size
+        self._frames += segment.frames
+        total = max(self._total or 0, segment.first + segment.frames)
+        left = total - segment.first - segment.frames
+        needed = self._bytes / self._frames * (left + total)
         free = disk_usage(self._journal.folder).free
         if needed > free:
             raise VidrepairError(
-                f"the film will need about {needed / 1e9:.1f} GB more at"
-                f" {self._journal.folder.parent}, where {free / 1e9:.1f} GB are free; free some and"
-                " go on with vidrepair resume, or add --no-journal, which needs half"
+                f"the film will need about {_size(needed)} more at {self._journal.folder.parent},"
+                f" where {_size(free)} are free; free some and go on with vidrepair resume, or"
+                " begin anew with --no-journal, which needs half"
             )
 
     @contextmanager
@@ -215,6 +219,11 @@ class SegmentedTarget(Closing):
             raise VidrepairError(
                 f"{folder} cannot be written ({reason}); try another folder, or another --codec"
             ) from error
+
+
+def _size(count: float) -> str:
+    """Bytes for people."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 def damaged(journal: Journal) -> list[int]:

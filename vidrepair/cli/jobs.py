@@ -10,7 +10,7 @@ import click
 
 from vidrepair.cli.resume import go_on, record_of
 from vidrepair.errors import UsageError, VidrepairError
-from vidrepair.journal import Journal, folder_of, read_record
+from vidrepair.journal import Journal, finished_apart, folder_of, read_record
 
 FOLDER = click.argument("folder", type=click.Path(path_type=Path), default=".", metavar="[FOLDER]")
 OUT = click.argument("output", type=click.Path(path_type=Path), metavar="OUT")
@@ -26,10 +26,10 @@ def jobs() -> None:
 def list_jobs(folder: Path) -> None:
     """Name the unfinished jobs whose films were to lie in FOLDER, one a line."""
     for output in _unfinished(folder):
-        segments = record_of(output).segments
-        frames = sum(segment.frames for segment in segments)
-        size = sum(segment.size for segment in segments)
-        click.echo(f"{output}: {frames} frames are finished, {size / 1e6:.1f} MB")
+        try:
+            click.echo(f"{output}: {_state(output)}")
+        except VidrepairError as error:
+            click.echo(f"{output}: {error}")
 
 
 @jobs.command()
@@ -69,6 +69,19 @@ def clean(output: Path) -> None:
         shutil.rmtree(folder)
 
 
+def _state(output: Path) -> str:
+    """How far a job is. Raises a VidrepairError where that cannot be read."""
+    record = record_of(output)
+    assert record.job is not None
+    finished = [*record.segments, *finished_apart(folder_of(output), record).values()]
+    frames = sum(segment.frames for segment in finished)
+    size = sum(segment.size for segment in finished)
+    # Before there is a plan the container's word has to do.
+    total = record.job["frames"] if record.plan is None else record.plan.frames
+    share = f" of about {total} frames ({frames / total:.0%})" if total else " frames"
+    return f"{frames}{share} are finished, {size / 1e6:.1f} MB"
+
+
 def _unfinished(folder: Path) -> list[Path]:
     """The films of a folder that have a journal."""
     if not folder.is_dir():
@@ -77,5 +90,12 @@ def _unfinished(folder: Path) -> list[Path]:
     return [
         journal.parent.with_name(journal.parent.name.removesuffix(".vrjob"))
         for journal in found
-        if not read_record(journal.parent).kept
+        if not _is_done(journal.parent)
     ]
+
+
+def _is_done(folder: Path) -> bool:
+    try:
+        return read_record(folder).kept
+    except VidrepairError:  # of which the list tells
+        return False

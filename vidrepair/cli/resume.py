@@ -12,7 +12,9 @@ import click
 from vidrepair.cli.progress import progress_options
 from vidrepair.cli.run import run
 from vidrepair.errors import UsageError
-from vidrepair.journal import Record, folder_of, read_record
+from vidrepair.job_journal import check_format
+from vidrepair.journal import folder_of, read_record
+from vidrepair.record import Record
 
 
 def recall_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -97,6 +99,7 @@ def record_of(output: Path) -> Record:
     if not folder.is_dir():
         raise UsageError(f"there is no unfinished job for {output}: {folder} is not there")
     record = read_record(folder)
+    check_format(record, folder)
     if record.job is None:
         raise UsageError(f"{folder} says nothing of a job; remove it, and start anew with run")
     return record

@@ -14,8 +14,9 @@ from vidrepair.analysis_changes import Frames, changed_frames
 from vidrepair.errors import InputError, UsageError
 from vidrepair.findings import Analysis
 from vidrepair.job_facts import content_facts, file_facts
-from vidrepair.journal import JOURNAL, Journal, Segment, folder_of
+from vidrepair.journal import JOURNAL, Journal, folder_of
 from vidrepair.packets import PacketWriter, film_data, read_heads
+from vidrepair.record import Segment
 from vidrepair.sidecar import read_analysis
 
 EDITED = "edited.json"

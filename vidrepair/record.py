@@ -1,0 +1,150 @@
+"""What a journal says: the job, and its segments that are finished."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from vidrepair.segment_plan import Plan, Planned, plan_of
+
+FORMAT = 2
+"""Of the journal; another one is not read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A finished stretch of a film."""
+
+    number: int
+    """Counted from 0."""
+    first: int
+    """The number of its first frame, in output order."""
+    frames: int
+    end: int
+    """Ticks of the film's time base at which its last frame ends, as it is written."""
+    times: tuple[tuple[int, int, int], ...]
+    """The pts of its frames: runs of a first one, a step, and a number of frames."""
+    sha256: str
+    """Of its file."""
+    size: int
+    """Bytes of it."""
+    tally: dict[str, Any]
+    """What the run had counted by its end, and not told before."""
+    touches: str = ""
+    """The sha256 of the file of what was repaired in it; empty where nobody wants to know."""
+
+    def pts(self) -> list[int]:
+        """Of every frame."""
+        return [first + step * n for first, step, count in self.times for n in range(count)]
+
+
+def runs_of(times: list[int]) -> tuple[tuple[int, int, int], ...]:
+    """Rising times as runs of equal steps."""
+    runs: list[tuple[int, int, int]] = []
+    for time in times:
+        if runs:
+            first, step, count = runs[-1]
+            if count == 1 or time == first + step * count:
+                runs[-1] = (first, time - first if count == 1 else step, count + 1)
+                continue
+        runs.append((time, 0, 1))
+    return tuple(runs)
+
+
+@dataclass(slots=True)
+class Record:
+    """What the good lines of a journal say."""
+
+    job: dict[str, Any] | None = None
+    """What the job is; None where nothing was begun."""
+    segments: list[Segment] = field(default_factory=list)
+    mixed: list[tuple[int, str]] = field(default_factory=list)
+    """Segments from which on another version or engine was at work, and which."""
+    plan: Plan | None = None
+    """All segments, where they had to be known beforehand."""
+    ended: dict[str, Any] | None = None
+    """What was told when the film had no more segments; None where it may have more."""
+    joined: dict[str, Any] | None = None
+    """What tells the finished film from another; None where it is not finished."""
+    foreign: bool = False
+    """Whether it is of another format, and cannot be read from there on."""
+    kept: bool = False
+    """Whether the job is done, and the film can be changed."""
+    size: int = 0
+    """Bytes of the good lines."""
+    starts: list[int] = field(default_factory=list)
+    """Where the line of each segment starts."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether every segment is finished."""
+        planned = None if self.plan is None else len(self.plan.segments)
+        return self.ended is not None and planned in (None, len(self.segments))
+
+    @property
+    def frames(self) -> int:
+        """That are finished, from the first on."""
+        return sum(segment.frames for segment in self.segments)
+
+    def as_plan(self) -> Plan:
+        """Its segments, as if they were to be computed."""
+        ones = self.segments
+        follow = [one.times[0][0] for one in ones[1:]]
+        return Plan(
+            Planned(one.number, one.first, one.frames, until)
+            for one, until in zip(ones, [*follow, None], strict=True)
+        )
+
+    def take(self, line: bytes) -> bool:
+        """Learn what a line says; False for one that is broken, or of another format."""
+        checksum, _, text = line.partition(b" ")
+        if checksum != b"%08x" % zlib.crc32(text):
+            return False
+        entry = json.loads(text)
+        if "job" in entry:
+            if entry["format"] != FORMAT:
+                self.foreign = True
+                return False
+            self._take_job(entry["job"])
+        elif "segment" in entry:
+            told = entry["segment"]
+            runs = tuple(tuple(run) for run in told["times"])
+            self.segments.append(Segment(**{**told, "times": runs}))
+            self.starts.append(self.size)
+        elif "plan" in entry:
+            self.plan = plan_of(entry["plan"])
+        elif "end" in entry:
+            self.ended = entry["end"]
+        elif "joined" in entry:
+            self.joined = entry["joined"]
+        elif "kept" in entry:
+            self.kept = True
+        self.size += len(line) + 1
+        return True
+
+    def _take_job(self, job: dict[str, Any]) -> None:
+        if self.job is not None and self.segments:
+            before, now = self.job["facts"], job["facts"]
+            for name in ("version", "engine"):
+                if before.get(name) != now.get(name):
+                    self.mixed.append((len(self.segments), f"{name} {_shown(now.get(name))}"))
+        self.job = job
+
+
+def _shown(value: Any) -> str:
+    """What tells an engine in a sentence, or a version as it is."""
+    if not isinstance(value, Mapping):
+        return str(value)
+    return " ".join(str(value.get(name, "")) for name in ("backend", "version", "precision"))
+
+
+def parse_record(data: bytes) -> Record:
+    """What the lines of a journal say up to the first that is broken."""
+    record = Record()
+    for line in data.split(b"\n")[:-1]:  # one that does not end is not whole
+        if not record.take(line):
+            break
+    return record

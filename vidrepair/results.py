@@ -1,0 +1,92 @@
+"""What is told of a finished run: its report and its sidecar."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vidrepair.analysis import AnalysisBuilder
+from vidrepair.findings import Analysis, InterlaceFacts
+from vidrepair.report import Report
+from vidrepair.run import Run
+from vidrepair.sidecar import write_analysis
+
+
+def write_sidecar(run: Run) -> Analysis | None:
+    """The analysis that a job asks for, once it is on the disk."""
+    if run.record is None or run.job.target.sidecar is None:
+        return None
+    if run.written and run.guide is not None:
+        guide, shares = run.guide, run.tally.shares()
+        analysis = run.record.update(guide.analysis, shares=shares, held=guide.held())
+    else:
+        analysis = _whole_analysis(run, run.record)
+    write_analysis(analysis, run.job.target.sidecar, overwrite=run.job.target.overwrite)
+    return analysis
+
+
+def _whole_analysis(run: Run, record: AnalysisBuilder) -> Analysis:
+    for gap in run.gaps.found:
+        record.add_gap(gap.after, gap.count)
+    return record.build(
+        run.source.clip,
+        engine=run.engine.identity.as_dict(),
+        settings=run.job.repair.as_dict(),
+        interlace=InterlaceFacts(run.interlacing.flagged, run.interlacing.combed),
+        shares=run.tally.shares(),
+        held=() if run.guide is None else run.guide.held(),
+    )
+
+
+def report_of(run: Run, seconds: float) -> Report:
+    """What a run did in so many seconds."""
+    tally, stages = run.tally, run.stages
+    levels = list(tally.noise.values())
+    luma, chroma = np.mean(levels, axis=0) if levels else (0.0, 0.0)
+    return Report(
+        source=run.source.clip.name,
+        output="standard output" if run.job.output is None else str(run.job.output),
+        written=run.job.target.writes,
+        frames=tally.frames,
+        shots=len(tally.shares()),
+        repeats=tally.repeats,
+        copies=tally.copies,
+        rebuilt=tally.rebuilt,
+        seconds=seconds,
+        engine=run.engine.identity.as_dict(),
+        noise=(float(luma), float(chroma)),
+        damage=run.damage,
+        defects=dict(tally.defects),
+        touched=tally.touched(),
+        shares=tally.shares(),
+        stages={name: round(value, 3) for name, value in stages.seconds.items()},
+        limit=stages.limit(),
+        busy=round(stages.busy(), 3),
+        warnings=(),
+    )
+
+
+def unknown_frames(run: Run) -> list[str]:
+    """A sentence on frames that were named and are not in the film."""
+    named = run.job.repair.bad_frames
+    if run.job.target.frames is not None or run.job.reading.end is not None or not named:
+        return []
+    count = run.tally.frames - sum(gap.count for gap in run.gaps.found if gap.filled)
+    last = max(part.stop for part in named) - 1
+    if last >= count:
+        return [f"--bad-frames names frame {last}, and the film has {count}, counted from 0"]
+    made = run.tally.rebuilt - (run.tally.frames - count)
+    if (left := len(set().union(*named)) - made) > 0:
+        return [f"{left} of --bad-frames have no sound frame beside them, and stay as they are"]
+    return []
+
+
+def mixtures(run: Run) -> list[str]:
+    """A sentence on each place where another version or engine took over."""
+    if run.journal is None:
+        return []
+    record = run.journal.record
+    return [
+        f"from frame {record.segments[number].first} on another version or engine made it: {what}"
+        for number, what in record.mixed
+        if number < len(record.segments)
+    ]
