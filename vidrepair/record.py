@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import struct
 import zlib
-from collections.abc import Mapping
+from base64 import b64decode, b64encode
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
 from typing import Any
 
 from vidrepair.segment_plan import Plan, Planned, plan_of
@@ -25,8 +28,8 @@ class Segment:
     frames: int
     end: int
     """Ticks of the film's time base at which its last frame ends, as it is written."""
-    times: tuple[tuple[int, int, int], ...]
-    """The pts of its frames: runs of a first one, a step, and a number of frames."""
+    times: str
+    """The pts of its frames, packed by `pack_times`."""
     sha256: str
     """Of its file."""
     size: int
@@ -38,20 +41,19 @@ class Segment:
 
     def pts(self) -> list[int]:
         """Of every frame."""
-        return [first + step * n for first, step, count in self.times for n in range(count)]
+        return unpack_times(self.times)
 
 
-def runs_of(times: list[int]) -> tuple[tuple[int, int, int], ...]:
-    """Rising times as runs of equal steps."""
-    runs: list[tuple[int, int, int]] = []
-    for time in times:
-        if runs:
-            first, step, count = runs[-1]
-            if count == 1 or time == first + step * count:
-                runs[-1] = (first, time - first if count == 1 else step, count + 1)
-                continue
-        runs.append((time, 0, 1))
-    return tuple(runs)
+def pack_times(times: Sequence[int]) -> str:
+    """Rising times in few bytes, whatever their rhythm: the steps from each to the next, packed."""
+    steps = [after - before for before, after in pairwise((0, *times))]
+    return b64encode(zlib.compress(struct.pack(f"<{len(steps)}q", *steps), 9)).decode()
+
+
+def unpack_times(packed: str) -> list[int]:
+    """What `pack_times` packed."""
+    data = zlib.decompress(b64decode(packed))
+    return list(accumulate(struct.unpack(f"<{len(data) // 8}q", data)))
 
 
 @dataclass(slots=True)
@@ -92,7 +94,7 @@ class Record:
     def as_plan(self) -> Plan:
         """Its segments, as if they were to be computed."""
         ones = self.segments
-        follow = [one.times[0][0] for one in ones[1:]]
+        follow = [one.pts()[0] for one in ones[1:]]
         return Plan(
             Planned(one.number, one.first, one.frames, until)
             for one, until in zip(ones, [*follow, None], strict=True)
@@ -110,9 +112,7 @@ class Record:
                 return False
             self._take_job(entry["job"])
         elif "segment" in entry:
-            told = entry["segment"]
-            runs = tuple(tuple(run) for run in told["times"])
-            self.segments.append(Segment(**{**told, "times": runs}))
+            self.segments.append(Segment(**entry["segment"]))
             self.starts.append(self.size)
         elif "plan" in entry:
             self.plan = plan_of(entry["plan"])

@@ -28,7 +28,7 @@ from vidrepair.fresh_memory import fill_with_zeros
 from vidrepair.journal import Journal
 from vidrepair.matte import Touch
 from vidrepair.packets import PacketWriter, read_packets
-from vidrepair.record import Segment, runs_of
+from vidrepair.record import Segment, pack_times
 from vidrepair.segment_plan import LEAST, Plan, Seams
 from vidrepair.tags import Clip, Copied
 from vidrepair.touches import TouchWriter, read_touches
@@ -175,7 +175,7 @@ class SegmentedTarget(Closing):
             first=opened.first,
             frames=len(opened.times),
             end=opened.encoder.end,
-            times=runs_of(opened.times),
+            times=pack_times(opened.times),
             sha256=opened.packets.finish(),
             size=opened.packets.size,
             tally=self._tally(opened.first),
