@@ -215,9 +215,9 @@ class FactsBuilder:
         """Take the time of a frame alone."""
         self._pts.append(pts)
 
-    def times(self) -> list[int]:
+    def times(self) -> array[int]:
         """The pts of the frames so far."""
-        return self._pts.tolist()
+        return self._pts
 
     def look_at(self, first: Any) -> None:
         """Note what the first decoded frame carries beside its samples."""

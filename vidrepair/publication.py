@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -62,7 +63,9 @@ def _join(run: Run, journal: Journal, plan: OutputPlan, copies: Copies) -> None:
     ):
         facts = FactsBuilder(source.container, clip.video.index, run.source.carried)
         join(journal, target, _heard(source, facts), plan.time_base, end)
-        kept = [pts for segment in journal.record.segments for pts in segment.pts()]
+        kept = array("q")
+        for segment in journal.record.segments:
+            kept.extend(segment.pts())
         decoded = run.facts.times()
         # What was decoded is the better witness; a run that had only to be joined decoded nothing.
         for pts in decoded if len(decoded) >= len(kept) else kept:

@@ -34,8 +34,8 @@ class Segment:
     """Of its file."""
     size: int
     """Bytes of it."""
-    tally: dict[str, Any]
-    """What the run had counted by its end, and not told before."""
+    tally: str
+    """JSON: what was counted in it."""
     touches: str = ""
     """The sha256 of the file of what was repaired in it; empty where nobody wants to know."""
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from vidrepair.analysis import AnalysisBuilder
 from vidrepair.findings import Analysis, InterlaceFacts
 from vidrepair.report import Report
@@ -40,8 +38,6 @@ def _whole_analysis(run: Run, record: AnalysisBuilder) -> Analysis:
 def report_of(run: Run, seconds: float) -> Report:
     """What a run did in so many seconds."""
     tally, stages = run.tally, run.stages
-    levels = list(tally.noise.values())
-    luma, chroma = np.mean(levels, axis=0) if levels else (0.0, 0.0)
     return Report(
         source=run.source.clip.name,
         output="standard output" if run.job.output is None else str(run.job.output),
@@ -53,7 +49,7 @@ def report_of(run: Run, seconds: float) -> Report:
         rebuilt=tally.rebuilt,
         seconds=seconds,
         engine=run.engine.identity.as_dict(),
-        noise=(float(luma), float(chroma)),
+        noise=tally.noise(),
         damage=run.damage,
         defects=dict(tally.defects),
         touched=tally.touched(),

@@ -6,6 +6,7 @@ source.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
@@ -251,7 +252,7 @@ def _open_journal(
 def _take_up(journal: Journal, clip: Clip, tally: Tally, record: AnalysisBuilder | None) -> None:
     """Count what is finished, and take down what was repaired there."""
     for segment in journal.record.segments:
-        tally.go_on(segment.tally)
+        tally.go_on(json.loads(segment.tally))
     if record is not None:
         for _, touch in frames_of(journal, clip):
             record.add_defects(touch.defects)

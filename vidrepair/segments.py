@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -178,7 +179,7 @@ class SegmentedTarget(Closing):
             times=pack_times(opened.times),
             sha256=opened.packets.finish(),
             size=opened.packets.size,
-            tally=self._tally(opened.first),
+            tally=json.dumps(self._tally(opened.first)),
             touches="" if opened.touches is None else opened.touches.finish(),
         )
         self._journal.add(segment)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -61,8 +61,10 @@ class Tally:
         self.repeats = 0
         self.copies = 0
         self.rebuilt = 0
-        self.noise: dict[int, tuple[float, float]] = {}
+        self._noise: dict[int, tuple[float, float]] = {}
         """Of each span by its first frame, or field, luma and chroma, on the 8-bit scale."""
+        self._levels = (0.0, 0.0, 0)
+        """Sums of luma and chroma, and the number, of spans that were told of."""
         self.defects: dict[str, int] = {}
         """Repaired places by kind."""
         self._told = _Counts()
@@ -74,7 +76,7 @@ class Tally:
             if answer.step == 0:
                 noise = answer.span.noise
                 levels = (255.0 * float(part.mean()) for part in (noise.luma, noise.chroma))
-                self.noise[answer.span.core[0].number] = next(levels), next(levels)
+                self._noise[answer.span.core[0].number] = next(levels), next(levels)
             if answer.step >= answer.span.warm:
                 self._note(answer)
             yield answer
@@ -132,12 +134,14 @@ class Tally:
         spans = range(first * self._stride, (first + frames) * self._stride)
         shots = [asdict(shot) for shot in self._recent]
         self._settle()
+        noise = {span: self._noise.pop(span) for span in sorted(self._noise) if span in spans}
+        self._add_levels(noise.values())
         return {
             "frames": frames,
             "repeats": now.repeats - before.repeats,
             "copies": now.copies - before.copies,
             "rebuilt": now.rebuilt - before.rebuilt,
-            "noise": {str(span): pair for span, pair in self.noise.items() if span in spans},
+            "noise": list(noise.values()),
             "defects": {
                 kind: count - before.defects.get(kind, 0) for kind, count in now.defects.items()
             },
@@ -150,7 +154,7 @@ class Tally:
         self.repeats += told["repeats"]
         self.copies += told["copies"]
         self.rebuilt += told["rebuilt"]
-        self.noise |= {int(first): (pair[0], pair[1]) for first, pair in told["noise"].items()}
+        self._add_levels(told["noise"])
         self.defects = _sum(self.defects, told["defects"])
         self._recent = [_ShotTally(**shot) for shot in told["shots"]]
         self._settle()
@@ -169,6 +173,22 @@ class Tally:
             else:
                 self._shots.append(shot)
         self._recent = []
+
+    def _add_levels(self, pairs: Iterable[Sequence[float]]) -> None:
+        luma, chroma, count = self._levels
+        for one, other in pairs:
+            luma, chroma, count = luma + one, chroma + other, count + 1
+        self._levels = luma, chroma, count
+
+    def noise(self) -> tuple[float, float]:
+        """The mean deviation of all spans, luma and chroma, on the 8-bit scale."""
+        luma, chroma, count = self._levels
+        open_ones = list(self._noise.values())
+        total = max(count + len(open_ones), 1)
+        return (
+            (luma + sum(pair[0] for pair in open_ones)) / total,
+            (chroma + sum(pair[1] for pair in open_ones)) / total,
+        )
 
     def touched(self) -> float:
         """The share of all luma samples that lie under a matte."""
