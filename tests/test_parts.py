@@ -59,6 +59,46 @@ def test_each_part_becomes_a_film_of_its_own(changing: Path, tmp_path: Path) -> 
                 assert (before == after).all()
         reading = SourceSettings(None, edges[number], edges[number + 1])
         assert not check_files(name, changing, reading=reading)
+    verify = ["verify", str(out), "--against", str(changing), "--on-change", "split"]
+    assert CliRunner().invoke(main, verify).exit_code == 0
+    (tmp_path / "out.part3.mkv").write_bytes((tmp_path / "out.part2.mkv").read_bytes())
+    wrong = CliRunner().invoke(main, verify)
+    assert wrong.exit_code == 5
+    assert "size" in wrong.stdout
+    (tmp_path / "out.part3.mkv").unlink()
+    gone = CliRunner().invoke(main, verify)
+    assert gone.exit_code == 3
+    assert "out.part3.mkv, a part of" in gone.stderr
+
+
+def test_a_part_that_is_there_is_noticed_beforehand(changing: Path, tmp_path: Path) -> None:
+    (tmp_path / "out.part3.mkv").write_bytes(b"another film")
+    split = ["run", str(changing), "-o", str(tmp_path / "out.mkv"), "--on-change", "split"]
+    refused = CliRunner().invoke(main, [*split, *NOTHING])
+    assert refused.exit_code == 2
+    assert "out.part3.mkv exists" in refused.stderr
+    assert not (tmp_path / "out.mkv").exists()
+
+
+def test_changes_behind_the_end_that_was_asked_for_make_no_parts(
+    changing: Path, tmp_path: Path
+) -> None:
+    reading = SourceSettings(end=Fraction(15, 25))
+    assert list(find_changes(changing, reading)) == [Fraction(10, 25)]
+    short = SourceSettings(end=Fraction(8, 25))
+    job = Job(changing, tmp_path / "out.mkv", reading=short)
+    assert split_at_changes(job) == [job]
+
+
+def test_frames_of_the_whole_film_are_no_frames_of_its_parts(
+    changing: Path, tmp_path: Path
+) -> None:
+    split = ["run", str(changing), "-o", str(tmp_path / "out.mkv"), "--on-change", "split"]
+    for flags in (("--bad-frames", "3"), ("--frames", "12")):
+        refused = CliRunner().invoke(main, [*split, *flags, "--progress", "none"])
+        assert refused.exit_code == 2
+        assert f"{flags[0]} counts the frames of the whole film" in refused.stderr
+        assert not list(tmp_path.glob("out*"))
 
 
 def test_a_film_that_does_not_change_is_one_job(tmp_path: Path) -> None:

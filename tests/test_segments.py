@@ -715,3 +715,12 @@ def test_a_film_says_where_another_version_took_over(
     done = call("resume", out, "--allow-mixed", "--progress", "none")
     assert done.exit_code == 0
     assert "from frame 128 on another version or engine made it: version 99" in done.stderr
+
+
+def test_a_name_that_leaves_no_room_for_what_lies_beside_is_refused(
+    film: Path, tmp_path: Path
+) -> None:
+    long = call("run", film, "-o", tmp_path / f"{'a' * 246}.mkv", *FLAGS)
+    assert long.exit_code == 2
+    assert "choose a shorter one" in long.stderr
+    assert not list(tmp_path.iterdir())

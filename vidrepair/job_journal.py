@@ -31,13 +31,20 @@ def goes_in_segments(job: Job, clip: Clip, plan: OutputPlan) -> bool:
     if job.output is None:
         return False
     folder = folder_of(job.output)
+    try:
+        there = folder.exists()
+    except OSError as error:
+        raise UsageError(
+            f"{job.output.name[:30]}... cannot be written ({error.strerror}); names of what lies"
+            " beside it are 8 bytes longer: choose a shorter one"
+        ) from error
     done = read_record(folder).kept
-    if folder.exists() and not (done or asked.resume or asked.overwrite):
+    if there and not (done or asked.resume or asked.overwrite):
         raise UsageError(
             f"an unfinished job for {job.output} lies in {folder}; go on with vidrepair resume"
             f" {job.output}, or add -y to begin anew"
         )
-    if asked.resume and not folder.exists():
+    if asked.resume and not there:
         raise UsageError(f"there is no unfinished job for {job.output}; start it with run")
     if asked.resume and done:
         raise UsageError(f"the job of {job.output} is done; there is nothing to resume")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from vidrepair.decode import open_source
 from vidrepair.errors import PictureChanged, UsageError
+from vidrepair.files import check_writable
 from vidrepair.settings import Job, SourceSettings
 
 
@@ -17,8 +18,8 @@ def split_at_changes(job: Job) -> list[Job]:
     """A job for each stretch of one size and format; the job itself where nothing changes.
 
     The second part of film.mkv is film.part2.mkv, that of a matte likewise; each is the excerpt
-    that `--ss` and `--to` would give. Decodes the film once. Raises UsageError for a pipe, and for
-    what goes with the whole film.
+    that `--ss` and `--to` would give. Decodes the film once. Raises UsageError for a pipe, for what
+    goes with the whole film, and for a part that must not be written.
     """
     if job.source is None or job.output is None:
         raise UsageError("--on-change split reads the film twice, and a pipe cannot; name files")
@@ -26,8 +27,10 @@ def split_at_changes(job: Job) -> list[Job]:
         raise UsageError("--on-change split makes several films; a sidecar tells of one, leave it")
     asked = job.reading
     first, end = asked.start or Fraction(0), asked.end
-    inner = [one for one in find_changes(job.source, asked) if end is None or one < end]
-    edges = [first, *inner, end]
+    edges = [first, *find_changes(job.source, asked), end]
+    if len(edges) == 2:
+        return [job]
+    _check_apart(job)
     parts = [
         replace(
             job,
@@ -37,14 +40,36 @@ def split_at_changes(job: Job) -> list[Job]:
         )
         for number, (start, stop) in enumerate(pairwise(edges), 1)
     ]
-    return parts if len(parts) > 1 else [job]
+    for part in parts:
+        assert part.output is not None
+        check_writable(part.output, overwrite=job.target.overwrite)
+    return parts
+
+
+def _check_apart(job: Job) -> None:
+    """Refuse what counts the frames of the whole film."""
+    asked = job.repair
+    whole = {
+        "--mask-in": asked.mask_in,
+        "--protect-mask": asked.protect,
+        "--bad-frames": asked.bad_frames,
+        "--frames": job.target.frames,
+    }
+    given = [name for name, value in whole.items() if value]
+    if given:
+        raise UsageError(
+            f"the picture changes its size or format on the way, and {given[0]} counts the frames"
+            " of the whole film; cut it at the change first, with --to and --ss"
+        )
 
 
 def find_changes(path: Path, reading: SourceSettings) -> Iterator[Fraction]:
-    """Where the picture changes, in seconds from its first frame; decodes what lies between."""
+    """Where the picture changes, in seconds from its first frame, within what is to be read;
+    decodes what lies between.
+    """
     start = reading.start
     while True:
-        with open_source(path, stream=reading.stream, start=start) as source:
+        with open_source(path, stream=reading.stream, start=start, end=reading.end) as source:
             try:
                 for _ in source.read():
                     pass

@@ -355,10 +355,9 @@ def _check_masks_stay(job: Job, folder: Path) -> None:
 def _interlacing(source: Source, job: Job) -> Interlacing:
     """What is known of the film's fields; it is made progressive from here on if asked for."""
     asked = job.repair.interlace
-    # Whoever takes frames for whole ones has looked.
-    found = Interlacing(source.clip.interlaced, combed=False)
-    if asked != "progressive":
-        found = source.interlacing()
+    found = source.interlacing()
+    if asked == "progressive":  # whoever says so has looked; what else the frames carry counts
+        found = Interlacing(source.clip.interlaced, combed=False, side_data=found.side_data)
     source.by_fields = found.way(asked) == "fields"
     if found.way(asked) in DEINTERLACED:
         source.deinterlace(doubled=asked == "bwdif-fields")

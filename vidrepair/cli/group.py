@@ -53,6 +53,9 @@ class Commands(click.Group):
         except click.ClickException as error:
             error.show()
             sys.exit(error.exit_code)
+        except OSError as error:
+            about = str(error.filename or "a file")[-60:]
+            _fail(f"{about}: {error.strerror or error}; check its name, disk and permissions", 1)
         except (click.Abort, KeyboardInterrupt):
             _fail("interrupted; nothing was written under the final name", INTERRUPTED)
         except Terminated:

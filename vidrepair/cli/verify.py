@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -10,9 +11,10 @@ import click
 from vidrepair.cli.target import reading_options
 from vidrepair.cli.types import NAMES
 from vidrepair.comparison import ShotFigures, compare_pictures
-from vidrepair.errors import CheckFailed
+from vidrepair.errors import CheckFailed, InputError, UsageError
+from vidrepair.parts import split_at_changes
 from vidrepair.report import Difference
-from vidrepair.settings import DEINTERLACED, Interlace, OutputSettings, SourceSettings
+from vidrepair.settings import DEINTERLACED, Interlace, Job, OutputSettings, SourceSettings
 from vidrepair.verification import Made, check_files
 
 FILE = click.Path(path_type=Path)
@@ -23,6 +25,11 @@ FILE = click.Path(path_type=Path)
 @click.option("--against", type=FILE, required=True, metavar="IN", help="The source of OUT.")
 @click.option("--frames", type=click.IntRange(min=1), metavar="N", help="OUT was made with this.")
 @reading_options
+@click.option(
+    "--on-change",
+    type=click.Choice(("split",)),
+    help="OUT, OUT.part2 and so on were made with this; each is compared with its stretch of IN.",
+)
 @click.option("--fill-gaps", is_flag=True, help="OUT was made with this.")
 @click.option("--interlace", type=click.Choice(DEINTERLACED), help="OUT was made with this.")
 @click.option(
@@ -48,6 +55,7 @@ def verify(
     against: Path,
     frames: int | None,
     reading: SourceSettings,
+    on_change: str | None,
     fill_gaps: bool,
     interlace: Interlace | None,
     allow_loss: tuple[str, ...],
@@ -64,9 +72,13 @@ def verify(
     """
     lost = OutputSettings(allow_loss=frozenset(allow_loss)).allow_loss
     made = Made(fill_gaps, lost, interlace or "auto")
-    differences = check_files(
-        output, against, frames=frames, reading=reading, made=made, whole=whole
-    )
+    if on_change is not None and (picture or matte is not None or frames is not None):
+        raise UsageError("with --on-change split, --picture and --frames are not known; leave them")
+    differences: tuple[Difference, ...] = ()
+    for part, stretch in _parts(output, against, reading, on_change):
+        differences += check_files(
+            part, against, frames=frames, reading=stretch, made=made, whole=whole
+        )
     shots: tuple[ShotFigures, ...] = ()
     if picture or matte is not None:
         shots, stray = compare_pictures(output, against, matte)
@@ -83,6 +95,21 @@ def verify(
         what = "frames, times, tags, streams, packets, chapters and attachments"
         proof = ", and no sample changed outside the matte" if matte is not None else ""
         click.echo(f"{output}: as {against}, compared were {what}{proof}")
+
+
+def _parts(
+    output: Path, against: Path, reading: SourceSettings, on_change: str | None
+) -> Iterator[tuple[Path, SourceSettings]]:
+    """Every file that was written, and the part of the source that it was made of."""
+    if on_change is None:
+        yield output, reading
+        return
+    written = OutputSettings(overwrite=True)  # they are there
+    for job in split_at_changes(Job(against, output, target=written, reading=reading)):
+        assert job.output is not None
+        if not job.output.is_file():
+            raise InputError(f"{job.output}, a part of {output}, is not there; make it anew")
+        yield job.output, job.reading
 
 
 def _as_dict(
