@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from training.adversarial import Adam, Opponent
 from training.config import TrainConfig
 from training.lanes import Place
 from training.optimiser import Average, Optimiser
@@ -27,8 +28,10 @@ class Student:
     """The generator that is trained, and what trains it."""
 
     model: Generator
-    optimiser: Optimiser
+    optimiser: Optimiser | Adam
     average: Average
+    opponent: Opponent | None = None
+    """The discriminator and all of its own, in the adversarial stage."""
 
     def averaged(self) -> Generator:
         """The generator with the averaged weights, ready to run."""
@@ -64,23 +67,25 @@ def gather(standing: Standing, rank: Rank) -> Standing:
 def save(out: Path, config: TrainConfig, student: Student, standing: Standing) -> None:
     """Write `checkpoint.pt`, whole or not at all: a cut-off training loses nothing.
 
-    Of the memory only that of lanes within a showing: it would double the file.
+    Of the memory only that of lanes within a showing: it would double the file. The adversarial
+    stage leaves a copy, `good.pt`, while its watch is calm.
     """
     state = standing.state
     assert state is not None
     within = [place.stretch > 0 for place in standing.places]
-    _store(
-        out / "checkpoint.pt",
-        {
-            "model": student.model.state_dict(),
-            "average": student.average.weights,
-            "optimiser": student.optimiser.state_dict(),
-            "state": state[torch.tensor(within, device=state.device)],
-            "places": [dataclasses.astuple(place) for place in standing.places],
-            "progress": dict(standing.progress),
-            "config": dataclasses.asdict(config),
-        },
-    )
+    opponent = {} if student.opponent is None else {"opponent": student.opponent.state_dict()}
+    content = opponent | {
+        "model": student.model.state_dict(),
+        "average": student.average.weights,
+        "optimiser": student.optimiser.state_dict(),
+        "state": state[torch.tensor(within, device=state.device)],
+        "places": [dataclasses.astuple(place) for place in standing.places],
+        "progress": dict(standing.progress),
+        "config": dataclasses.asdict(config),
+    }
+    _store(out / "checkpoint.pt", content)
+    if student.opponent is not None and student.opponent.watch.calm:
+        _store(out / "good.pt", content)
 
 
 def write_trunk(checkpoint: Path, out: Path) -> None:
@@ -138,6 +143,8 @@ def resume(config: TrainConfig, out: Path, student: Student, rank: Rank) -> Stan
     student.model.load_state_dict(saved["model"])
     student.average.load(saved["average"])
     student.optimiser.load_state_dict(saved["optimiser"])
+    if student.opponent is not None:
+        student.opponent.load_state_dict(saved["opponent"])
     places = [Place(*place) for place in saved["places"]]
     places, state = _lanes(config, places, saved["state"], student.model, rank)
     return Standing(fresh | saved["progress"], places, state)
@@ -147,6 +154,12 @@ def _check_same(saved: dict[str, Any], config: TrainConfig, model: Generator, ou
     shapes = {name: value.shape for name, value in model.state_dict().items()}
     same = shapes == {name: value.shape for name, value in saved["model"].items()}
     was = saved["config"]
+    stage = was.get("stage", "fidelity")
+    if stage != config.stage:
+        raise ValueError(
+            f"{out} holds a training of stage {stage}, not {config.stage}; name another folder, "
+            "with start_from the checkpoint of this one"
+        )
     part = was["optimiser"].get("only", "")
     if part != config.optimiser.only:
         raise ValueError(

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+STAGES = ("fidelity", "adversarial")
+FORMS = ("minimax", "non-saturating", "hinge")
 SIZES = ("fast", "base")
 CONTROLS = ("none", "single")
 
@@ -121,10 +123,49 @@ class LossConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class AdversarialConfig:
+    """The stage after fidelity: G against a discriminator, held by an anchor."""
+
+    form: str = "non-saturating"
+    """Of the loss: `minimax`, `non-saturating` or `hinge`."""
+    weight: float = 0.01
+    """Of the game in the loss of G."""
+    anchor: float = 1.0
+    """Of the whole loss of fidelity."""
+    lock: float = 0.2
+    """Of the error of the means of 8x8 samples, in deviations of such a mean of the noise."""
+    bound: float = 1.0
+    """Of what the error has beyond the energy allowed."""
+    allowed: float = 0.5
+    """Deviation that an error of 8x8 samples may have, as a share of the measured noise's."""
+    rate: float = 2e-4
+    """Of Adam, for both."""
+    beta1: float = 0.5
+    width: int = 32
+    """Channels of the first layer of D."""
+    patience: int = 200
+    """Steps over which a collapse has to last."""
+
+    def __post_init__(self) -> None:
+        if self.form not in FORMS:
+            raise ValueError(f"adversarial.form is {self.form!r}; use {', '.join(FORMS)}")
+        for name in ("weight", "anchor", "lock", "bound", "allowed"):
+            if getattr(self, name) < 0.0:
+                raise ValueError(f"adversarial.{name} is {getattr(self, name)}; use 0 or more")
+        if self.rate <= 0.0 or not 0.0 <= self.beta1 < 1.0:
+            raise ValueError("adversarial.rate has to be above 0, beta1 from 0 to below 1")
+        for name in ("width", "patience"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"adversarial.{name} is {getattr(self, name)}; use 1 or more")
+
+
+@dataclass(frozen=True, slots=True)
 class TrainConfig:
     """One training, whole."""
 
     name: str = "fast"
+    stage: str = "fidelity"
+    """`adversarial` goes on from the weights of `start_from`, against a discriminator."""
     size: str = "fast"
     control: str = "none"
     """`single` trains the control that sees one frame at a time."""
@@ -140,17 +181,28 @@ class TrainConfig:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+    adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)
 
     def __post_init__(self) -> None:
-        for name, known in (("size", SIZES), ("control", CONTROLS)):
+        for name, known in (("size", SIZES), ("control", CONTROLS), ("stage", STAGES)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} is {getattr(self, name)}; use {' or '.join(known)}")
+        if self.stage == "adversarial":
+            self._check_adversarial()
         if self.optimiser.only.startswith("motion") and (
             self.control != "none" or not self.loss.warp
         ):
             raise ValueError("nothing trains the motion: leave out control, and set loss.warp")
         if self.schedule.validate_every and not self.data.validation:
             raise ValueError("schedule.validate_every needs data.validation, a folder of clips")
+
+    def _check_adversarial(self) -> None:
+        if not self.start_from:
+            raise ValueError("stage adversarial needs start_from, weights trained for fidelity")
+        if self.optimiser.only not in {"", "restorer"}:
+            raise ValueError("stage adversarial trains the restorer; leave out optimiser.only")
+        if self.batch.frames < 3:
+            raise ValueError(f"batch.frames is {self.batch.frames}; the discriminator needs 3")
 
 
 def load_config(path: Path, overrides: tuple[str, ...] = ()) -> TrainConfig:

@@ -60,8 +60,8 @@ class Diary:
         """Keep the loss of a step that was done."""
         self._losses.append(loss)
 
-    def log(self, share: float, norm: float) -> None:
-        """One line on the steps since the last one.
+    def log(self, share: float, norm: float, facts: dict[str, Any]) -> None:
+        """One line on the steps since the last one, with what else there is to tell.
 
         The loss is the mean of those that were done, null where none was, of this process; `wait`
         the share of the time in which the device waited for its data.
@@ -73,7 +73,8 @@ class Diary:
         loss = round(torch.stack(self._losses).mean().item(), 5) if self._losses else None
         self._losses.clear()
         shown = round(norm, 3) if math.isfinite(norm) else None
-        self._write({"loss": loss, "share": round(share, 4), "norm": shown, "wait": wait})
+        line = {"loss": loss, "share": round(share, 4), "norm": shown, "wait": wait}
+        self._write(line | facts)
 
     def validate(self, averaged: Callable[[], Generator], folders: tuple[str, ...]) -> None:
         """Score the averaged model, and draw the picture and the curve anew."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -54,7 +55,7 @@ class Gradients:
 
     def __call__(self, batch: list[Stretch], state: Tensor | None) -> tuple[Tensor, Tensor]:
         """Returns the loss, detached, and the memory of the lanes after the stretch."""
-        inputs = _stack(self._model, batch, state)
+        inputs = stack(self._model, batch, state)
         if inputs.noisy.device.type != "cuda":
             return self._run(inputs)
         if self._captured is None or not self._captured.fits(inputs):
@@ -63,9 +64,14 @@ class Gradients:
         return self._captured.replay(inputs)
 
     def _run(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
-        loss, state = sequence_loss(self._model, inputs, self._weights)
-        loss.backward()
-        return loss.detach(), state
+        passage = run_stretch(self._model, inputs, self._weights)
+        passage.loss.backward()
+        return passage.loss.detach(), passage.state
+
+    @staticmethod
+    def facts() -> dict[str, Any]:
+        """For the log, beside the loss: nothing."""
+        return {}
 
 
 class _Captured:
@@ -108,8 +114,22 @@ class _Captured:
             parameter.grad = None
 
 
-def sequence_loss(model: Generator, inputs: Inputs, weights: LossConfig) -> tuple[Tensor, Tensor]:
-    """The mean loss over the steps of a stretch, and the detached state after it.
+@dataclass(frozen=True, slots=True, eq=False)
+class Passage:
+    """What came of a stretch of n steps."""
+
+    loss: Tensor
+    """The mean over the steps."""
+    state: Tensor
+    """The memory after it, detached."""
+    errors: list[Tensor]
+    """n times (B, 3, H, W) fp32: restored less clean, zero where damaged."""
+    motions: list[Tensor]
+    """n times (B, 4, H/4, W/4), as `Generator.align` tells it."""
+
+
+def run_stretch(model: Generator, inputs: Inputs, weights: LossConfig) -> Passage:
+    """Run every lane through its stretch.
 
     Nothing here may depend on a value on the host: it is captured.
     """
@@ -120,6 +140,7 @@ def sequence_loss(model: Generator, inputs: Inputs, weights: LossConfig) -> tupl
     steps = noisy.shape[1] - 2
     total = noisy.new_zeros(())
     before: tuple[Tensor, Tensor] | None = None
+    errors, motions = [], []
     # One autocast around all steps: it keeps the weights it has cast until it ends.
     with torch.autocast(noisy.device.type, torch.bfloat16):
         for t in range(1, steps + 1):
@@ -135,16 +156,21 @@ def sequence_loss(model: Generator, inputs: Inputs, weights: LossConfig) -> tupl
                 if before is not None:
                     change = (error - before[0]) * whole * before[1]
                     total = total + weights.temporal * fidelity(change, sigma, weights.epsilon)
-                total = total + weights.warp * warp_error(clean[:, t - 1 : t + 2], motion)
+                if weights.warp:
+                    total = total + weights.warp * warp_error(clean[:, t - 1 : t + 2], motion)
                 filled = weights.fill * fill_error(fill - clean[:, t], 1.0 - whole)
                 found = weights.defect * defect_error(defect, damage[:, t])
                 total = total + damaged * (filled + found)
             before = (error, whole)
+            errors.append(error)
+            motions.append(motion)
     # A single bad pass must not poison the lane for as long as its showing lasts.
-    return total / steps, torch.nan_to_num(state.detach(), 0.0, 0.0, 0.0)
+    state = torch.nan_to_num(state.detach(), 0.0, 0.0, 0.0)
+    return Passage(total / steps, state, errors, motions)
 
 
-def _stack(model: Generator, batch: list[Stretch], state: Tensor | None) -> Inputs:
+def stack(model: Generator, batch: list[Stretch], state: Tensor | None) -> Inputs:
+    """The lanes of one step side by side, on from the memory `state`, or from none."""
     first = torch.stack([stretch.noisy[0] for stretch in batch])
     if state is None:
         state = model.initial_state(first)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from training.adversarial import Adam, Duel, Opponent
 from training.checkpoint import Standing, Student, gather, resume, save
 from training.config import ScheduleConfig, TrainConfig
 from training.control import make_generator
@@ -62,7 +63,7 @@ def _train(
     pool = load_pool(config.data, torch.device("cpu"))
     if config.schedule.validate_every:
         check_validation(config.data.validation)
-    gradients = Gradients(student.model, student.optimiser.parameters, config.loss)
+    gradients = _gradients(config, student, rank)
     diary = Diary(out, progress, writes=rank.first)
     with closing(load_batches(pool, config, standing.places, rank, device)) as batches:
         while progress["step"] < config.schedule.steps:
@@ -79,7 +80,7 @@ def _train(
                 diary.note(loss)
             step = progress["step"]
             if step % config.schedule.log_every == 0 or step == config.schedule.steps:
-                diary.log(share, norm)
+                diary.log(share, norm, gradients.facts())
             if config.schedule.validate_every and step % config.schedule.validate_every == 0:
                 diary.validate(student.averaged, config.data.validation)
             over = rank.agree(minutes is not None and diary.minutes > minutes)
@@ -97,4 +98,14 @@ def _train(
 def _student(config: TrainConfig, device: torch.device) -> Student:
     model = make_generator(config.size, config.control).to(device)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
-    return Student(model, Optimiser(model, config.optimiser), Average(model, config.optimiser.ema))
+    average = Average(model, config.optimiser.ema)
+    if config.stage == "adversarial":
+        adam = Adam(model, config.adversarial, config.optimiser.clip)
+        return Student(model, adam, average, Opponent(config.adversarial, device))
+    return Student(model, Optimiser(model, config.optimiser), average)
+
+
+def _gradients(config: TrainConfig, student: Student, rank: Rank) -> Gradients | Duel:
+    if student.opponent is not None:
+        return Duel(student.model, config, student.opponent, rank)
+    return Gradients(student.model, student.optimiser.parameters, config.loss)

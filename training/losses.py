@@ -44,6 +44,24 @@ def shift_error(error: Tensor, side: int = 32) -> Tensor:
     return 255.0 * rgb_error(blocks).abs().mean()
 
 
+def low_error(error: Tensor, sigma: Tensor, epsilon: float, side: int = 8) -> Tensor:
+    """`fidelity` of the means of small blocks: what locks the low frequencies of a picture."""
+    blocks = functional.avg_pool2d(error, min(side, *error.shape[-2:]))
+    # A mean of side^2 samples of noise is so many times quieter.
+    return fidelity(blocks, sigma / side, epsilon)
+
+
+def excess_energy(error: Tensor, allowed: Tensor, side: int = 8) -> Tensor:
+    """How far the power of the luma's error goes beyond a bound, in blocks; 0 where it keeps it.
+
+    `error` (B, 3, H, W) in Y'CbCr, `allowed` (B, 1, H/4, W/4): a deviation. Mean of
+    max(0, power / (allowed^2 + 1 code^2) - 1).
+    """
+    power = functional.avg_pool2d(error[:, :1].square(), side)
+    bound = functional.avg_pool2d(allowed.square(), side // 4) + 1.0 / 255.0**2
+    return functional.relu(power / bound - 1.0).mean()
+
+
 def warp_error(clean: Tensor, motion: Tensor, epsilon: float = 0.01) -> Tensor:
     """How far the neighbours, moved by `motion`, are from frame t; all of it clean.
 

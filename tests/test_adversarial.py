@@ -1,0 +1,180 @@
+"""The adversarial stage and the learned grain: both sides learn, and their failures are said."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from training.checkpoint import read_checkpoint
+from training.collapse import CollapsedError, Watch
+from training.config import TrainConfig, load_config
+from training.discriminator import (
+    FORMS,
+    Discriminator,
+    accuracy,
+    discriminator_loss,
+    generator_loss,
+    high_pass,
+)
+from training.loop import train
+from training.losses import excess_energy
+
+TRUNK = Path(__file__).parents[1] / "training" / "trunks" / "fast.pt"
+
+
+@pytest.fixture
+def natural(config: TrainConfig) -> TrainConfig:
+    """tiny.toml as the stage after fidelity."""
+    return replace(config, stage="adversarial", start_from=str(TRUNK))
+
+
+def read_log(out: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+
+
+def test_the_losses_are_the_formulas_of_the_game() -> None:
+    real, fake = torch.tensor([[0.7, -1.3]]), torch.tensor([[0.2, 2.1]])
+    d_real, d_fake = torch.sigmoid(real), torch.sigmoid(fake)
+    game = d_real.log().mean() + (1.0 - d_fake).log().mean()
+    for form in ("minimax", "non-saturating"):
+        assert torch.allclose(discriminator_loss(form, real, fake), -game)
+    assert torch.allclose(generator_loss("minimax", fake), (1.0 - d_fake).log().mean())
+    assert torch.allclose(generator_loss("non-saturating", fake), -d_fake.log().mean())
+    hinge = (0.3 + 2.3 + 1.2 + 3.1) / 2
+    assert float(discriminator_loss("hinge", real, fake)) == pytest.approx(hinge)
+    assert float(generator_loss("hinge", fake)) == pytest.approx(-1.15)
+    assert accuracy(real, fake) == 0.25
+
+
+def test_where_the_discriminator_is_sure_minimax_has_no_slope_and_the_others_have() -> None:
+    slopes = {}
+    for form in FORMS:
+        fake = torch.tensor([-12.0], requires_grad=True)
+        generator_loss(form, fake).backward()  # type: ignore[no-untyped-call]
+        assert fake.grad is not None
+        slopes[form] = float(fake.grad)
+    assert -1e-5 < slopes["minimax"] < 0.0
+    assert slopes["non-saturating"] == pytest.approx(-1.0, abs=1e-4)
+    assert slopes["hinge"] == -1.0
+
+
+def test_the_discriminator_sees_detail_alone_and_the_noise_that_was_there() -> None:
+    torch.manual_seed(0)
+    model = Discriminator(width=8).eval()
+    picture = torch.rand(2, 3, 32, 32)
+    sigma = torch.tensor([10.0, 10.0]) / 255.0
+    logits = model(picture, sigma)
+    assert logits.shape == (2, 1, 8, 8)
+    assert torch.allclose(model(picture + 0.25, sigma), logits, atol=1e-4)
+    assert not torch.allclose(model(picture, 5.0 * sigma), logits, atol=1e-3)
+    wave = torch.sin(2.0 * math.pi * torch.arange(128) / 64.0).expand(1, 1, 128, 128)
+    assert high_pass(wave)[..., 20:-20].abs().max() < 0.03
+    for layer in model.layers:
+        assert torch.linalg.matrix_norm(layer.weight.flatten(1), 2) < 1.6  # a few power iterations
+
+
+def test_energy_is_bounded_by_the_measured_noise() -> None:
+    allowed = torch.full((1, 1, 4, 4), 10.0 / 255.0)
+    quiet = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(1)) * 5.0 / 255.0
+    assert float(excess_energy(quiet, allowed)) == 0.0
+    assert float(excess_energy(8.0 * quiet, allowed)) > 5.0
+    assert float(excess_energy(quiet, 0.0 * allowed)) > 5.0
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_both_sides_move(natural: TrainConfig, tmp_path: Path, form: str) -> None:
+    config = replace(natural, adversarial=replace(natural.adversarial, form=form, width=8))
+    assert train(config, tmp_path) == 4
+    log = read_log(tmp_path)
+    for side in ("d", "g"):
+        assert len({line[side] for line in log}) == 4
+    saved = read_checkpoint(tmp_path / "checkpoint.pt")
+    before = read_checkpoint(TRUNK)["average"]
+    moved = {name for name, value in saved["model"].items() if not torch.equal(value, before[name])}
+    assert "restorer.denoise.weight" in moved
+    assert not any(name.startswith("motion_net") for name in moved)
+    assert {"model", "adam", "watch"} == set(saved["opponent"])
+
+
+def test_a_game_that_was_cut_off_ends_as_it_would_have(
+    natural: TrainConfig, tmp_path: Path
+) -> None:
+    cut = replace(natural, schedule=replace(natural.schedule, steps=2, decay=0))
+    whole = replace(natural, schedule=replace(natural.schedule, decay=0))
+    train(whole, tmp_path / "once")
+    train(cut, tmp_path / "twice")
+    train(whole, tmp_path / "twice")
+    once, twice = (read_checkpoint(tmp_path / name / "checkpoint.pt") for name in ("once", "twice"))
+    for name, value in once["model"].items():
+        assert torch.equal(value, twice["model"][name]), name
+    for name, value in once["opponent"]["model"].items():
+        assert torch.equal(value, twice["opponent"]["model"][name]), name
+    assert once["opponent"]["watch"] == twice["opponent"]["watch"]
+
+
+def test_a_discriminator_that_is_always_right_is_a_collapse() -> None:
+    watch = Watch(3)
+    power = np.ones(3)
+    for _ in range(2):
+        watch.see(1.0, power, power, loss=0.1)
+    assert not watch.calm
+    with pytest.raises(CollapsedError, match=r"right in 100\.0 % of cases; copy good\.pt"):
+        watch.see(1.0, power, power, loss=0.1)
+
+
+def test_a_training_that_collapses_stops_with_one_sentence(
+    natural: TrainConfig, tmp_path: Path
+) -> None:
+    # Steps so long that G cannot but run away.
+    adversarial = replace(natural.adversarial, patience=3, rate=0.05, width=8)
+    schedule = replace(natural.schedule, steps=30, checkpoint_every=1, warmup=4)
+    config = replace(natural, adversarial=adversarial, schedule=schedule)
+    with pytest.raises(CollapsedError, match=r"collapsed: .*good\.pt"):
+        train(config, tmp_path)
+    good, last = (read_checkpoint(tmp_path / name) for name in ("good.pt", "checkpoint.pt"))
+    assert 0 < good["progress"]["step"] <= last["progress"]["step"] < 30
+    assert max(good["opponent"]["watch"]["excess"]) < 1.5
+
+
+@pytest.mark.parametrize(
+    ("restored", "loss", "said"),
+    [
+        (np.array([1.0, 1.0, 4.0]), 0.1, "6.0 dB too much detail at 0.25 to 0.5"),
+        (np.array([1.0, 1.0, 1.0]), math.nan, "not finite"),
+    ],
+)
+def test_a_spectrum_that_runs_away_is_a_collapse(
+    restored: np.ndarray, loss: float, said: str
+) -> None:
+    watch = Watch(1)
+    with pytest.raises(CollapsedError, match=said):
+        watch.see(0.6, restored, np.ones(3), loss=loss)
+
+
+def test_detail_that_is_lost_on_the_way_is_a_collapse() -> None:
+    watch = Watch(2)
+    for _ in range(3):
+        watch.see(0.6, np.ones(3), np.ones(3), loss=0.1)
+    with pytest.raises(CollapsedError, match=r"detail at 0\.0625 to 0\.125 cycles per sample fell"):
+        watch.see(0.6, np.array([0.01, 1.0, 1.0]), np.ones(3), loss=0.1)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("stage=natural", "use fidelity or adversarial"),
+        ("stage=adversarial", "needs start_from"),
+        ("adversarial.form=wgan", "use minimax, non-saturating, hinge"),
+        ("adversarial.weight=-1", "use 0 or more"),
+        ("adversarial.patience=0", "use 1 or more"),
+    ],
+)
+def test_a_stage_that_cannot_be_is_refused(workplace: Path, change: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        load_config(workplace / "tiny.toml", (change,))
