@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
+from training.__main__ import main
 from training.checkpoint import read_checkpoint
 from training.collapse import CollapsedError, Watch
 from training.config import TrainConfig, load_config
@@ -24,6 +26,7 @@ from training.discriminator import (
 )
 from training.loop import train
 from training.losses import excess_energy
+from training.publish import Blend, mix
 
 TRUNK = Path(__file__).parents[1] / "training" / "trunks" / "fast.pt"
 
@@ -178,3 +181,37 @@ def test_detail_that_is_lost_on_the_way_is_a_collapse() -> None:
 def test_a_stage_that_cannot_be_is_refused(workplace: Path, change: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         load_config(workplace / "tiny.toml", (change,))
+
+
+def test_a_blend_lies_between_fidelity_and_natural(natural: TrainConfig, tmp_path: Path) -> None:
+    train(natural, tmp_path)
+    path = tmp_path / "checkpoint.pt"
+    end, start = (read_checkpoint(name)["average"] for name in (path, TRUNK))
+    told = asdict(natural)
+    for percent in (0.0, 40.0, 100.0):
+        weights, words = mix(path, end, told, Blend(percent))
+        assert words == f"blend {percent:g} % of fast.pt (0) and checkpoint.pt (100)"
+        for key, value in weights.items():
+            one, other = start[key].float(), end[key]
+            assert torch.allclose(value, one + percent / 100.0 * (other - one), atol=1e-6), key
+    assert any(not torch.equal(end[key], value.float()) for key, value in start.items())
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--blend", "40", "--fidelity", str(TRUNK.with_name("base.pt"))], "different networks"),
+        (["--blend", "140"], "140"),
+        (["--fidelity", str(TRUNK)], "give --blend, too"),
+        (["--blend", "40"], "trained from nothing"),
+    ],
+)
+def test_a_blend_that_cannot_be_is_refused(
+    config: TrainConfig, tmp_path: Path, options: list[str], said: str
+) -> None:
+    train(replace(config, schedule=replace(config.schedule, steps=1)), tmp_path)
+    arguments = ["publish", str(tmp_path / "checkpoint.pt"), "--name", "b", "--out", str(tmp_path)]
+    result = CliRunner().invoke(main, [*arguments, "--training-data", "made up", *options])
+    assert result.exit_code != 0
+    assert said in result.output
+    assert not list(tmp_path.glob("*.safetensors"))

@@ -86,11 +86,32 @@ def train(config: Path, out: Path, overrides: tuple[str, ...], minutes: float | 
 @click.option("--out", type=FOLDER, default=Path("vidrepair/models"), show_default=True)
 @click.option("--training-data", required=True, help="What it saw, and under which licences.")
 @click.option("--notes", default="", help="Figures worth telling, kept in the model card.")
-def publish(checkpoint: Path, name: str, out: Path, training_data: str, notes: str) -> None:
+@click.option(
+    "--blend",
+    "percent",
+    type=click.FloatRange(0, 100),
+    help="Weights in between: 0 is fidelity, 100 the CHECKPOINT.",
+)
+@click.option(
+    "--fidelity", type=FILE, help="What to blend with; what CHECKPOINT started from if unset."
+)
+def publish(
+    checkpoint: Path,
+    name: str,
+    out: Path,
+    training_data: str,
+    notes: str,
+    percent: float | None,
+    fidelity: Path | None,
+) -> None:
     """Release a CHECKPOINT's averaged weights as .safetensors and .onnx with their card."""
+    from training.publish import Blend
     from training.publish import publish as run
 
-    files = run(checkpoint, name, out, training_data=training_data, notes=notes)
+    if percent is None and fidelity is not None:
+        raise click.UsageError("--fidelity names what to blend with; give --blend, too")
+    blend = None if percent is None else Blend(percent, fidelity)
+    files = run(checkpoint, name, out, training_data=training_data, notes=notes, blend=blend)
     click.echo(files.card.to_json())
     click.echo(files.safetensors)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from safetensors.numpy import save
+from torch import Tensor
 
 from training.checkpoint import read_checkpoint
 from training.evaluate import load_checkpoint
@@ -17,8 +20,28 @@ from vidrepair.models import ModelCard, ModelFiles, WeightsFile, find_model
 from vidrepair.models.weights import CARD_KEY, Weights, fingerprint, write_beside
 
 
+@dataclass(frozen=True, slots=True)
+class Blend:
+    """Weights between those of fidelity and those of a checkpoint gone on from them."""
+
+    percent: float
+    """0 is fidelity, 100 the checkpoint."""
+    fidelity: Path | None = None
+    """A checkpoint or a trunk; None takes what the checkpoint started from."""
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.percent <= 100.0:
+            raise ModelError(f"a blend is {self.percent:g} %; use 0 to 100")
+
+
 def publish(
-    checkpoint: Path, name: str, folder: Path, *, training_data: str, notes: str = ""
+    checkpoint: Path,
+    name: str,
+    folder: Path,
+    *,
+    training_data: str,
+    notes: str = "",
+    blend: Blend | None = None,
 ) -> ModelFiles:
     """Release the averaged weights of a checkpoint as NAME in `folder`, replacing what is there.
 
@@ -30,10 +53,14 @@ def publish(
     size = saved["config"]["size"]
     if (control := saved["config"].get("control", "none")) != "none":
         raise ModelError(f"{checkpoint} is a control ({control}), not a generator to release")
+    weighed = load_checkpoint(checkpoint).state_dict()
+    if blend is not None:
+        weighed, told = mix(checkpoint, weighed, saved["config"], blend)
+        notes = f"{told}; {notes}" if notes else told
     # Contiguous: training is channels-last, and safetensors writes memory as it lies.
     weights: Weights = {
         key: np.ascontiguousarray(value.float().numpy(), dtype=np.float16)
-        for key, value in load_checkpoint(checkpoint).state_dict().items()
+        for key, value in weighed.items()
     }
     for key, values in weights.items():
         if not np.isfinite(values).all():
@@ -46,6 +73,31 @@ def publish(
     write_graphs(graphs, folder, name)
     write_beside(path, save(weights, metadata={CARD_KEY: card.to_json()}))
     return find_model(path)
+
+
+def mix(
+    checkpoint: Path, natural: dict[str, Tensor], config: dict[str, Any], blend: Blend
+) -> tuple[dict[str, Tensor], str]:
+    """The weights in between, and what they are in words; both have one graph.
+
+    Raises ModelError where it is not known what fidelity was, or its network is another.
+    """
+    start = blend.fidelity or Path(config.get("start_from") or "")
+    if start == Path():
+        raise ModelError(
+            f"{checkpoint} was trained from nothing; name the weights to blend with, --fidelity"
+        )
+    fidelity = read_checkpoint(start)["average"]
+    if {key: value.shape for key, value in fidelity.items()} != {
+        key: value.shape for key, value in natural.items()
+    }:
+        raise ModelError(f"{start} and {checkpoint} hold different networks; blend within one")
+    share = blend.percent / 100.0
+    weights = {
+        key: torch.lerp(fidelity[key].float(), value.float(), share)
+        for key, value in natural.items()
+    }
+    return weights, f"blend {blend.percent:g} % of {start.name} (0) and {checkpoint.name} (100)"
 
 
 def _card(
