@@ -16,6 +16,11 @@ from training.__main__ import main
 from training.checkpoint import read_checkpoint
 from training.collapse import CollapsedError, Watch
 from training.config import TrainConfig, load_config
+from training.data import load_pool
+from training.degrade.grain import Grain, draw_field
+from training.degrade.grain_net import GrainNet
+from training.degrade.learned import add_learned, load_grain
+from training.degrade.storage import Storage
 from training.discriminator import (
     FORMS,
     Discriminator,
@@ -24,9 +29,15 @@ from training.discriminator import (
     generator_loss,
     high_pass,
 )
+from training.grain_compare import compare
+from training.grain_film import Film, write_film
+from training.grain_gan import GrainSettings, elbo, learn_grain, train_gan, train_vae
+from training.grain_patches import find_patches
+from training.lanes import run_lane
 from training.loop import train
 from training.losses import excess_energy
 from training.publish import Blend, mix
+from vidrepair.frames import Picture, PixelFormat
 
 TRUNK = Path(__file__).parents[1] / "training" / "trunks" / "fast.pt"
 
@@ -215,3 +226,176 @@ def test_a_blend_that_cannot_be_is_refused(
     assert result.exit_code != 0
     assert said in result.output
     assert not list(tmp_path.glob("*.safetensors"))
+
+
+def write_footage(path: Path, *, frames: int = 16, colour: bool = False, flat: bool = True) -> Path:
+    """Gray or coloured film with grain that is blurred, and stronger where it is bright."""
+    rows, columns = np.mgrid[0:160, 0:224]
+    picture = 60.0 + 120.0 * columns / 224.0 + 10.0 * rows / 160.0
+    rng = np.random.default_rng(1)
+    if not flat:
+        picture = picture + rng.normal(0.0, 20.0, picture.shape)
+    like = torch.empty(frames, 1, 160, 224)
+    grain = draw_field(Grain("blurred", 0.7), like, 5)[:, 0].numpy() * (2.0 + 4.0 * picture / 255.0)
+    luma = np.clip(np.round(picture + grain), 0, 255).astype(np.uint8)
+    chroma = np.full((frames, 80, 112), 128, dtype=np.uint8)
+    if colour:
+        chroma = (chroma + rng.integers(-9, 9, chroma.shape)).astype(np.uint8)
+    form = PixelFormat("yuv420p", "yuv", 8, (2, 2))
+    film = Film("footage", (luma, chroma, chroma), Picture(224, 160, form, full_range=True))
+    write_film(path, film)
+    return path
+
+
+@pytest.fixture(scope="module")
+def footage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_footage(tmp_path_factory.mktemp("grain") / "film.mkv")
+
+
+def test_grain_is_told_from_the_picture(footage: Path) -> None:
+    patches = find_patches(footage)
+    assert len(patches.grain) >= 400
+    assert np.square(patches.grain).mean() == pytest.approx(1.0, abs=1e-3)
+    # As it was given: 2 + 4 luma code values, at every level.
+    bright = patches.level > np.median(patches.level)
+    for part in (bright, ~bright):
+        found = 255.0 * patches.deviation * np.sqrt(np.square(patches.grain[part]).mean())
+        assert found == pytest.approx(2.0 + 4.0 * patches.level[part].mean(), rel=0.05)
+    assert patches.chroma == 0.0
+
+
+def test_both_sides_of_the_grain_game_move_and_the_bound_rises(footage: Path) -> None:
+    patches = find_patches(footage)
+    settings = GrainSettings(steps=25)
+    game: list[tuple[float, float, float]] = []
+    before, _ = GrainNet(), torch.manual_seed(settings.seed)
+    grain = train_gan(patches, settings, lambda *step: game.append(step))
+    assert len({step[0] for step in game}) == len({step[1] for step in game}) == 25
+    assert isinstance(grain.model, GrainNet)
+    moved = [
+        not torch.equal(value, grain.model.state_dict()[name])
+        for name, value in before.state_dict().items()
+    ]
+    assert all(moved)
+    bounds: list[float] = []
+    train_vae(patches, settings, bounds.append)
+    assert np.mean(bounds[-5:]) > np.mean(bounds[:5])
+
+
+def test_the_lower_bound_is_that_of_two_gaussians() -> None:
+    grain, mean, deviation = torch.tensor([1.0]), torch.tensor([0.5]), torch.tensor([2.0])
+    about, logarithm = torch.tensor([0.3]), torch.tensor([-0.4])
+    likelihood = torch.distributions.Normal(mean, deviation).log_prob(grain)
+    posterior = torch.distributions.Normal(about, (0.5 * logarithm).exp())
+    prior = torch.distributions.Normal(torch.zeros(1), torch.ones(1))
+    divergence = torch.distributions.kl_divergence(posterior, prior)
+    assert torch.allclose(elbo(grain, mean, deviation, (about, logarithm)), likelihood - divergence)
+
+
+def test_the_command_keeps_a_model_that_keeps_the_spectrum(footage: Path, tmp_path: Path) -> None:
+    out = tmp_path / "grain.safetensors"
+    arguments = ["grain-gan", str(footage), "-o", str(out), "--steps", "2", "--gray"]
+    result = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    assert all(kind in result.output for kind in ("gan", "vae", "autoregressive"))
+    grain = load_grain(out)
+    # Two steps are none: the filter, which needs none, is best.
+    assert grain.kind == "autoregressive"
+    luma = torch.full((2, 1, 300, 420), 0.5)
+    field = grain.draw(luma, 7)
+    assert field.shape == luma.shape
+    assert torch.equal(field, grain.draw(luma, 7))
+    assert 255.0 * float(field.std()) == pytest.approx(4.0, rel=0.1)
+    assert 255.0 * float(grain.draw(0.6 * luma, 7).std()) == pytest.approx(3.2, rel=0.1)
+
+
+@pytest.mark.parametrize("kind", ["gan", "vae", "autoregressive"])
+def test_drawn_grain_never_repeats(footage: Path, tmp_path: Path, kind: str) -> None:
+    out = tmp_path / "grain.safetensors"
+    learn_grain(footage, out, GrainSettings(steps=2), kind=kind)
+    assert load_grain(out).kind == kind
+    fields = load_grain(out).draw(torch.full((2, 1, 256, 256), 0.5), 3)[:, 0].double()
+    spectra = torch.fft.fft2(fields - fields.mean(dim=(1, 2), keepdim=True))
+    alike = [torch.fft.ifft2(spectra[0] * other.conj()).real for other in spectra]
+    power = float(alike[0][0, 0])
+    # Away from a sample's own neighbours a field is like itself, or the next, by chance alone.
+    alike[0][:9, :9] = alike[0][-9:, :9] = alike[0][:9, -9:] = alike[0][-9:, -9:] = 0.0
+    assert max(float(part.abs().max()) for part in alike) < 0.08 * power
+
+
+def test_copies_and_a_wrong_spectrum_are_seen(footage: Path) -> None:
+    patches = find_patches(footage)
+    seen, real = patches.part(patches.area % 2 == 0), patches.part(patches.area % 2 == 1)
+    assert compare(real.grain, real, seen).distance == 0.0
+    count = len(real.grain)
+    copies = np.resize(seen.grain, real.grain.shape)
+    assert compare(copies, real, seen).nearest < 0.1
+    white = np.random.default_rng(1).normal(size=(count, 32, 32)).astype(np.float32)
+    found = compare(white, real, seen)
+    assert not found.keeps
+    assert found.octaves[2] > 2.0
+
+
+def test_learned_grain_is_mixed_into_training(
+    config: TrainConfig, footage: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "grain.safetensors"
+    learn_grain(footage, out, GrainSettings(steps=1), kind="gan")
+    data = replace(config.data, grains=(str(out),), grain_share=1.0)
+    assert train(replace(config, data=data), tmp_path / "run") == 4
+    pool = load_pool(data, torch.device("cpu"))
+    stretch = next(run_lane(pool, replace(config, data=data), 0))
+    # Drawn between half and one and a half of what was found: 3 to 5 code values.
+    assert 1.0 / 255.0 <= stretch.sigma < 8.0 / 255.0
+
+
+def test_chroma_grain_follows_the_storage(footage: Path, tmp_path: Path) -> None:
+    path = write_footage(tmp_path / "colour.mkv", colour=True)
+    out = tmp_path / "grain.safetensors"
+    learn_grain(path, out, GrainSettings(steps=1), kind="autoregressive")
+    grain = load_grain(out)
+    assert grain.chroma > 0.5
+    storage = Storage(sampling=(2, 2), bits=8, full_range=False)
+    noisy, clean = add_learned(
+        torch.full((2, 3, 64, 96), 0.5), grain, storage, strength=1.0, seed=1
+    )
+    noise = noisy - clean
+    ratio = float(noise[:, 1:].std() / noise[:, 0].std())
+    assert ratio == pytest.approx(grain.chroma, rel=0.25)
+    assert torch.equal(noise[:, 1, ::2, ::2], noise[:, 1, 1::2, 1::2])
+
+
+@pytest.mark.parametrize(
+    ("made", "options", "said"),
+    [
+        ({"flat": False}, (), "patches of 32x32 samples that are flat, still and grainy"),
+        ({"colour": True}, ("--gray",), "has colour; leave out --gray"),
+        ({"frames": 1}, (), "has 1 frame; grain is told from the picture by what changes"),
+        (None, (), "cannot be read as a video file"),
+    ],
+)
+def test_footage_without_grain_to_learn_is_named(
+    tmp_path: Path, made: dict[str, int] | None, options: tuple[str, ...], said: str
+) -> None:
+    path, out = tmp_path / "film.mkv", tmp_path / "grain.safetensors"
+    if made is None:
+        path.write_text("no film at all\n" * 99)
+    else:
+        write_footage(path, **made)
+    result = CliRunner().invoke(main, ["grain-gan", str(path), "-o", str(out), *options])
+    assert result.exit_code == 1
+    assert f"{path}" in result.output
+    assert said in result.output
+    assert result.output.count("\n") == 1
+    assert not out.exists()
+
+
+def test_a_file_that_is_no_learned_grain_is_named(config: TrainConfig, tmp_path: Path) -> None:
+    path = tmp_path / "grain.safetensors"
+    with pytest.raises(ValueError, match="there is no"):
+        load_grain(path)
+    path.write_bytes(b"no tensors")
+    with pytest.raises(ValueError, match="is no learned grain; make one with grain-gan"):
+        load_pool(replace(config.data, grains=(str(path),), grain_share=0.5), torch.device("cpu"))
+    with pytest.raises(ValueError, match=r"grain_share needs data\.grains"):
+        replace(config.data, grain_share=0.5)

@@ -81,6 +81,45 @@ def train(config: Path, out: Path, overrides: tuple[str, ...], minutes: float | 
 
 
 @main.command()
+@click.argument("footage", type=FILE)
+@click.option(
+    "-o",
+    "--output",
+    "out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="The learned grain, .safetensors, for data.grains.",
+)
+@click.option(
+    "--kind",
+    type=click.Choice(["best", "gan", "vae", "autoregressive"]),
+    default="best",
+    show_default=True,
+    help="Which of the models to keep.",
+)
+@click.option("--gray", is_flag=True, help="A model of luma alone, for gray footage.")
+@click.option(
+    "--steps",
+    type=click.IntRange(min=1),
+    default=1500,
+    show_default=True,
+    help="Of the two nets, each; a tenth of a second or less.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
+def grain_gan(footage: Path, out: Path, kind: str, steps: int, seed: int, *, gray: bool) -> None:
+    """Learn the grain of FOOTAGE from its flat, still areas, in three ways; keep the best.
+
+    A generative adversarial net, a variational autoencoder and an autoregressive filter are
+    compared on areas that none of them saw.
+    """
+    from training.grain_gan import GrainSettings, learn_grain, table
+
+    trials = learn_grain(footage, out, GrainSettings(steps=steps, seed=seed), kind=kind, gray=gray)
+    click.echo(table(trials))
+    click.echo(f"{out}: {trials[0].grain.kind if kind == 'best' else kind}")
+
+
+@main.command()
 @click.argument("checkpoint", type=FILE)
 @click.option("--name", required=True, help="The released name, such as fast.")
 @click.option("--out", type=FOLDER, default=Path("vidrepair/models"), show_default=True)

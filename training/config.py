@@ -26,6 +26,8 @@ class DataConfig:
     """Folders of opacity pictures of single marks of damage; without any, marks are drawn."""
     pairs: tuple[str, ...] = ()
     """Folders of really encoded pairs, made by `python -m training encode-pairs`."""
+    grains: tuple[str, ...] = ()
+    """Files of learned grain, made by `python -m training grain-gan`."""
     validation: tuple[str, ...] = ()
     """Folders of clips that are never trained on, to watch the progress with."""
     photo_share: float = 0.3
@@ -34,13 +36,17 @@ class DataConfig:
     """Share of the showings that may be damaged, unsteady, or full of what looks like damage."""
     pair_share: float = 0.0
     """Share of the showings that are really encoded pairs."""
+    grain_share: float = 0.0
+    """Share of the showings whose noise is learned grain."""
     exclude: tuple[str, ...] = ()
     """Name prefixes of files that are left out."""
 
     def __post_init__(self) -> None:
-        for name in ("photo_share", "damage", "pair_share"):
+        for name in ("photo_share", "damage", "pair_share", "grain_share"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"data.{name} is {getattr(self, name)}; use a share, 0 to 1")
+        if self.grain_share and not self.grains:
+            raise ValueError("data.grain_share needs data.grains, files made by grain-gan")
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,5 +281,6 @@ def _absolute(data: DataConfig, root: Path) -> DataConfig:
         photos=resolve(data.photos),
         shapes=resolve(data.shapes),
         pairs=resolve(data.pairs),
+        grains=resolve(data.grains),
         validation=resolve(data.validation),
     )

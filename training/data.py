@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from training.config import DataConfig
+from training.degrade.learned import LearnedGrain, load_grain
 from training.degrade.shapes import Shapes, load_shapes
 from training.degrade.storage import unpack_codes
 from training.pairs import PAIR_STORAGE, Pair, load_pair
@@ -33,6 +34,7 @@ class Pool:
     """Marks of damage."""
     pairs: tuple[Pair, ...] = ()
     """Really encoded."""
+    grains: tuple[LearnedGrain, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.clips and not self.photos:
@@ -53,7 +55,8 @@ def load_pool(config: DataConfig, device: torch.device) -> Pool:
             "encode-pairs, or set it to 0"
         )
     pairs = tuple(load_pair(path, device) for path in encoded)
-    return Pool([clip for clip in clips if len(clip) > 1], photos, shapes, pairs)
+    grains = tuple(load_grain(Path(name)) for name in config.grains if config.grain_share)
+    return Pool([clip for clip in clips if len(clip) > 1], photos, shapes, pairs, grains)
 
 
 def require_empty(folder: Path) -> None:

@@ -18,11 +18,14 @@ from training.degrade.coding import code, draw_coding
 from training.degrade.damage import CLASSES, apply_damage, draw_damage
 from training.degrade.distractors import draw_distractors, order_frames, play
 from training.degrade.film import draw_film, project
+from training.degrade.learned import add_learned
 from training.degrade.noise import add_noise, draw_noise
 from training.degrade.storage import draw_storage, to_stored
 from training.pairs import PAIR_STORAGE
 
 WARM_UP = 8
+_STRENGTHS = (0.5, 1.5)
+"""Of learned grain, as a factor on what was found: other reels of the stock differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +131,21 @@ def _make(pool: Pool, config: TrainConfig, frames: int, rng: np.random.Generator
     storage = draw_storage(rng)
     scene = _play(rgb, pool, rng) if rng.random() < data.damage else _whole(rgb)
     coding = draw_coding(rng, storage)
-    noisy, stored = add_noise(scene.damaged, draw_noise(rng, weak=coding is not None), storage)
+    noise = draw_noise(rng, weak=coding is not None)
+    if pool.grains and rng.random() < data.grain_share:
+        grain = pool.grains[rng.integers(len(pool.grains))]
+        strength = rng.uniform(*_STRENGTHS)
+        noisy, stored = add_learned(
+            scene.damaged, grain, storage, strength=strength, seed=noise.seed
+        )
+    else:
+        noisy, stored = add_noise(scene.damaged, noise, storage)
     if coding is not None:
         noisy = code(noisy, coding, storage)
     clean = stored if scene.damaged is scene.clean else to_stored(scene.clean, storage)
     step = None if coding is None else coding.quantiser_step
-    noise = tell_noise(noisy, stored, storage, rng, quantiser_step=step)
-    return _Footage(noisy, stored, clean, scene.damage, noise, scene.order)
+    told = tell_noise(noisy, stored, storage, rng, quantiser_step=step)
+    return _Footage(noisy, stored, clean, scene.damage, told, scene.order)
 
 
 def _take_pair(pool: Pool, config: TrainConfig, frames: int, rng: np.random.Generator) -> _Footage:

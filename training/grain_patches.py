@@ -1,0 +1,222 @@
+"""Grain by itself: patches of it from flat, still areas of footage, told from the picture.
+
+In such an area the picture is a smooth surface that stays, and the mean of K frames holds a Kth of
+the grain's power. Where more is left of it, there is texture, or what moves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.grain_film import FEWEST_FRAMES, read_frames
+from vidrepair.frames import FloatArray, Frame
+
+SIDE = 32
+"""Of a patch, samples."""
+WINDOW = 8
+"""Frames whose mean is taken, K."""
+LONGEST = 160
+"""Frames of a film that are looked at, from the start."""
+FEWEST = 96
+"""Patches that there have to be."""
+MOST = 4096
+_LEFT = 0.12
+"""Share of its power that the mean of an area may have beyond a Kth."""
+_BRIGHTER = 1.8
+"""Times the usual power at its brightness, beyond which an area holds more than grain."""
+_ALIKE = 0.55
+"""Correlation of two frames at the best displacement: what moves is found again, grain is not."""
+_COLOURLESS = 1.5
+"""Deviation of chroma, 8-bit code values, up to which a film is gray, whatever its format."""
+_FAR = 5.5
+"""Deviations that grain does not reach in a thousand samples: dust does."""
+_LEAST = 2.0 / 12.0 / 255.0**2
+"""Power of grain that is more than rounding."""
+_BINS = 8
+
+
+def _surfaces() -> NDArray[np.float64]:
+    """(SIDE * SIDE, 6): planes and bowls, orthonormal."""
+    across = np.linspace(-1.0, 1.0, SIDE)
+    y, x = (axis.ravel() for axis in np.meshgrid(across, across, indexing="ij"))
+    parts = np.stack([np.ones_like(x), x, y, x * y, x * x, y * y], axis=1)
+    return np.asarray(np.linalg.qr(parts)[0])
+
+
+_BASIS = _surfaces()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Patches:
+    """Grain, in units of its deviation over all patches; in full range, code 0..1."""
+
+    grain: FloatArray
+    """(N, SIDE, SIDE), each of mean 0 and of a frame of its own."""
+    level: FloatArray
+    """(N,) luma under it, 0 black to 1 white."""
+    area: NDArray[np.int64]
+    """(N,) which area at which time it is from: K patches have one number."""
+    deviation: float
+    """Of the grain in luma, 0..1 of the range from black to white."""
+    chroma: float
+    """Deviation of chroma as a share of luma's; 0 for gray film."""
+
+    def part(self, chosen: NDArray[np.bool_]) -> Patches:
+        """Some of them, in the same units."""
+        grain, level, area = self.grain[chosen], self.level[chosen], self.area[chosen]
+        return Patches(grain, level, area, self.deviation, self.chroma)
+
+
+def find_patches(path: Path, *, gray: bool = False) -> Patches:
+    """Read a film and cut its grain out.
+
+    `gray` is for a model of luma alone. Raises ValueError where the film is too short, has no flat,
+    still area, no grain, or with `gray` has colour; InputError when it cannot be read.
+    """
+    frames = read_frames(path, LONGEST)
+    if len(frames) < FEWEST_FRAMES:
+        count = "1 frame" if len(frames) == 1 else f"{len(frames)} frames"
+        raise ValueError(
+            f"{path} has {count}; grain is told from the picture by what changes, so give "
+            f"{FEWEST_FRAMES} frames and more"
+        )
+    if frames[0].picture.format.family == "rgb":
+        raise ValueError(f"{path} holds R'G'B'; give footage of Y'CbCr or gray")
+    coloured = _has_colour(frames)
+    if gray and coloured:
+        raise ValueError(f"{path} has colour; leave out --gray, or give gray footage")
+    found = [area for window in _windows(frames) for area in _areas(window)]
+    return _gather(path, [area for area in found if area.flat], coloured=coloured)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Area:
+    """A square through a window of frames."""
+
+    grain: FloatArray
+    """(K, SIDE, SIDE), or fewer: without the frames with dust."""
+    level: float
+    power: float
+    flat: bool
+    chroma: float
+    """Power of chroma's change from frame to frame, halved."""
+
+
+def _windows(frames: list[Frame]) -> Iterator[tuple[FloatArray, FloatArray | None]]:
+    """Luma (K, H, W) and chroma (K, 2, h, w) in full range, of frames that follow one another."""
+    length = min(WINDOW, len(frames))
+    for start in range(0, len(frames) - length + 1, length):
+        part = frames[start : start + length]
+        full = part[0].picture.full_range
+        low, scale = (0.0, 1.0) if full else (16.0 / 255.0, 219.0 / 255.0)
+        unit = 1.0 / part[0].picture.format.peak
+        luma = (
+            np.stack([frame.planes[0] for frame in part]).astype(np.float32) * unit - low
+        ) / scale
+        chroma = None
+        if len(part[0].planes) > 1:
+            planes = np.stack([np.stack(frame.planes[1:3]) for frame in part]).astype(np.float32)
+            chroma = (planes * unit - 0.5) / (1.0 if full else 224.0 / 255.0)
+        yield luma, chroma
+
+
+def _areas(window: tuple[FloatArray, FloatArray | None]) -> Iterator[_Area]:
+    """Every square of a window, flat or not."""
+    luma, chroma = window
+    count, height, width = luma.shape
+    for top in range(0, height - SIDE + 1, SIDE):
+        for left in range(0, width - SIDE + 1, SIDE):
+            block = luma[:, top : top + SIDE, left : left + SIDE].reshape(count, -1)
+            colour = _chroma_power(chroma, luma.shape, top, left)
+            yield _look_at(block, colour)
+
+
+def _look_at(block: FloatArray, colour: float) -> _Area:
+    """A square (K, SIDE * SIDE) through a window: its grain, and whether it is grain alone."""
+    mean = block.mean(axis=0)
+    surface = _BASIS @ (_BASIS.T @ mean)
+    grain = block - surface
+    steps = grain.mean(axis=1, keepdims=True)
+    grain = grain - steps
+    powers = np.square(grain).mean(axis=1)
+    whole = np.abs(grain).max(axis=1) <= _FAR * np.median(powers) ** 0.5
+    power = float(powers.mean())
+    deviation, level = power**0.5, float(mean.mean())
+    patches = grain.reshape(len(block), SIDE, SIDE).astype(np.float32)
+    flat = bool(
+        float(np.square(mean - surface).mean()) <= (1.0 / len(block) + _LEFT) * power
+        and float(steps.std()) <= 0.5 * deviation + 1.0 / 255.0
+        # What is cut off at black or white is no grain any more.
+        and 3.0 * deviation < level < 1.0 - 3.0 * deviation
+        and power > _LEAST
+        and whole.sum() > 1
+        and _alike(patches) < _ALIKE
+    )
+    return _Area(patches[whole], level, float(powers[whole].mean()) if flat else 0.0, flat, colour)
+
+
+def _alike(patches: FloatArray) -> float:
+    """How much frames are like the ones before them, at the displacement where most; 0..1."""
+    spectra = np.fft.rfft2(patches)
+    both = np.fft.irfft2(spectra[1:] * spectra[:-1].conj(), s=patches.shape[1:])
+    power = np.sqrt(np.square(patches).sum(axis=(1, 2)))
+    return float((both.max(axis=(1, 2)) / (power[1:] * power[:-1] + 1e-12)).mean())
+
+
+def _chroma_power(chroma: FloatArray | None, luma: tuple[int, ...], top: int, left: int) -> float:
+    if chroma is None:
+        return 0.0
+    down, across = luma[1] // chroma.shape[2], luma[2] // chroma.shape[3]
+    rows = slice(top // down, (top + SIDE) // down)
+    columns = slice(left // across, (left + SIDE) // across)
+    return float(np.square(np.diff(chroma[:, :, rows, columns], axis=0)).mean()) / 2.0
+
+
+def _gather(path: Path, areas: list[_Area], *, coloured: bool) -> Patches:
+    kept = [area for area, usual in zip(areas, _usual(areas), strict=True) if area.power < usual]
+    count = sum(len(area.grain) for area in kept)
+    if count < FEWEST:
+        raise ValueError(
+            f"{path} shows {count} patches of {SIDE}x{SIDE} samples that are flat, still and "
+            f"grainy, {FEWEST} are needed; give footage with an even area at rest, such as a sky, "
+            "a wall or a title"
+        )
+    grain: NDArray[Any] = np.concatenate([area.grain for area in kept])
+    level: NDArray[Any] = np.repeat(
+        [area.level for area in kept], [len(area.grain) for area in kept]
+    )
+    area = np.repeat(np.arange(len(kept)), [len(area.grain) for area in kept])
+    if count > MOST:
+        chosen = np.sort(np.random.default_rng(0).permutation(count)[:MOST])
+        grain, level, area = grain[chosen], level[chosen], area[chosen]
+    deviation = float(np.sqrt(np.square(grain).mean()))
+    power = float(np.median([one.chroma for one in kept]))
+    chroma = power**0.5 / deviation if coloured else 0.0
+    even = (grain / deviation).astype(np.float32)
+    return Patches(even, level.astype(np.float32), area, deviation, chroma)
+
+
+def _usual(areas: list[_Area]) -> Any:
+    """The power up to which areas of a brightness hold grain alone: that of the quiet ones."""
+    if not areas:
+        return []
+    power = np.array([area.power for area in areas])
+    at = np.clip([int(area.level * _BINS) for area in areas], 0, _BINS - 1)
+    quiet = {bin_: np.quantile(power[at == bin_], 0.3) for bin_ in set(at.tolist())}
+    return [_BRIGHTER * quiet[bin_] for bin_ in at.tolist()]
+
+
+def _has_colour(frames: list[Frame]) -> bool:
+    picture = frames[0].picture
+    if len(frames[0].planes) < 3:
+        return False
+    middle = 2.0 ** (picture.format.bits - 1)
+    unit = 255.0 / picture.format.peak
+    planes = [plane.astype(np.float32) - middle for plane in frames[0].planes[1:3]]
+    return max(float(np.sqrt(np.square(plane).mean())) for plane in planes) * unit > _COLOURLESS
