@@ -37,6 +37,7 @@ from training.lanes import run_lane
 from training.loop import train
 from training.losses import excess_energy
 from training.publish import Blend, mix
+from training.texture import Texture, flicker, table, texture_left
 from vidrepair.frames import Picture, PixelFormat
 
 TRUNK = Path(__file__).parents[1] / "training" / "trunks" / "fast.pt"
@@ -399,3 +400,32 @@ def test_a_file_that_is_no_learned_grain_is_named(config: TrainConfig, tmp_path:
         load_pool(replace(config.data, grains=(str(path),), grain_share=0.5), torch.device("cpu"))
     with pytest.raises(ValueError, match=r"grain_share needs data\.grains"):
         replace(config.data, grain_share=0.5)
+
+
+def test_every_line_that_the_docs_quote_stands_in_its_file() -> None:
+    root = Path(__file__).parents[1]
+    name, quoted, within = "", 0, False
+    for line in (root / "docs" / "training.md").read_text().splitlines():
+        if line.startswith("`training/") and line.endswith(".py`"):
+            name = line.strip("`")
+        if line.startswith("```"):
+            within = line == "```python"
+        elif within:
+            assert line.strip() in (root / name).read_text(), f"{name}: {line}"
+            quoted += 1
+    assert quoted > 15
+
+
+def test_texture_and_flicker_are_measured() -> None:
+    generator = torch.Generator().manual_seed(1)
+    still = 128.0 + 10.0 * torch.randn(64, 96, generator=generator).expand(4, 64, 96)
+    assert texture_left(still, still) == (0.0, 0.0, 0.0)
+    assert flicker(still, still) == 0.0
+    half = 128.0 + 0.5 * (still - 128.0)
+    assert texture_left(still, half) == pytest.approx((-6.02,) * 3, abs=0.3)
+    # An error that stays is none of flicker's.
+    assert flicker(still, still + 3.0) == 0.0
+    noisy = still + torch.randn(4, 64, 96, generator=generator)
+    assert flicker(still, noisy) == pytest.approx(2.0**0.5, rel=0.05)
+    found = [Texture(name, "a", 30.0, 29.0, (-1.0, -2.0, -3.0), 1.5) for name in ("one", "two")]
+    assert "| 30 | two | 29.00 | -1.00 | -2.00 | -3.00 | 1.50 |" in table(found)

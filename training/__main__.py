@@ -212,6 +212,27 @@ def evaluate(
 
 @main.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("checkpoints", type=FILE, nargs=-1, required=True)
+@click.option(
+    "--blend", type=click.FloatRange(0, 100), multiple=True, help="Also of the first and the last."
+)
+@click.option("--frames", type=click.IntRange(min=3), default=24, show_default=True)
+def evaluate_texture(
+    folder: Path, checkpoints: tuple[Path, ...], blend: tuple[float, ...], frames: int
+) -> None:
+    """Score what CHECKPOINTS leave of texture at noise of deviation 30 and 50, beside PSNR.
+
+    Fidelity first and natural last, such as training/trunks/fast.pt runs/natural/checkpoint.pt.
+    """
+    from training import texture
+
+    restores = texture.restores_of(checkpoints, blend)
+    found = list(texture.measure_texture(folder, restores, texture.SIGMAS, frames))
+    click.echo(texture.table(found))
+
+
+@main.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--command", required=True, help="A command line with {in} and {out}.")
 @click.option("--reference", is_flag=True, help="FFmpeg's nlmeans at its best beside it.")
 def evaluate_coded(folder: Path, command: str, *, reference: bool) -> None:

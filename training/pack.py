@@ -37,7 +37,7 @@ class Packed:
 
 
 def pack(data: DataConfig, out: Path, max_mb: float, seed: int = 1) -> list[Packed]:
-    """Copy what `data` names into OUT/clips, /photos, /shapes and /pairs, `max_mb` in all.
+    """Copy what `data` names into OUT/clips, /photos, /shapes, /pairs and /grains, `max_mb` in all.
 
     The files are compressed already and stay as they are: OpenCV reads them where PyAV is
     missing. When they are too many, a seeded choice is taken, each kind in proportion to its
@@ -51,6 +51,8 @@ def pack(data: DataConfig, out: Path, max_mb: float, seed: int = 1) -> list[Pack
         "shapes": list_shapes(data),
         "pairs": list_files(data.pairs, (".npz",), data.exclude),
     }
+    if data.grains:
+        kinds["grains"] = [Path(name) for name in data.grains]
     sizes = {kind: sum(path.stat().st_size for path in paths) for kind, paths in kinds.items()}
     # Pairs hardly compress: by size they would crowd out all the rest.
     most = {"pairs": min(sizes.pop("pairs"), int(_PAIRS * max_mb * MEGABYTE))}
