@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -108,9 +109,17 @@ class Duel:
         loss, played = self._generator_loss(inputs, passage, fake, sigma)
         loss.backward()
         self._losses = {"d": lost, "g": played}
-        restored, clean = (octave_power(part[:, 1:2]) for part in (fake, real))
-        self._opponent.watch.see(right, restored, clean, float(loss.detach()))
+        self._watch(right, fake, real, float(loss.detach()))
         return loss.detach(), passage.state
+
+    def _watch(self, right: float, fake: Tensor, real: Tensor, loss: float) -> None:
+        """All processes see the same, and stop together."""
+        powers = [octave_power(part[:, 1:2]) for part in (fake, real)]
+        seen = torch.tensor([right, loss, *powers[0], *powers[1]], dtype=torch.float64)
+        right, loss, *shared = self._rank.mean(seen.to(self._rank.device)).tolist()
+        count = len(powers[0])
+        watch = self._opponent.watch
+        watch.see(right, np.array(shared[:count]), np.array(shared[count:]), loss)
 
     def _teach(self, real: Tensor, fake: Tensor, sigma: Tensor) -> tuple[Tensor, float]:
         """A step of D; returns its loss and accuracy before it."""

@@ -7,21 +7,23 @@ the grain's power. Where more is left of it, there is texture, or what moves.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from training.grain_film import FEWEST_FRAMES, read_frames
+from training.grain_film import FEWEST_FRAMES
+from vidrepair.decode import open_source
 from vidrepair.frames import FloatArray, Frame
 
 SIDE = 32
 """Of a patch, samples."""
 WINDOW = 8
 """Frames whose mean is taken, K."""
-LONGEST = 160
+LONGEST = 480
 """Frames of a film that are looked at, from the start."""
 FEWEST = 96
 """Patches that there have to be."""
@@ -79,20 +81,26 @@ def find_patches(path: Path, *, gray: bool = False) -> Patches:
     `gray` is for a model of luma alone. Raises ValueError where the film is too short, has no flat,
     still area, no grain, or with `gray` has colour; InputError when it cannot be read.
     """
-    frames = read_frames(path, LONGEST)
-    if len(frames) < FEWEST_FRAMES:
-        count = "1 frame" if len(frames) == 1 else f"{len(frames)} frames"
+    areas: list[_Area] = []
+    count, found, coloured = 0, 0, False
+    for frames in _windows(path):
+        if frames[0].picture.format.family == "rgb":
+            raise ValueError(f"{path} holds R'G'B'; give footage of Y'CbCr or gray")
+        count += len(frames)
+        coloured = coloured or _has_colour(frames)
+        if gray and coloured:
+            raise ValueError(f"{path} has colour; leave out --gray, or give gray footage")
+        if len(frames) >= FEWEST_FRAMES:
+            areas += [area for area in _areas(*_full_range(frames)) if area.flat]
+            found = sum(len(area.grain) for area in areas)
+        if found > 4 * MOST:
+            break
+    if count < FEWEST_FRAMES:
         raise ValueError(
-            f"{path} has {count}; grain is told from the picture by what changes, so give "
-            f"{FEWEST_FRAMES} frames and more"
+            f"{path} has {'1 frame' if count == 1 else f'{count} frames'}; grain is told from the "
+            f"picture by what changes, so give {FEWEST_FRAMES} frames and more"
         )
-    if frames[0].picture.format.family == "rgb":
-        raise ValueError(f"{path} holds R'G'B'; give footage of Y'CbCr or gray")
-    coloured = _has_colour(frames)
-    if gray and coloured:
-        raise ValueError(f"{path} has colour; leave out --gray, or give gray footage")
-    found = [area for window in _windows(frames) for area in _areas(window)]
-    return _gather(path, [area for area in found if area.flat], coloured=coloured)
+    return _gather(path, areas, coloured=coloured)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,33 +116,41 @@ class _Area:
     """Power of chroma's change from frame to frame, halved."""
 
 
-def _windows(frames: list[Frame]) -> Iterator[tuple[FloatArray, FloatArray | None]]:
-    """Luma (K, H, W) and chroma (K, 2, h, w) in full range, of frames that follow one another."""
-    length = min(WINDOW, len(frames))
-    for start in range(0, len(frames) - length + 1, length):
-        part = frames[start : start + length]
-        full = part[0].picture.full_range
-        low, scale = (0.0, 1.0) if full else (16.0 / 255.0, 219.0 / 255.0)
-        unit = 1.0 / part[0].picture.format.peak
-        luma = (
-            np.stack([frame.planes[0] for frame in part]).astype(np.float32) * unit - low
-        ) / scale
-        chroma = None
-        if len(part[0].planes) > 1:
-            planes = np.stack([np.stack(frame.planes[1:3]) for frame in part]).astype(np.float32)
-            chroma = (planes * unit - 0.5) / (1.0 if full else 224.0 / 255.0)
-        yield luma, chroma
+def _windows(path: Path) -> Iterator[list[Frame]]:
+    """The frames of a film, WINDOW at a time; the last ones may be fewer."""
+    with open_source(path) as source:
+        frames = (item for item in source.read() if isinstance(item, Frame))
+        window: list[Frame] = []
+        for frame in islice(frames, LONGEST):
+            planes = tuple(plane.copy() for plane in frame.planes)
+            window.append(replace(frame, planes=planes, carrier=None))
+            if len(window) == WINDOW:
+                yield window
+                window = []
+        if window:
+            yield window
 
 
-def _areas(window: tuple[FloatArray, FloatArray | None]) -> Iterator[_Area]:
+def _full_range(frames: list[Frame]) -> tuple[FloatArray, FloatArray | None]:
+    """Luma (K, H, W), 0 black to 1 white, and chroma (K, 2, h, w) about 0."""
+    full = frames[0].picture.full_range
+    unit = 1.0 / frames[0].picture.format.peak
+    low, scale = (0.0, 1.0) if full else (16.0 / 255.0, 219.0 / 255.0)
+    codes = np.stack([frame.planes[0] for frame in frames]).astype(np.float32)
+    luma = (codes * unit - low) / scale
+    if len(frames[0].planes) == 1:
+        return luma, None
+    codes = np.stack([np.stack(frame.planes[1:3]) for frame in frames]).astype(np.float32)
+    return luma, (codes * unit - 0.5) / (1.0 if full else 224.0 / 255.0)
+
+
+def _areas(luma: FloatArray, chroma: FloatArray | None) -> Iterator[_Area]:
     """Every square of a window, flat or not."""
-    luma, chroma = window
     count, height, width = luma.shape
     for top in range(0, height - SIDE + 1, SIDE):
         for left in range(0, width - SIDE + 1, SIDE):
             block = luma[:, top : top + SIDE, left : left + SIDE].reshape(count, -1)
-            colour = _chroma_power(chroma, luma.shape, top, left)
-            yield _look_at(block, colour)
+            yield _look_at(block, _chroma_power(chroma, luma.shape, top, left))
 
 
 def _look_at(block: FloatArray, colour: float) -> _Area:

@@ -55,6 +55,10 @@ class Rank:
         dist.all_gather(parts, values.contiguous())
         return torch.cat(parts)
 
+    def mean(self, values: Tensor) -> Tensor:
+        """The mean of a tensor (N,) over all processes."""
+        return self.gather(values[None]).mean(dim=0)
+
     def agree(self, flag: bool) -> bool:
         """Whether any process says so."""
         if self.count == 1:
