@@ -37,7 +37,7 @@ from training.lanes import run_lane
 from training.loop import train
 from training.losses import excess_energy
 from training.publish import Blend, mix
-from training.texture import Texture, flicker, table, texture_left
+from training.texture import Texture, flat_error, flicker, table, texture_left
 from vidrepair.frames import Picture, PixelFormat
 
 TRUNK = Path(__file__).parents[1] / "training" / "trunks" / "fast.pt"
@@ -202,7 +202,7 @@ def test_a_blend_lies_between_fidelity_and_natural(natural: TrainConfig, tmp_pat
     told = asdict(natural)
     for percent in (0.0, 40.0, 100.0):
         weights, words = mix(path, end, told, Blend(percent))
-        assert words == f"blend {percent:g} % of fast.pt (0) and checkpoint.pt (100)"
+        assert words.startswith(f"blend {percent:g} % of trunks/fast.pt (0) and ")
         for key, value in weights.items():
             one, other = start[key].float(), end[key]
             assert torch.allclose(value, one + percent / 100.0 * (other - one), atol=1e-6), key
@@ -426,6 +426,10 @@ def test_texture_and_flicker_are_measured() -> None:
     # An error that stays is none of flicker's.
     assert flicker(still, still + 3.0) == 0.0
     noisy = still + torch.randn(4, 64, 96, generator=generator)
+    assert flat_error(still, noisy) == pytest.approx(1.0, rel=0.05)
+    assert flat_error(still, still + 3.0) == pytest.approx(0.0, abs=1e-4)
     assert flicker(still, noisy) == pytest.approx(2.0**0.5, rel=0.05)
-    found = [Texture(name, "a", 30.0, 29.0, (-1.0, -2.0, -3.0), 1.5) for name in ("one", "two")]
-    assert "| 30 | two | 29.00 | -1.00 | -2.00 | -3.00 | 1.50 |" in table(found)
+    found = [
+        Texture(name, "a", 30.0, 29.0, (-1.0, -2.0, -3.0), 0.7, 1.5) for name in ("one", "two")
+    ]
+    assert "| 30 | two | 29.00 | -1.00 | -2.00 | -3.00 | 0.70 | 1.50 |" in table(found)

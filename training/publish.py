@@ -97,7 +97,8 @@ def mix(
         key: torch.lerp(fidelity[key].float(), value.float(), share)
         for key, value in natural.items()
     }
-    return weights, f"blend {blend.percent:g} % of {start.name} (0) and {checkpoint.name} (100)"
+    zero, hundred = (f"{path.parent.name}/{path.name}" for path in (start, checkpoint))
+    return weights, f"blend {blend.percent:g} % of {zero} (0) and {hundred} (100)"
 
 
 def _card(

@@ -1,8 +1,8 @@
 """The protocol of texture: what a denoiser leaves of it, by octave, and whether it stands still.
 
 Known noise as in `evaluate`. Textured are the windows whose clean detail is in the upper half of
-their clip. Flicker is how much the error changes from one frame to the next where clean film
-stands still.
+their clip. In the flattest quarter the error tells of noise left or made. Flicker is how much the
+error changes from one frame to the next where clean film stands still.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ from vidrepair.planes import rgb_to_ycbcr
 SIGMAS = (30.0, 50.0)
 _TEXTURED = 0.5
 """Quantile of clean detail from which a window counts."""
+_FLAT = 0.25
+"""Quantile of clean detail up to which a window is flat."""
 _FLOOR = 100.0
 """Power of a window's octave that nobody sees."""
 _STILL = 1.0
@@ -51,6 +53,8 @@ class Texture:
     psnr: float
     octaves: tuple[float, ...]
     """Restored over clean power, dB, by octave of frequency, in textured windows."""
+    flat: float
+    """Error in flat windows, root mean square, code values."""
     flicker: float
     """Root mean square, code values; NaN where nothing stands still."""
 
@@ -80,14 +84,10 @@ def measure_texture(
             noisy = add_known_noise(clean, path.stem, sigma)
             for name, restore in restores.items():
                 restored = restore(noisy, sigma).round().clamp(0.0, 255.0)
-                yield Texture(
-                    name,
-                    path.stem,
-                    sigma,
-                    float(np.mean(psnr(clean, restored))),
-                    texture_left(_luma(clean), _luma(restored)),
-                    flicker(_luma(clean), _luma(restored)),
-                )
+                lumas = _luma(clean), _luma(restored)
+                figures = texture_left(*lumas), flat_error(*lumas), flicker(*lumas)
+                decibels = float(np.mean(psnr(clean, restored)))
+                yield Texture(name, path.stem, sigma, decibels, *figures)
 
 
 def texture_left(clean: Tensor, restored: Tensor) -> tuple[float, ...]:
@@ -98,6 +98,13 @@ def texture_left(clean: Tensor, restored: Tensor) -> tuple[float, ...]:
     # Windows count alike: a sum of powers would tell of the few with strong edges alone.
     ratios = 10.0 * np.log10((powers[1][textured] + _FLOOR) / (powers[0][textured] + _FLOOR))
     return tuple(float(octave) for octave in ratios.mean(axis=0))
+
+
+def flat_error(clean: Tensor, restored: Tensor) -> float:
+    """Of luma (T, H, W) in flat windows, about its mean in each: root mean square."""
+    detail = _powers(clean).sum(axis=1)
+    windows = _windows(restored - clean)[detail <= np.quantile(detail, _FLAT)]
+    return float(windows.std(axis=(1, 2)).mean())
 
 
 def flicker(clean: Tensor, restored: Tensor) -> float:
@@ -114,8 +121,8 @@ def table(found: list[Texture]) -> str:
     bands = [f"{low:g} to {high:g}" for low, high in pairwise(OCTAVES)]
     heads = " | ".join(f"texture, dB, {band}" for band in bands)
     rows = [
-        f"| sigma | | PSNR, dB | {heads} | flicker |",
-        "|---|---|---|" + "---|" * (len(bands) + 1),
+        f"| sigma | | PSNR, dB | {heads} | error in flat | flicker |",
+        "|---|---|---|" + "---|" * (len(bands) + 2),
     ]
     for sigma in sorted({one.sigma for one in found}):
         for name in names:
@@ -124,6 +131,7 @@ def table(found: list[Texture]) -> str:
             rows.append(
                 f"| {sigma:g} | {name} | {np.mean([one.psnr for one in of]):.2f} | "
                 f"{' | '.join(f'{octave:+.2f}' for octave in octaves)} | "
+                f"{np.mean([one.flat for one in of]):.2f} | "
                 f"{np.nanmean([one.flicker for one in of]):.2f} |"
             )
     return "\n".join(rows)
@@ -134,9 +142,13 @@ def _luma(rgb: Tensor) -> Tensor:
     return torch.einsum("c,tchw->thw", weights, rgb.float())
 
 
-def _powers(luma: Tensor) -> Any:
-    """Of each window, by octave: (N, 3)."""
+def _windows(luma: Tensor) -> Any:
+    """(T, H, W) -> (N, WINDOW, WINDOW)."""
     height, width = (side // WINDOW * WINDOW for side in luma.shape[-2:])
     windows = luma[:, :height, :width].unfold(1, WINDOW, WINDOW).unfold(2, WINDOW, WINDOW)
-    flat = windows.reshape(-1, WINDOW, WINDOW).double().numpy()
-    return by_octave(np.abs(spectra(flat)) ** 2, OCTAVES)
+    return windows.reshape(-1, WINDOW, WINDOW).double().numpy()
+
+
+def _powers(luma: Tensor) -> Any:
+    """Of each window, by octave: (N, 3)."""
+    return by_octave(np.abs(spectra(_windows(luma))) ** 2, OCTAVES)
