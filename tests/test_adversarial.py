@@ -313,8 +313,9 @@ def test_the_command_keeps_a_model_that_keeps_the_spectrum(footage: Path, tmp_pa
 @pytest.mark.parametrize("kind", ["gan", "vae", "autoregressive"])
 def test_drawn_grain_never_repeats(footage: Path, tmp_path: Path, kind: str) -> None:
     out = tmp_path / "grain.safetensors"
-    learn_grain(footage, out, GrainSettings(steps=2), kind=kind)
-    assert load_grain(out).kind == kind
+    trials, chosen = learn_grain(footage, out, GrainSettings(steps=2), kind=kind)
+    assert load_grain(out).kind == chosen.grain.kind == kind
+    assert trials[0].grain.kind == "autoregressive"
     fields = load_grain(out).draw(torch.full((2, 1, 256, 256), 0.5), 3)[:, 0].double()
     spectra = torch.fft.fft2(fields - fields.mean(dim=(1, 2), keepdim=True))
     alike = [torch.fft.ifft2(spectra[0] * other.conj()).real for other in spectra]

@@ -114,9 +114,12 @@ def grain_gan(footage: Path, out: Path, kind: str, steps: int, seed: int, *, gra
     """
     from training.grain_gan import GrainSettings, learn_grain, table
 
-    trials = learn_grain(footage, out, GrainSettings(steps=steps, seed=seed), kind=kind, gray=gray)
+    settings = GrainSettings(steps=steps, seed=seed)
+    trials, chosen = learn_grain(footage, out, settings, kind=kind, gray=gray)
     click.echo(table(trials))
-    click.echo(f"{out}: {trials[0].grain.kind if kind == 'best' else kind}")
+    click.echo(f"{out}: {chosen.grain.kind}")
+    if not chosen.likeness.keeps:
+        click.echo("it is beyond its bounds: raise --steps, or give more footage", err=True)
 
 
 @main.command()

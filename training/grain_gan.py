@@ -114,10 +114,11 @@ class Trial:
 
 def learn_grain(
     footage: Path, out: Path, settings: GrainSettings, *, kind: str = "best", gray: bool = False
-) -> list[Trial]:
+) -> tuple[list[Trial], Trial]:
     """Train all three on the grain of `footage`; write the best, or the one of a kind, to `out`.
 
-    Raises ValueError where no grain can be told from the picture, see `find_patches`.
+    Returns all of them, the best first, and the one that was written. Raises ValueError where no
+    grain can be told from the picture, see `find_patches`.
     """
     patches = find_patches(footage, gray=gray)
     trials = sorted(
@@ -127,7 +128,7 @@ def learn_grain(
     chosen = trials[0] if kind == "best" else next(one for one in trials if one.grain.kind == kind)
     figures = {one.grain.kind: one.likeness.figures() for one in trials}
     write_grain(out, chosen.grain, {"footage": footage.name, "steps": settings.steps} | figures)
-    return trials
+    return trials, chosen
 
 
 def try_all(patches: Patches, settings: GrainSettings) -> list[Trial]:
