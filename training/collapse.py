@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,17 @@ LOST = 6.0
 
 
 class CollapsedError(ValueError):
-    """The game is over: what happened, where the last good weights lie, what to try."""
+    """The game is over: what happened."""
+
+    def at(self, out: Path) -> CollapsedError:
+        """The same, with where the last good weights lie and what to try."""
+        again = "start again"
+        if (out / "good.pt").exists():
+            again = "copy good.pt, of the time before, over checkpoint.pt and go on"
+        return CollapsedError(
+            f"the adversarial training of {out} collapsed: {self}; {again}, with a lower "
+            "adversarial.weight or another adversarial.form"
+        )
 
 
 def octave_power(luma: Tensor) -> Any:
@@ -47,7 +58,7 @@ class Watch:
         Raises CollapsedError when the game is over.
         """
         if not math.isfinite(loss):
-            raise CollapsedError(self._message("the loss is not finite"))
+            raise CollapsedError("the loss is not finite")
         self.steps += 1
         # A plain mean at first, so that early steps do not count for ever.
         rate = max(self._rate, 1.0 / self.steps)
@@ -72,23 +83,14 @@ class Watch:
     def _judge(self) -> None:
         if self.accuracy > SURE:
             raise CollapsedError(
-                self._message(f"the discriminator is right in {100 * self.accuracy:.1f} % of cases")
+                f"the discriminator is right in {100 * self.accuracy:.1f} % of cases"
             )
         for octave, (now, first) in enumerate(zip(self.excess, self.first, strict=True)):
             where = f"{OCTAVES[octave]:g} to {OCTAVES[octave + 1]:g} cycles per sample"
             if now > INVENTED:
-                raise CollapsedError(self._message(f"{now:.1f} dB too much detail at {where}"))
+                raise CollapsedError(f"{now:.1f} dB too much detail at {where}")
             if now < first - LOST:
-                raise CollapsedError(
-                    self._message(f"detail at {where} fell by {first - now:.1f} dB")
-                )
-
-    @staticmethod
-    def _message(what: str) -> str:
-        return (
-            f"the adversarial training collapsed: {what}; copy good.pt, of the time before, over "
-            "checkpoint.pt and go on with a lower adversarial.weight or another adversarial.form"
-        )
+                raise CollapsedError(f"detail at {where} fell by {first - now:.1f} dB")
 
     def facts(self) -> dict[str, Any]:
         """For the log."""

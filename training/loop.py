@@ -9,6 +9,7 @@ import torch
 
 from training.adversarial import Adam, Duel, Opponent
 from training.checkpoint import Standing, Student, gather, resume, save
+from training.collapse import CollapsedError
 from training.config import ScheduleConfig, TrainConfig
 from training.control import make_generator
 from training.data import load_pool
@@ -43,10 +44,13 @@ def train(config: TrainConfig, out: Path, minutes: float | None = None) -> int:
     `out` holds `checkpoint.pt`, rewritten every `checkpoint_every` steps and resumed from
     when it is there; `log.jsonl`, one line per `log_every` steps; and, where there is something
     to validate on, `curve.png` and `validation.png`. Returns the steps that are done.
+    Raises CollapsedError when the adversarial stage has nothing to teach any more.
     """
     rank, device = join_ranks(pick_device(config.device))
     try:
         return _train(config, out, minutes, rank, device)
+    except CollapsedError as error:
+        raise error.at(out) from error
     finally:
         leave_ranks()
 
