@@ -134,7 +134,7 @@ class AdversarialConfig:
 
     form: str = "non-saturating"
     """Of the loss: `minimax`, `non-saturating` or `hinge`."""
-    weight: float = 0.01
+    weight: float = 0.1
     """Of the game in the loss of G."""
     anchor: float = 1.0
     """Of the whole loss of fidelity."""
