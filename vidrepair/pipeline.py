@@ -55,10 +55,12 @@ def run_job(
     build: Build | None = None,
     *,
     told: bool = False,
+    opened: Callable[[Run], None] | None = None,
 ) -> Report:
     """Repair one file, or pipe. `observer` is called twice a second or so, from a worker; `build`
     compiles an engine for a card where there is none yet. Where `plan_job` has `told` what is worth
-    telling before the first frame it is not told again.
+    telling before the first frame it is not told again. `opened` is called once, right before the
+    first frame is worked on.
 
     What cannot be carried is logged, by name, before the first frame. Raises a VidrepairError;
     whatever happens, nothing but a finished file gets the final name, and no thread is left.
@@ -67,6 +69,8 @@ def run_job(
     with ExitStack() as owned:
         run = open_run(job, build, owned)
         _tell(() if told else run.warnings)
+        if opened is not None:
+            opened(run)
         if not run.written:
             _drive(run, observer)
         publish(run)

@@ -19,6 +19,7 @@ from vidrepair.cli.bench import bench
 from vidrepair.cli.compare import compare
 from vidrepair.cli.doctor import doctor
 from vidrepair.cli.engines import engines
+from vidrepair.cli.estimate import estimate
 from vidrepair.cli.grain import grain
 from vidrepair.cli.interruption import INTERRUPTED, TERMINATED, Terminated
 from vidrepair.cli.jobs import jobs
@@ -89,7 +90,7 @@ def main() -> None:
     """
 
 
-for command in (preview, run, batch, resume, redo, jobs, analyze, mask, grain):
+for command in (preview, estimate, run, batch, resume, redo, jobs, analyze, mask, grain):
     main.add_command(command)
 for command in (compare, verify, probe, bench, doctor, engines):
     main.add_command(command)
