@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vidrepair.api import compare, preview, probe, repair, verify
+from vidrepair.api import compare, estimate, preview, probe, repair, verify
 from vidrepair.errors import (
     CannotCarry,
     CheckFailed,
@@ -46,6 +46,7 @@ __all__ = [
     "VidrepairError",
     "__version__",
     "compare",
+    "estimate",
     "preview",
     "probe",
     "repair",

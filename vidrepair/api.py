@@ -19,6 +19,7 @@ from vidrepair.settings import (
 from vidrepair.tags import Clip
 
 if TYPE_CHECKING:
+    from vidrepair.estimation import Estimate
     from vidrepair.previews import PreviewReport
     from vidrepair.side_by_side import CompareReport
 
@@ -69,6 +70,40 @@ def repair(
         workers=workers,
     )
     return run_with_workers(job, observer, build_engine)
+
+
+def estimate(
+    source: str | Path,
+    output: str | Path,
+    *,
+    settings: RepairSettings | None = None,
+    engine: EngineSettings | None = None,
+    target: OutputSettings | None = None,
+    reading: SourceSettings | None = None,
+    pieces: int = 3,
+    told: Callable[[int, int], None] | None = None,
+) -> Estimate:
+    """Say what `repair` of `source` into `output` will take: time, disk, memory.
+
+    So many `pieces` of the film are really run, in a process of their own, into files that do not
+    stay; of `output` only the ending counts. `told` hears how many frames were run, and how many
+    will be. Raises as `repair` does.
+
+    >>> from vidrepair import estimate
+    >>> found = estimate("noisy.mp4", "clean.mkv")
+    >>> print(found.frames, found.cpu, found.output, found.disk, found.memory)
+    """
+    from vidrepair.estimation import estimate_job
+
+    job = Job(
+        Path(source),
+        Path(output),
+        settings or RepairSettings(),
+        engine or EngineSettings(),
+        target or OutputSettings(),
+        reading=reading or SourceSettings(),
+    )
+    return estimate_job(job, pieces, told)
 
 
 def preview(
