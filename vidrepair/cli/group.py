@@ -31,7 +31,7 @@ from vidrepair.cli.redo import redo
 from vidrepair.cli.resume import resume
 from vidrepair.cli.run import run
 from vidrepair.cli.verify import verify
-from vidrepair.errors import VidrepairError
+from vidrepair.errors import EngineError, VidrepairError
 from vidrepair.tags import one_line
 
 
@@ -54,6 +54,12 @@ class Commands(click.Group):
         except click.ClickException as error:
             error.show()
             sys.exit(error.exit_code)
+        except MemoryError:
+            _fail(
+                "there is not enough memory; close other programs, or go on with less of it by"
+                " --memory (megabytes)",
+                EngineError.exit_code,
+            )
         except OSError as error:
             about = str(error.filename or "a file")[-60:]
             _fail(f"{about}: {error.strerror or error}; check its name, disk and permissions", 1)
