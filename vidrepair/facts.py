@@ -7,6 +7,7 @@ import re
 import struct
 import zlib
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -215,6 +216,10 @@ class FactsBuilder:
         """Take the time of a frame alone."""
         self._pts.append(pts)
 
+    def take_times(self, times: array[int]) -> None:
+        """Those of all frames are these; they are not copied."""
+        self._pts = times
+
     def times(self) -> array[int]:
         """The pts of the frames so far."""
         return self._pts
@@ -235,7 +240,7 @@ class FactsBuilder:
         return Facts(
             name=clip.name,
             container=clip.container,
-            pts=np.array(self._pts, dtype=np.int64),
+            pts=np.frombuffer(self._pts, np.int64) if self._pts else np.zeros(0, np.int64),
             time_base=clip.time_base,
             picture=picture_facts(clip, carried),
             side_data=tuple(name for name in carried.side_data if name not in told_apart),
@@ -275,9 +280,9 @@ class _Reader:
         self._clip: Clip | None = None
         self._group: list[Any] = []
         """Packets since the last key frame."""
-        self._shown: list[int] = []
+        self._shown = array("q")
         """The times of the packets that are shown."""
-        self._decoded: list[int] = []
+        self._decoded = array("q")
         self._flaws: list[str] = []
 
     def read(self) -> Facts:
@@ -288,11 +293,14 @@ class _Reader:
             self._flaws.append(f"reading ends with an error ({error.strerror})")
         if self._clip is None:
             raise InputError(f"{self._name} holds no frame that can be decoded; write it again")
-        last = self._decoded if self._whole else self._end_decoded()
+        last: Sequence[int] = self._decoded if self._whole else self._end_decoded()
         if self._shown and max(self._shown) not in last[-1:]:
             self._flaws.append("the last frame cannot be decoded")
-        for pts in self._decoded if self._whole else sorted(self._shown):
-            self._builder.add_pts(pts)
+        if self._whole:
+            self._builder.take_times(self._decoded)
+        else:
+            np.frombuffer(self._shown, np.int64).sort()  # in place
+            self._builder.take_times(self._shown)
         return self._builder.build(self._clip, tuple(self._flaws))
 
     def _take(self, packet: Any) -> None:
@@ -304,7 +312,7 @@ class _Reader:
             time = packet.dts if packet.pts is None else packet.pts
             self._shown.append(UNKNOWN if time is None else time)
         if self._whole or self._clip is None:
-            self._decoded += self._decode(packet)
+            self._decoded.extend(self._decode(packet))
         if packet.is_keyframe:
             self._group.clear()
         if packet.size and not self._whole:

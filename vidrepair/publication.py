@@ -63,13 +63,13 @@ def _join(run: Run, journal: Journal, plan: OutputPlan, copies: Copies) -> None:
     ):
         facts = FactsBuilder(source.container, clip.video.index, run.source.carried)
         join(journal, target, _heard(source, facts), plan.time_base, end)
-        kept = array("q")
-        for segment in journal.record.segments:
-            kept.extend(segment.pts())
-        decoded = run.facts.times()
-        # What was decoded is the better witness; a run that had only to be joined decoded nothing.
-        for pts in decoded if len(decoded) >= len(kept) else kept:
-            facts.add_pts(pts)
+        times = run.facts.times()
+        if len(times) < journal.record.frames:
+            # What was decoded is the better witness, but this run had only to join.
+            times = array("q")
+            for segment in journal.record.segments:
+                times.extend(segment.pts())
+        facts.take_times(times)
         _check(run, facts, target, plan, copies)
         assert target.written is not None
         journal.join(content_facts(target.written))
