@@ -23,8 +23,8 @@ from vidrepair import DamageSettings, OutputSettings, RepairSettings, repair
 from vidrepair.cli import main
 from vidrepair.errors import DamagedSegment, UsageError, VidrepairError
 from vidrepair.journal import Journal, folder_of, read_record
+from vidrepair.packed_times import TOGETHER, PackedTimes, pack_times, unpack_times
 from vidrepair.packets import PacketWriter, read_packets
-from vidrepair.record import pack_times, unpack_times
 from vidrepair.segments import SegmentedTarget
 from vidrepair.verification import check_files
 
@@ -508,6 +508,11 @@ def test_times_of_any_rhythm_take_few_bytes() -> None:
     rounded = [round(n * 1001 / 24) for n in range(256)]  # milliseconds of Matroska
     assert unpack_times(pack_times(rounded)) == rounded
     assert len(pack_times(rounded)) < 100
+    taken = PackedTimes()
+    for pts in range(0, 40 * (2 * TOGETHER + 5), 40):
+        taken.append(pts)
+    assert taken.unpacked().tolist() == list(range(0, 40 * len(taken), 40))
+    assert len(taken) == 2 * TOGETHER + 5
 
 
 # What a review found.

@@ -22,6 +22,7 @@ from vidrepair.containers import describe, facts, fraction, open_container, vide
 from vidrepair.errors import InputError
 from vidrepair.frames import Frame
 from vidrepair.hdr import LIGHT, MASTERING
+from vidrepair.packed_times import PackedTimes
 from vidrepair.picture_facts import picture_facts
 from vidrepair.tags import Clip, Copied, StreamFacts, kept_tags, plain_text
 
@@ -183,7 +184,7 @@ class FactsBuilder:
 
     `container` is open for reading, and `film` the index of the stream that is restored;
     `carried` is what its first frame carries, where that is known already. Keeps 40 bytes for
-    each packet and 8 for each frame.
+    each packet, and a few for each frame.
     """
 
     def __init__(self, container: Any, film: int, carried: Carried | None = None) -> None:
@@ -198,7 +199,8 @@ class FactsBuilder:
         }
         self._chapters = tuple(_chapter(entry) for entry in container.chapters())
         self._tags = _tags(container.metadata)
-        self._pts = array("q")
+        self._pts = PackedTimes()
+        self._taken: array[int] | None = None
 
     def add_packet(self, item: Copied) -> None:
         """Take a packet of another stream, before anybody changes its times."""
@@ -218,11 +220,16 @@ class FactsBuilder:
 
     def take_times(self, times: array[int]) -> None:
         """Those of all frames are these; they are not copied."""
-        self._pts = times
+        self._taken = times
+
+    @property
+    def frames(self) -> int:
+        """So far."""
+        return len(self._pts) if self._taken is None else len(self._taken)
 
     def times(self) -> array[int]:
         """The pts of the frames so far."""
-        return self._pts
+        return self._pts.unpacked() if self._taken is None else self._taken
 
     def look_at(self, first: Any) -> None:
         """Note what the first decoded frame carries beside its samples."""
@@ -232,6 +239,7 @@ class FactsBuilder:
         """The facts so far. `clip` is what `containers.describe` says of the same file."""
         carried = self._carried or Carried()
         told_apart = () if carried.hdr is None else (MASTERING, LIGHT)
+        times = self.times()
         built = {
             index: replace(track, packets=self._gathered[index].packets())
             for index, track in self._tracks.items()
@@ -240,7 +248,7 @@ class FactsBuilder:
         return Facts(
             name=clip.name,
             container=clip.container,
-            pts=np.frombuffer(self._pts, np.int64) if self._pts else np.zeros(0, np.int64),
+            pts=np.frombuffer(times, np.int64) if times else np.zeros(0, np.int64),
             time_base=clip.time_base,
             picture=picture_facts(clip, carried),
             side_data=tuple(name for name in carried.side_data if name not in told_apart),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from array import array
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -63,13 +62,12 @@ def _join(run: Run, journal: Journal, plan: OutputPlan, copies: Copies) -> None:
     ):
         facts = FactsBuilder(source.container, clip.video.index, run.source.carried)
         join(journal, target, _heard(source, facts), plan.time_base, end)
-        times = run.facts.times()
-        if len(times) < journal.record.frames:
-            # What was decoded is the better witness, but this run had only to join.
-            times = array("q")
+        if run.facts.frames >= journal.record.frames:
+            facts.take_times(run.facts.times())  # what was decoded is the better witness
+        else:  # this run had only to join
             for segment in journal.record.segments:
-                times.extend(segment.pts())
-        facts.take_times(times)
+                for pts in segment.pts():
+                    facts.add_pts(pts)
         _check(run, facts, target, plan, copies)
         assert target.written is not None
         journal.join(content_facts(target.written))

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import struct
 import zlib
-from base64 import b64decode, b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import accumulate, pairwise
 from typing import Any
 
+from vidrepair.packed_times import unpack_times
 from vidrepair.segment_plan import Plan, Planned, plan_of
 
 FORMAT = 2
@@ -42,18 +40,6 @@ class Segment:
     def pts(self) -> list[int]:
         """Of every frame."""
         return unpack_times(self.times)
-
-
-def pack_times(times: Sequence[int]) -> str:
-    """Rising times in few bytes, whatever their rhythm: the steps from each to the next, packed."""
-    steps = [after - before for before, after in pairwise((0, *times))]
-    return b64encode(zlib.compress(struct.pack(f"<{len(steps)}q", *steps), 9)).decode()
-
-
-def unpack_times(packed: str) -> list[int]:
-    """What `pack_times` packed."""
-    data = zlib.decompress(b64decode(packed))
-    return list(accumulate(struct.unpack(f"<{len(data) // 8}q", data)))
 
 
 @dataclass(slots=True)

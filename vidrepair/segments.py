@@ -28,8 +28,9 @@ from vidrepair.frames import Frame
 from vidrepair.fresh_memory import fill_with_zeros
 from vidrepair.journal import Journal
 from vidrepair.matte import Touch
+from vidrepair.packed_times import pack_times
 from vidrepair.packets import PacketWriter, read_packets
-from vidrepair.record import Segment, pack_times
+from vidrepair.record import Segment
 from vidrepair.segment_plan import LEAST, Plan, Seams
 from vidrepair.tags import Clip, Copied
 from vidrepair.touches import TouchWriter, read_touches
