@@ -156,6 +156,8 @@ class Source(Closing):
         self._passes_over = False
         self.by_fields = False
         """Set before `read` where fields are repaired apart: an interlaced frame is no damage."""
+        self.alone = False
+        """Set before `read` where nothing is wanted of what follows `end`; nor is it decoded then."""
         self._items = self._decoded()
         self._held: list[Any] = []
         first = self._first(name, start)
@@ -265,6 +267,8 @@ class Source(Closing):
                     yield from self._beside(self._last + LEAD)
                     return
                 number += 1
+                if self.alone and self._last is not None and _seconds(item) >= self._last:
+                    return
             yield item
 
     def _beside(self, until: Fraction) -> Iterator[Copied]:

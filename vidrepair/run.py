@@ -275,13 +275,15 @@ def open_job_source(job: Job) -> Source:
     asked = job.repair
     known = (asked.noise, asked.noise_profile, job.analysis)
     measured = asked.asks and all(one is None for one in known)
-    return open_source(
+    source = open_source(
         job.source,
         tell_quantiser=measured,
         stream=job.reading.stream,
         start=job.reading.start,
         end=job.reading.end,
     )
+    source.alone = job.trial
+    return source
 
 
 def _plan(source: Source, job: Job, looked: Interlacing) -> tuple[OutputPlan, Copies]:

@@ -347,6 +347,8 @@ class Job:
     several devices, such as cuda:0,cuda:1, its own."""
     ray: str | None = None
     """The address of a Ray cluster whose workers share it instead; "local" is this machine."""
+    trial: bool = False
+    """A piece of a film is run to see what it takes: nothing is read after `reading.end`."""
 
     def __post_init__(self) -> None:
         asked = self.reading
