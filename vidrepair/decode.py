@@ -157,7 +157,7 @@ class Source(Closing):
         self.by_fields = False
         """Set before `read` where fields are repaired apart: an interlaced frame is no damage."""
         self.alone = False
-        """Set before `read` where nothing is wanted of what follows `end`; nor is it decoded then."""
+        """Set before `read` where nothing is wanted of what follows `end`, nor decoded then."""
         self._items = self._decoded()
         self._held: list[Any] = []
         first = self._first(name, start)
