@@ -44,6 +44,8 @@ CUT_SLACK = Fraction(1)
 that far from their picture in a file."""
 CHAPTER_SLACK = Fraction(2, 1000)
 """Seconds; MP4 and Matroska's readers hold chapters in milliseconds, and a cut rounds them too."""
+AT_ONCE = 1 << 16
+"""Times that are computed with in one go: ten hours of film have a million."""
 _LOSS_NAMES = {
     "mastering display": "hdr10",
     "content light level": "hdr10",
@@ -241,6 +243,13 @@ class _Clock:
 
         Half away from zero, as FFmpeg does. UNKNOWN stays.
         """
+        placed = np.empty(len(times), np.int64)
+        for at in range(0, len(times), AT_ONCE):
+            some = slice(at, at + AT_ONCE)
+            placed[some] = self._some_ticks(times[some], unit, target)
+        return placed
+
+    def _some_ticks(self, times: Integers, unit: Fraction, target: Fraction) -> Integers:
         scale = unit / target
         own = np.where(times == UNKNOWN, 0, times + round(self.offset / unit)) * scale.numerator
         size = (2 * np.abs(own) + scale.denominator) // (2 * scale.denominator)
