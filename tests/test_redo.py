@@ -119,7 +119,7 @@ def test_only_segments_that_are_touched_are_computed_and_all_can_be_taken_back(f
     told = json.loads(listed)
     switch_off(200)(told)
     sidecar.write_text(json.dumps(told))  # the sidecar itself may be edited
-    done = call("redo", film, "--analysis", sidecar, "--progress", "none")
+    done = call("redo", film, "--analysis", sidecar, "--progress", "bar")
     assert done.exit_code == 0, done.output
     assert f"86 of {COUNT} frames are computed anew" in done.stderr
     assert [

@@ -58,6 +58,12 @@ def hashes(path: Path) -> list[int]:
     return [hash(tuple(plane.tobytes() for plane in samples_of(one))) for one in read_frames(path)]
 
 
+def left(out: Path) -> list[int]:
+    """The numbers of the segments that are missing."""
+    with Journal(folder_of(out)) as journal:
+        return missing(journal)
+
+
 def call(*args: str | Path) -> Result:
     return CliRunner().invoke(main, [str(arg) for arg in args])
 
@@ -205,7 +211,7 @@ def test_a_run_that_is_killed_goes_on_with_what_its_workers_finished(
     assert plan is not None
     for _ in range(500):  # the workers see that nobody is there
         try:
-            before = missing(folder_of(out))
+            before = left(out)
             for worker in (0, 1):
                 Journal(folder_of(out), worker_name(worker)).close()
             break
@@ -228,16 +234,16 @@ def test_damaged_segments_alone_are_computed_again(
     alone = replace(job, workers=1)
     assert plan_job(alone)
     resumed = replace(alone, target=replace(job.target, resume=True))
-    numbers = tuple(missing(folder_of(out)))
+    numbers = tuple(left(out))
     work_in_processes([(resumed, Share(0, numbers[:-1]))], lambda _worker, _frames: None)
-    assert missing(folder_of(out)) == [numbers[-1]]
+    assert left(out) == [numbers[-1]]
     plan = read_record(folder_of(out)).plan
     assert plan is not None
     packets = folder_of(out) / f"{plan.segments[2].first:09}.packets"
     packets.write_bytes(packets.read_bytes()[:-1])
     assert plan_job(resumed)
     assert "segment 2 is damaged; it is computed again" in caplog.text
-    assert missing(folder_of(out)) == [2, numbers[-1]]
+    assert left(out) == [2, numbers[-1]]
     run_with_workers(replace(job, target=replace(job.target, resume=True)))
     assert hashes(out) == hashes(whole)
 

@@ -78,6 +78,13 @@ def finished_apart(folder: Path, record: Record) -> dict[int, Segment]:
     return {n: one for n, one in found.items() if n >= len(record.segments)}
 
 
+def finished_frames(folder: Path) -> int:
+    """Frames that a job has finished so far, by itself and by its workers."""
+    record = read_record(folder)
+    apart = finished_apart(folder, record).values()
+    return record.frames + sum(segment.frames for segment in apart)
+
+
 class Journal(Closing):
     """An open journal; nobody else has it."""
 

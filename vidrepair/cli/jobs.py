@@ -37,9 +37,8 @@ def list_jobs(folder: Path) -> None:
 def show(output: Path) -> None:
     """Print what the unfinished job of OUT is, as JSON."""
     record = record_of(output)
-    segments = [
-        {"first": one.first, "frames": one.frames, "bytes": one.size} for one in record.segments
-    ]
+    finished = [*record.segments, *finished_apart(folder_of(output), record).values()]
+    segments = [{"first": one.first, "frames": one.frames, "bytes": one.size} for one in finished]
     click.echo(json.dumps({"job": record.job, "segments": segments}, indent=2))
 
 

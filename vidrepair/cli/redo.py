@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -33,10 +34,15 @@ def redo(
     """
     show_messages(log_level, progress)
     left, total = begin_redo(output, analysis)
+    said = f"{left} of {total} frames are computed anew"
     if not left:
-        click.echo(f"{analysis} asks for nothing else than {output} shows; it stays", err=True)
+        said = f"{analysis} asks for nothing else than {output} shows; it stays"
+    if progress == "json":
+        said = json.dumps({"event": "redo", "frames": left, "total": total})
+    if progress != "none" or not left:
+        click.echo(said, err=True)
+    if not left:
         return
-    click.echo(f"{left} of {total} frames are computed anew", err=True)
     try:
         go_on(output, [*changed_words(given), "--progress", progress, "--log-level", log_level])
     except (UsageError, InputError):

@@ -17,7 +17,7 @@ from vidrepair.cli.target import reading_options, target_options
 from vidrepair.cli.types import path_or_pipe
 from vidrepair.errors import InputError, UsageError
 from vidrepair.jobs.workers import run_with_workers
-from vidrepair.journal import folder_of, read_record
+from vidrepair.journal import finished_frames, folder_of
 from vidrepair.parts import split_at_changes
 from vidrepair.settings import (
     EngineSettings,
@@ -134,7 +134,7 @@ def _tell_of_rest(output: Path | None) -> None:
     """After a run that was broken off: what of it is finished, and how it goes on."""
     if output is None or not folder_of(output).is_dir():
         return
-    frames = sum(one.frames for one in read_record(folder_of(output)).segments)
+    frames = finished_frames(folder_of(output))
     if not frames:
         return
     logging.getLogger(__name__).warning(

@@ -77,6 +77,10 @@ class Cluster:
         except self._ray.exceptions.RayActorError:
             outcome.deaths.append(f"worker {worker} was lost")
             return
+        except self._ray.exceptions.RayTaskError as error:
+            reason = str(error).strip().rpartition("\n")[2]
+            outcome.deaths.append(f"worker {worker} failed ({reason})")
+            return
         if "error" in told:
             raise getattr(errors, told["error"], VidrepairError)(told["message"])
         outcome.warnings += told["warnings"]

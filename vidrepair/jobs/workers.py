@@ -12,7 +12,6 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from vidrepair.engines import Build
 from vidrepair.errors import EngineError
@@ -89,13 +88,12 @@ def _shared_out(job: Job) -> list[Job]:
     ]
 
 
-def missing(folder: Path) -> list[int]:
+def missing(journal: Journal) -> list[int]:
     """The numbers of the segments of a planned job that nobody has finished."""
-    with Journal(folder) as journal:
-        plan = journal.record.plan
-        assert plan is not None
-        done = {segment.number for segment in journal.record.segments} | set(journal.apart())
-        return [one.number for one in plan.segments if one.number not in done]
+    plan = journal.record.plan
+    assert plan is not None
+    done = {segment.number for segment in journal.record.segments} | set(journal.apart())
+    return [one.number for one in plan.segments if one.number not in done]
 
 
 def shares_of(numbers: Sequence[int], workers: int) -> list[Share]:
@@ -116,33 +114,35 @@ def compute(jobs: Sequence[Job], observer: Observer | None, work: Crew) -> list[
     error that a worker tells of, and EngineError where they die and nothing gets finished.
     """
     assert jobs[0].output is not None
-    folder, warnings = folder_of(jobs[0].output), list[str]()
-    left = missing(folder)
-    while left:
-        shares = shares_of(left, len(jobs))
-        outcome = work([(jobs[one.worker], one) for one in shares], _Counter(folder, observer))
-        warnings += outcome.warnings
-        before, left = left, missing(folder)
-        if left and len(left) == len(before):
-            raise EngineError(
-                f"{outcome.deaths[0]}, with nothing finished; look for what ended it, such as too"
-                " little memory, and go on with vidrepair resume"
-            )
-        for death in outcome.deaths:
-            log.warning("%s; what it had not finished is shared out anew", death)
+    warnings = list[str]()
+    # Open all the while: nobody else may begin anew meanwhile.
+    with Journal(folder_of(jobs[0].output)) as journal:
+        left = missing(journal)
+        while left:
+            shares = shares_of(left, len(jobs))
+            counter = _Counter(journal, observer)
+            outcome = work([(jobs[one.worker], one) for one in shares], counter)
+            warnings += outcome.warnings
+            before, left = left, missing(journal)
+            if left and len(left) == len(before):
+                raise EngineError(
+                    f"{outcome.deaths[0]}, with nothing finished; look for what ended it, such as"
+                    " too little memory, and go on with vidrepair resume"
+                )
+            for death in outcome.deaths:
+                log.warning("%s; what it had not finished is shared out anew", death)
     return warnings
 
 
 class _Counter:
     """Tells an observer of the frames that all workers have finished together."""
 
-    def __init__(self, folder: Path, observer: Observer | None) -> None:
-        """Of the planned job whose journal lies in that folder."""
-        with Journal(folder) as journal:
-            plan = journal.record.plan
-            assert plan is not None
-            apart = journal.apart().values()
-            self._done = journal.record.frames + sum(one.frames for one in apart)
+    def __init__(self, journal: Journal, observer: Observer | None) -> None:
+        """Of the planned job that a journal tells of."""
+        plan = journal.record.plan
+        assert plan is not None
+        apart = journal.apart().values()
+        self._done = journal.record.frames + sum(one.frames for one in apart)
         self._observer = observer
         self._clock = Speedometer(plan.frames, time.monotonic, self._done)
         self._frames: dict[int, int] = {}
