@@ -87,9 +87,10 @@ def run_job(
     return replace(report, warnings=(*run.warnings, *run.spare.warnings, *late))
 
 
-def plan_job(job: Job, build: Build | None = None) -> bool:
+def plan_job(job: Job, observer: Observer | None = None, build: Build | None = None) -> bool:
     """Begin a job that workers are to compute, or take it up, and plan its segments by decoding
-    the film once. False where it goes in one piece: nothing was begun then.
+    the film once; `observer` is told of frames that were decoded. False where it goes in one piece:
+    nothing was begun then.
 
     Raises a VidrepairError as `run_job` does, for what comes to light before the first frame.
     """
@@ -102,12 +103,14 @@ def plan_job(job: Job, build: Build | None = None) -> bool:
             return True
         asked = run.job.target
         end, times = end_of(run.source.clip, job), array("q")
+        tell = _Teller(run, observer)
 
         def timed() -> Iterator[Frame]:
             for frame in _in_shots(run):
                 if end is None or frame.pts * frame.time_base < end:
                     times.append(frame.pts)
                 yield frame
+                tell(len(times), "decode")
 
         nothing = Profilers(Profiler(lambda _core: None, lambda _own, _before: _UNKNOWN))
         for span in cut_spans(_split(run, timed()), run.grid, lambda: nothing):
@@ -249,7 +252,7 @@ def _infer(run: Run) -> None:
 
 
 def _encode(run: Run, observer: Observer | None) -> None:
-    tell = _Teller(run, observer)
+    tell = _Teller(run, observer).written
     for stretch, answers in groupby(run.stages.answers, key=lambda answer: answer.span.stretch):
         _encode_stretch(run, stretch, answers, tell)
     if run.tally.frames == 0 and run.job.reading.end is not None:
@@ -299,11 +302,16 @@ class _Teller:
         self._clock = Speedometer(total, time.monotonic, run.start)
         self._told = 0.0
 
-    def __call__(self) -> None:
+    def written(self) -> None:
+        """One frame more is."""
+        self(self._run.tally.frames, None)
+
+    def __call__(self, frames: int, limit: str | None) -> None:
+        """So many frames are done, and that stage is waited for; None is what the stages say."""
         now = time.monotonic()
         if self._observer is not None and now - self._told > 0.5:
             self._told = now
-            self._observer(self._clock.progress(self._run.tally.frames, self._run.stages.limit()))
+            self._observer(self._clock.progress(frames, limit or self._run.stages.limit()))
 
 
 def _goes_beyond(run: Run, frame: Frame) -> bool:

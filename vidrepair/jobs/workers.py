@@ -54,7 +54,7 @@ def _run(job: Job, observer: Observer | None, build: Build | None, work: Crew) -
     """Plan it, have it computed, and put it together."""
     started = time.monotonic()
     shared = _shared_out(job)
-    if not plan_job(shared[0], build):
+    if not plan_job(shared[0], observer, build):
         log.warning("this film goes in one piece; several workers are of no use for it")
         return run_job(shared[0], observer, build)
     going_on = [replace(one, target=replace(one.target, resume=True)) for one in shared]
