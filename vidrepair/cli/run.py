@@ -52,7 +52,7 @@ class _Recorded(click.Command):
     default="fail",
     show_default=True,
     help="Where size or format of the picture change on the way: refuse, or go on in another file,"
-    " OUT.part2 and so on.",
+    " such as film.part2.mkv beside film.mkv, and so on.",
 )
 @click.option("--sidecar", is_flag=True, help="Write what was found beside OUT, as OUT.vr.json.")
 @click.option(

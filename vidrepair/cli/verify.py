@@ -28,7 +28,8 @@ FILE = click.Path(path_type=Path)
 @click.option(
     "--on-change",
     type=click.Choice(("split",)),
-    help="OUT, OUT.part2 and so on were made with this; each is compared with its stretch of IN.",
+    help="OUT was made with this: it and its parts are compared with their stretches of IN,"
+    " without --picture and --frames.",
 )
 @click.option("--fill-gaps", is_flag=True, help="OUT was made with this.")
 @click.option("--interlace", type=click.Choice(DEINTERLACED), help="OUT was made with this.")
@@ -73,9 +74,13 @@ def verify(
     lost = OutputSettings(allow_loss=frozenset(allow_loss)).allow_loss
     made = Made(fill_gaps, lost, interlace or "auto")
     if on_change is not None and (picture or matte is not None or frames is not None):
-        raise UsageError("with --on-change split, --picture and --frames are not known; leave them")
+        raise UsageError(
+            "--picture and --frames tell of one film; leave them out with --on-change split"
+        )
     differences: tuple[Difference, ...] = ()
     for part, stretch in _parts(output, against, reading, on_change):
+        if on_change is not None and not as_json:
+            click.echo(f"compared with its stretch of {against}: {part}")
         differences += check_files(
             part, against, frames=frames, reading=stretch, made=made, whole=whole
         )
@@ -89,8 +94,9 @@ def verify(
         for line in (*shots, *differences):
             click.echo(line)
     if differences:
-        count = f"{len(differences)} {'thing' if len(differences) == 1 else 'things'}"
-        raise CheckFailed(f"{output} differs from {against} in {count}; they are listed above")
+        one = len(differences) == 1
+        count = "1 thing; it is" if one else f"{len(differences)} things; they are"
+        raise CheckFailed(f"{output} differs from {against} in {count} listed above")
     if not as_json:
         what = "frames, times, tags, streams, packets, chapters and attachments"
         proof = ", and no sample changed outside the matte" if matte is not None else ""
