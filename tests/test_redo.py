@@ -232,6 +232,14 @@ def test_another_film_under_its_name_is_not_changed(film: Path) -> None:
     assert call("redo", film, "--analysis", follow).exit_code == 3
 
 
+def test_a_new_run_over_a_film_that_was_kept_tells_of_itself(made: Path, film: Path) -> None:
+    follow = edited(film, switch_off(20))
+    words = ("run", made / "in.mkv", "-o", film, "-y", "--analysis", follow, "--sidecar", *FLAGS)
+    assert call(*words, "--denoise", "60").exit_code == 0
+    told = json.loads(Path(f"{film}.vr.json").read_text())
+    assert told["settings"]["denoise"] == [60.0, 60.0]
+
+
 # What an edit touches.
 
 

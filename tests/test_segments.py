@@ -505,6 +505,9 @@ def test_packets_come_back_as_they_went(tmp_path: Path, film: Path) -> None:
 def test_times_of_any_rhythm_take_few_bytes() -> None:
     times = [-7, 40, 80, 120, 121, 300, 340, 380]
     assert unpack_times(pack_times(times)) == times
+    widest = [-(2**63), 0, 2**63 - 1]
+    assert unpack_times(pack_times(widest)) == widest
+    assert unpack_times(pack_times([])) == []
     rounded = [round(n * 1001 / 24) for n in range(256)]  # milliseconds of Matroska
     assert unpack_times(pack_times(rounded)) == rounded
     assert len(pack_times(rounded)) < 100

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -20,7 +21,7 @@ from clips import moving, picture, read_frames, samples_of, write_clip
 
 from vidrepair import DamageSettings, OutputSettings, RepairSettings
 from vidrepair.cli import main
-from vidrepair.errors import UsageError
+from vidrepair.errors import InputError, PictureChanged, UsageError, tell_error, told_error
 from vidrepair.jobs.processes import work_in_processes
 from vidrepair.jobs.workers import missing, run_with_workers, shares_of
 from vidrepair.journal import Journal, folder_of, read_record, worker_name
@@ -256,6 +257,15 @@ def test_what_a_worker_tells_ends_the_run(film: Path, tmp_path: Path) -> None:
     other = replace(job, repair=replace(NOISY, noise=(7.0, 7.0)), target=target)
     with pytest.raises(UsageError, match="was made otherwise: repair noise was"):
         work_in_processes([(other, Share(0, (0,)))], lambda _worker, _frames: None)
+
+
+def test_errors_are_told_by_their_class() -> None:
+    changed = PictureChanged("another size", Fraction(3))
+    for error, kind in ((UsageError("no"), UsageError), (changed, InputError)):
+        told = told_error(json.loads(json.dumps(tell_error(error))))
+        assert type(told) is kind
+        assert str(told) == str(error)
+        assert told.exit_code == error.exit_code
 
 
 def test_devices_go_with_workers(film: Path, tmp_path: Path) -> None:

@@ -16,7 +16,9 @@ Messages say what happened, where, and what to do about it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
+from typing import Any
 
 
 class VidrepairError(Exception):
@@ -74,3 +76,16 @@ class PartialSuccess(VidrepairError):
     """Some files of a batch failed, and the others are done."""
 
     exit_code = 7
+
+
+def tell_error(error: VidrepairError) -> dict[str, str]:
+    """For JSON: what another process is told of it."""
+    # Of its classes the first that is made of a message alone.
+    kind = next(one for one in type(error).__mro__ if "__init__" not in vars(one))
+    return {"error": kind.__name__, "message": str(error)}
+
+
+def told_error(told: Mapping[str, Any]) -> VidrepairError:
+    """The error that another process told of."""
+    kind: type[VidrepairError] = globals()[told["error"]]
+    return kind(told["message"])

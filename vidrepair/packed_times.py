@@ -14,15 +14,19 @@ TOGETHER = 4096
 
 
 def pack_times(times: Sequence[int]) -> str:
-    """Rising times of any rhythm: the steps from each to the next, packed."""
-    steps = [after - before for before, after in pairwise((0, *times))]
-    return b64encode(zlib.compress(struct.pack(f"<{len(steps)}q", *steps), 9)).decode()
+    """Rising times of any rhythm: the first, and the steps from each to the next, packed."""
+    # A step may be longer than any time.
+    steps = [after - before for before, after in pairwise(times)]
+    data = struct.pack(f"<{len(times[:1])}q{len(steps)}Q", *times[:1], *steps)
+    return b64encode(zlib.compress(data, 9)).decode()
 
 
 def unpack_times(packed: str) -> list[int]:
     """What `pack_times` packed."""
     data = zlib.decompress(b64decode(packed))
-    return list(accumulate(struct.unpack(f"<{len(data) // 8}q", data)))
+    count = len(data) // 8
+    first = min(count, 1)
+    return list(accumulate(struct.unpack(f"<{first}q{count - first}Q", data)))
 
 
 class PackedTimes:

@@ -196,7 +196,7 @@ def open_run(job: Job, build: Build | None, owned: ExitStack, share: Share | Non
         seams=seams,
         plan=plan,
         share=share,
-        known=journal is not None and guide is not None and _is_known(journal, guide),
+        known=record is not None and _is_known(journal, guide),
         named=named,
     )
     if planned is not None and share is None:
@@ -219,8 +219,12 @@ def _known_gaps(journal: Journal | None) -> Gaps:
     return Gaps([Gap(**told) for told in journal.record.ended["gaps"]])
 
 
-def _is_known(journal: Journal, guide: Guide) -> bool:
-    """Whether an older film had the same shots, and so the same spans, as an analysis."""
+def _is_known(journal: Journal | None, guide: Guide | None) -> bool:
+    """Whether a film that only has to be joined changes an older one with the same shots, and so
+    the same spans, as the analysis that is followed.
+    """
+    if journal is None or guide is None or not journal.record.whole:
+        return False
     if not journal.analysis_path.is_file():
         return False
     before = read_analysis(journal.analysis_path)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vidrepair.errors import EngineError, VidrepairError
+from vidrepair.errors import EngineError, VidrepairError, tell_error, told_error
 from vidrepair.files import Closing
 from vidrepair.job_text import job_from_json, job_to_json
 from vidrepair.pipeline import run_job
@@ -92,7 +92,7 @@ class Trials(Closing):
         )
 
     def run(self, job: Job) -> Trial:
-        """Run a job there. Raises a VidrepairError with the exit code of what the job raised."""
+        """Run a job there. Raises what the job raised."""
         pipe_in, pipe_out = self._process.stdin, self._process.stdout
         assert pipe_in is not None
         assert pipe_out is not None
@@ -110,10 +110,8 @@ class Trials(Closing):
                 " perhaps for its memory; choose less with --memory"
             )
         told = json.loads(line)
-        if "message" in told:
-            error = VidrepairError(told["message"])
-            error.exit_code = told["exit"]
-            raise error
+        if "error" in told:
+            raise told_error(told)
         work = Cost(told.pop("work_cpu"), told.pop("work_seconds"))
         opening = Cost(told.pop("opening_cpu"), lasted - work.seconds)
         left = frozenset(told.pop("left"))
@@ -153,7 +151,7 @@ def _run(job: Job, before: float) -> dict[str, Any]:
     try:
         report = run_job(job, build=build_engine, opened=note)
     except VidrepairError as error:
-        return {"message": str(error), "exit": error.exit_code}
+        return dict(tell_error(error))
     work = Cost(time.process_time(), time.monotonic()) - opened
     return {
         **told,

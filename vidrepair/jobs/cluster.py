@@ -15,11 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vidrepair import errors
 from vidrepair.errors import UsageError, VidrepairError
-from vidrepair.jobs.processes import Outcome
-from vidrepair.pipeline import work_job
-from vidrepair.report import Progress
+from vidrepair.jobs.processes import Outcome, do_share
 from vidrepair.segment_plan import Share
 from vidrepair.settings import Job, MaskSettings
 
@@ -81,9 +78,7 @@ class Cluster:
             reason = str(error).strip().rpartition("\n")[2]
             outcome.deaths.append(f"worker {worker} failed ({reason})")
             return
-        if "error" in told:
-            raise getattr(errors, told["error"], VidrepairError)(told["message"])
-        outcome.warnings += told["warnings"]
+        outcome.take(told)
 
     def _ask(self, actor: Any, worker: int, tell: Callable[[int, int], None]) -> None:
         """How far it is; one that has not started, or is lost, says nothing."""
@@ -157,12 +152,8 @@ class _Actor:
         return self._frames
 
     def work(self, job: Job, share: Share) -> dict[str, Any]:
-        """Do a share: what is worth telling, or the error that ended it."""
+        """Do a share, and say how it ended."""
+        return do_share(job, share, self._note)
 
-        def observe(progress: Progress) -> None:
-            self._frames = progress.frames
-
-        try:
-            return {"warnings": list(work_job(job, share, observe))}
-        except VidrepairError as error:
-            return {"error": type(error).__name__, "message": str(error)}
+    def _note(self, frames: int) -> None:
+        self._frames = frames

@@ -8,17 +8,16 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
-from vidrepair import errors
-from vidrepair.errors import VidrepairError
+from vidrepair.errors import VidrepairError, tell_error, told_error
 from vidrepair.pipeline import work_job
-from vidrepair.report import Progress
 from vidrepair.segment_plan import Share
 from vidrepair.settings import Job
 
@@ -30,6 +29,21 @@ class Outcome:
     warnings: list[str] = field(default_factory=list)
     deaths: list[str] = field(default_factory=list)
     """A clause on each worker that ended without a word."""
+
+    def take(self, told: Mapping[str, Any]) -> None:
+        """What a worker says last. Raises the error that it tells of."""
+        if "error" in told:
+            raise told_error(told)
+        self.warnings += told["warnings"]
+
+
+def do_share(job: Job, share: Share, tell: Callable[[int], None]) -> dict[str, Any]:
+    """Do it, and say for JSON how it ended; `tell` is told how many frames are finished."""
+    try:
+        warnings = work_job(job, share, lambda progress: tell(progress.frames))
+    except VidrepairError as error:
+        return dict(tell_error(error))
+    return {"warnings": list(warnings)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +59,7 @@ def work_here(shares: Sequence[tuple[Job, Share]], tell: Callable[[int, int], No
     """Do the shares one after the other, in this process. Raises as `work_job`."""
     outcome = Outcome()
     for job, share in shares:
-        number = share.worker
-        outcome.warnings += work_job(
-            job,
-            share,
-            lambda progress, number=number: tell(number, progress.frames),  # type: ignore[misc]
-        )
+        outcome.take(do_share(job, share, partial(tell, share.worker)))
     return outcome
 
 
@@ -104,9 +113,7 @@ def _hear(worker: _Worker, outcome: Outcome, tell: Callable[[int, int], None]) -
     if "frames" in told:
         tell(worker.number, told["frames"])
         return True
-    if "error" in told:
-        raise getattr(errors, told["error"], VidrepairError)(told["message"])
-    outcome.warnings += told["warnings"]
+    outcome.take(told)
     return False
 
 
@@ -117,19 +124,10 @@ def _work(job: Job, share: Share, line: Connection) -> None:
     logging.getLogger("vidrepair").setLevel(logging.ERROR)
     threading.Thread(target=_end_with_parent, args=(line,), daemon=True).start()
 
-    def observe(progress: Progress) -> None:
-        _tell(line, frames=progress.frames)
+    def tell(told: Mapping[str, Any]) -> None:
+        line.send_bytes(json.dumps(told).encode())
 
-    try:
-        warnings = work_job(job, share, observe)
-    except VidrepairError as error:
-        _tell(line, error=type(error).__name__, message=str(error))
-    else:
-        _tell(line, warnings=list(warnings))
-
-
-def _tell(line: Connection, **told: Any) -> None:
-    line.send_bytes(json.dumps(told).encode())
+    tell(do_share(job, share, lambda frames: tell({"frames": frames})))
 
 
 def _end_with_parent(line: Connection) -> None:
