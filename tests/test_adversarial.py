@@ -15,14 +15,13 @@ from click.testing import CliRunner
 from training.__main__ import main
 from training.checkpoint import read_checkpoint
 from training.collapse import CollapsedError, Watch
-from training.config import TrainConfig, load_config
+from training.config import FORMS, TrainConfig, load_config
 from training.data import load_pool
 from training.degrade.grain import Grain, draw_field
 from training.degrade.grain_net import GrainNet
 from training.degrade.learned import add_learned, load_grain
 from training.degrade.storage import Storage
 from training.discriminator import (
-    FORMS,
     Discriminator,
     accuracy,
     discriminator_loss,

@@ -10,10 +10,9 @@ from typing import Any
 
 import av
 import pytest
-from click.testing import CliRunner, Result
-from clips import Extras, moving, read_frames, samples_of, write_clip
+from calling import call, hashes
+from clips import Extras, moving, write_clip
 
-from vidrepair.cli import main
 from vidrepair.encode import Target
 from vidrepair.encoder import Encoder
 from vidrepair.errors import EngineError
@@ -41,14 +40,6 @@ def whole(film: Path, tmp_path_factory: pytest.TempPathFactory) -> list[int]:
     out = tmp_path_factory.mktemp("whole") / "a.mkv"
     assert call("run", film, "-o", out, *FLAGS, *NOISY).exit_code == 0
     return hashes(out)
-
-
-def call(*args: str | Path) -> Result:
-    return CliRunner().invoke(main, [str(arg) for arg in args])
-
-
-def hashes(path: Path) -> list[int]:
-    return [hash(tuple(plane.tobytes() for plane in samples_of(one))) for one in read_frames(path)]
 
 
 def after(calls: int, method: Callable[..., Any], fault: BaseException) -> Callable[..., Any]:

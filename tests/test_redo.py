@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
-from clips import moving, read_frames, samples_of, write_clip
+from calling import call, hashes
+from click.testing import CliRunner
+from clips import moving, write_clip
 
 from vidrepair.analysis_changes import changed_frames
 from vidrepair.cli import main
@@ -26,14 +27,6 @@ COUNT = 330
 SPOTS = (20, 110, 200, 290)
 FLAGS = ("-c", "ffv1", "--segment-frames", "64", "--repair", "dust", "--progress", "none")
 Edit = Callable[[dict[str, Any]], None]
-
-
-def call(*args: str | Path) -> Result:
-    return CliRunner().invoke(main, [str(arg) for arg in args])
-
-
-def hashes(path: Path) -> list[int]:
-    return [hash(tuple(plane.tobytes() for plane in samples_of(one))) for one in read_frames(path)]
 
 
 @pytest.fixture(scope="module")
@@ -256,13 +249,13 @@ def test_a_place_touches_what_is_made_of_its_frame(made: Path) -> None:
 
 
 def test_a_plan_keeps_what_is_kept() -> None:
-    seams = Seams(fields=False)
+    seams = Seams(64, fields=False)
     seams._starts.update(range(0, 1000, 7))
     times = [40 * n for n in range(1000)]
-    free = plan_segments(times, seams, 64)
+    free = plan_segments(times, seams)
     kept = [(one.first, one.after) for one in free.segments if one.number % 3]
-    assert plan_segments(times, seams, 64, kept).segments == free.segments
-    odd = plan_segments(times, seams, 64, [(100, 103), (500, 777)])
+    assert plan_segments(times, seams, kept).segments == free.segments
+    odd = plan_segments(times, seams, [(100, 103), (500, 777)])
     borders = [(one.first, one.after) for one in odd.segments]
     assert {(100, 103), (500, 777)} <= set(borders)
     assert sum(one.frames for one in odd.segments) == 1000

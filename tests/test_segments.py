@@ -16,8 +16,9 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
-from clips import Extras, moving, picture, read_frames, samples_of, write_clip
+from calling import call, hashes
+from click.testing import CliRunner
+from clips import Extras, moving, picture, read_frames, write_clip
 
 from vidrepair import DamageSettings, OutputSettings, RepairSettings, repair
 from vidrepair.cli import main
@@ -43,18 +44,10 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def hashes(path: Path) -> list[int]:
-    return [hash(tuple(plane.tobytes() for plane in samples_of(one))) for one in read_frames(path)]
-
-
 def in_segments(film: Path, out: Path, **target: object) -> OutputSettings:
     settings = OutputSettings(segment=64, **{"codec": "ffv1", **target})  # type: ignore[arg-type]
     repair(film, out, settings=NOTHING, target=settings)
     return settings
-
-
-def call(*args: str | Path) -> Result:
-    return CliRunner().invoke(main, [str(arg) for arg in args])
 
 
 class Stop(Exception):

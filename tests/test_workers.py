@@ -16,11 +16,10 @@ from pathlib import Path
 
 import av
 import pytest
-from click.testing import CliRunner, Result
-from clips import moving, picture, read_frames, samples_of, write_clip
+from calling import call, hashes
+from clips import moving, picture, read_frames, write_clip
 
 from vidrepair import DamageSettings, OutputSettings, RepairSettings
-from vidrepair.cli import main
 from vidrepair.errors import InputError, PictureChanged, UsageError, tell_error, told_error
 from vidrepair.jobs.processes import work_in_processes
 from vidrepair.jobs.workers import missing, run_with_workers, shares_of
@@ -55,18 +54,10 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def hashes(path: Path) -> list[int]:
-    return [hash(tuple(plane.tobytes() for plane in samples_of(one))) for one in read_frames(path)]
-
-
 def left(out: Path) -> list[int]:
     """The numbers of the segments that are missing."""
     with Journal(folder_of(out)) as journal:
         return missing(journal)
-
-
-def call(*args: str | Path) -> Result:
-    return CliRunner().invoke(main, [str(arg) for arg in args])
 
 
 def job_of(film: Path, out: Path, **changed: object) -> Job:
@@ -80,7 +71,7 @@ def job_of(film: Path, out: Path, **changed: object) -> Job:
 def test_a_plan_says_of_which_stretch_a_frame_is() -> None:
     plan = Plan([Planned(0, 0, 10, 11), Planned(1, 10, 5, 17), Planned(2, 15, 4, None)])
     assert plan.frames == 19
-    assert [plan.begins(n) for n in (0, 1, 10, 15, 19)] == [True, False, True, True, False]
+    assert [plan.ends_before(n, 0) for n in (0, 1, 10, 15, 19)] == [True, False, True, True, False]
     both = plan.stretches([1, 2])
     assert [both(n) for n in (0, 9, 10, 15, 18, 19)] == [None, None, 1, 1, 1, None]
     apart = plan.stretches([0, 2])

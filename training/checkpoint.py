@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -100,6 +100,16 @@ def write_trunk(checkpoint: Path, out: Path) -> None:
         for name in ("model", "average")
     }
     _store(out, trunk | {"progress": saved["progress"], "config": saved["config"]})
+
+
+def blend_weights(
+    one: Mapping[str, Tensor], other: Mapping[str, Tensor], percent: float
+) -> dict[str, Tensor]:
+    """Weights so many percent of the way from one network to another of the same graph."""
+    return {
+        name: torch.lerp(one[name].float(), value.float(), percent / 100.0)
+        for name, value in other.items()
+    }
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

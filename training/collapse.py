@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from training.octaves import OCTAVES, by_octave, spectra
+from training.octaves import OCTAVES, octave_powers
 
 SURE = 0.99
 """Accuracy of D, lasting, beyond which it teaches nothing any more: its patches are all told."""
@@ -35,8 +35,7 @@ class CollapsedError(ValueError):
 
 def octave_power(luma: Tensor) -> Any:
     """Power of pictures (B, 1, H, W) by octave of frequency, (3,)."""
-    power = np.abs(spectra(luma[:, 0].detach().cpu().double().numpy())) ** 2
-    return by_octave(power, OCTAVES).sum(axis=0)
+    return octave_powers(luma[:, 0].detach().cpu().double().numpy()).sum(axis=0)
 
 
 class Watch:

@@ -9,13 +9,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.parametrizations import spectral_norm
 
-from vidrepair.engines.layers import SLOPE
+from training.octaves import SMOOTH
+from training.patch_nets import judge_layers, through
 
-FORMS = ("minimax", "non-saturating", "hinge")
-SMOOTH = 2.0
-"""Deviation of the Gaussian whose complement is the high-pass, samples; as in `octaves`."""
 _DETAIL = 0.02
 """Deviation of the detail of a picture, in 0..1: what D sees is brought to about one."""
 
@@ -73,15 +70,7 @@ class Discriminator(nn.Module):
 
     def __init__(self, frames: int = 3, width: int = 32) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(
-            spectral_norm(layer)
-            for layer in (
-                nn.Conv2d(frames + 1, width, 3, padding=1),
-                nn.Conv2d(width, 2 * width, 4, stride=2, padding=1),
-                nn.Conv2d(2 * width, 2 * width, 4, stride=2, padding=1),
-                nn.Conv2d(2 * width, 1, 3, padding=1),
-            )
-        )
+        self.layers = judge_layers(frames + 1, width)
 
     def forward(self, luma: Tensor, sigma: Tensor) -> Tensor:
         """`luma` (B, frames, H, W) 0..1, `sigma` (B,), the noise that was in it, 0..1.
@@ -92,9 +81,4 @@ class Discriminator(nn.Module):
         # How much texture is to be expected depends on the noise: from 1 to 60 codes it runs 0..1.
         level = (255.0 * sigma).clamp(min=1.0).log() / 4.1
         plane = level[:, None, None, None].expand(-1, 1, *luma.shape[-2:])
-        x = torch.cat((detail, plane), dim=1)
-        *inner, last = self.layers
-        for layer in inner:
-            x = functional.leaky_relu(layer(x), SLOPE)
-        logits: Tensor = last(x)
-        return logits
+        return through(self.layers, torch.cat((detail, plane), dim=1))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from training.grain_patches import SIDE, Patches
-from training.octaves import OCTAVES, by_octave, spectra
+from training.octaves import octave_powers
 from vidrepair.frames import FloatArray
 
 SPECTRUM = 1.5
@@ -56,7 +56,7 @@ class Likeness:
 
 def compare(drawn: FloatArray, real: Patches, learned_from: Patches) -> Likeness:
     """`drawn` (N, SIDE, SIDE) at the levels of `real`, in the same unit; `real` was held out."""
-    powers = [octave_powers(grain) for grain in (drawn, real.grain)]
+    powers = [octave_powers(grain.astype(np.float64)).sum(axis=0) for grain in (drawn, real.grain)]
     octaves = 10.0 * np.log10(powers[0] / powers[1])
     probabilities = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
     quantiles = [np.quantile(grain, probabilities) for grain in (drawn, real.grain)]
@@ -66,11 +66,6 @@ def compare(drawn: FloatArray, real: Patches, learned_from: Patches) -> Likeness
         luma=_by_luma(drawn, real),
         nearest=_nearest(drawn, learned_from.grain) / _nearest(real.grain, learned_from.grain),
     )
-
-
-def octave_powers(grain: FloatArray) -> Any:
-    """Radially averaged power of patches (N, side, side), by octave."""
-    return by_octave(np.abs(spectra(grain.astype(np.float64))) ** 2, OCTAVES).sum(axis=0)
 
 
 def _by_luma(drawn: FloatArray, real: Patches) -> float:

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.parametrizations import spectral_norm
 
 from training.degrade.grain_net import (
     LAG,
@@ -31,7 +30,7 @@ from training.grain_compare import Likeness, compare
 from training.grain_patches import SIDE, Patches, find_patches
 from training.octaves import Array
 from training.optimiser import Average
-from vidrepair.engines.layers import SLOPE
+from training.patch_nets import judge_layers, through
 from vidrepair.frames import FloatArray
 
 _BATCH = 32
@@ -62,23 +61,11 @@ class PatchDiscriminator(nn.Module):
 
     def __init__(self, width: int = 24) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(
-            spectral_norm(layer)
-            for layer in (
-                nn.Conv2d(2, width, 3, padding=1),
-                nn.Conv2d(width, 2 * width, 4, stride=2, padding=1),
-                nn.Conv2d(2 * width, 2 * width, 4, stride=2, padding=1),
-                nn.Conv2d(2 * width, 1, 3, padding=1),
-            )
-        )
+        self.layers = judge_layers(2, width)
 
     def forward(self, grain: Tensor, luma: Tensor) -> Tensor:
         x = torch.cat((grain, (2.0 * luma - 1.0).expand_as(grain)), dim=1)
-        *inner, last = self.layers
-        for layer in inner:
-            x = functional.leaky_relu(layer(x), SLOPE)
-        logits: Tensor = last(x)
-        return logits
+        return through(self.layers, x)
 
 
 class Encoder(nn.Module):
@@ -97,10 +84,7 @@ class Encoder(nn.Module):
     def forward(self, grain: Tensor, luma: Tensor) -> tuple[Tensor, Tensor]:
         x = torch.cat((grain, (2.0 * luma - 1.0).expand_as(grain)), dim=1)
         x = functional.pad(x, (REACH, REACH, REACH, REACH))
-        *inner, last = self.layers
-        for layer in inner:
-            x = functional.leaky_relu(layer(x), SLOPE)
-        mean, logarithm = last(x).chunk(2, dim=1)
+        mean, logarithm = through(self.layers, x).chunk(2, dim=1)
         return mean, logarithm.clamp(-12.0, 4.0)
 
 

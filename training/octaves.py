@@ -65,6 +65,11 @@ def by_octave(power: Array, edges: Sequence[float]) -> Array:
     return np.stack([power[:, ring].sum(axis=1) for ring in rings], axis=1)
 
 
+def octave_powers(windows: NDArray[Any]) -> Array:
+    """(N, side, side) -> (N, 3) power of each window by octave of OCTAVES."""
+    return by_octave(np.abs(spectra(windows)) ** 2, OCTAVES)
+
+
 def trimmed_mean(values: Array) -> Array:
     """Means over the first axis of (N, 3) or (N, 3, M), without the quarter that reaches furthest.
 

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from safetensors.numpy import save
 from torch import Tensor
 
-from training.checkpoint import read_checkpoint
+from training.checkpoint import blend_weights, read_checkpoint
 from training.evaluate import load_checkpoint
 from trt_build.export import build_graphs, write_graphs
 from vidrepair.engines.generator import LOOK_AHEAD, SHAPES, STRIDE, GeneratorShape, load_generator
@@ -92,11 +91,7 @@ def mix(
         key: value.shape for key, value in natural.items()
     }:
         raise ModelError(f"{start} and {checkpoint} hold different networks; blend within one")
-    share = blend.percent / 100.0
-    weights = {
-        key: torch.lerp(fidelity[key].float(), value.float(), share)
-        for key, value in natural.items()
-    }
+    weights = blend_weights(fidelity, natural, blend.percent)
     zero, hundred = (f"{path.parent.name}/{path.name}" for path in (start, checkpoint))
     return weights, f"blend {blend.percent:g} % of {zero} (0) and {hundred} (100)"
 

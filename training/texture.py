@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from training.checkpoint import blend_weights
 from training.data import each_clip
 from training.evaluate import (
     FRAMES,
@@ -29,7 +30,7 @@ from training.evaluate import (
     load_checkpoint,
     psnr,
 )
-from training.octaves import OCTAVES, WINDOW, by_octave, spectra
+from training.octaves import OCTAVES, WINDOW, octave_powers
 from vidrepair.planes import rgb_to_ycbcr
 
 SIGMAS = (30.0, 50.0)
@@ -64,12 +65,10 @@ def restores_of(checkpoints: tuple[Path, ...], blends: tuple[float, ...]) -> dic
     models = [load_checkpoint(path) for path in checkpoints]
     names = [f"{path.parent.name}/{path.name}" for path in checkpoints]
     restores = {name: generator_restore(model) for name, model in zip(names, models, strict=True)}
-    ends = [model.state_dict() for model in (models[0], models[-1])]
+    first, last = models[0].state_dict(), models[-1].state_dict()
     for percent in blends:
         between = copy.deepcopy(models[0])
-        between.load_state_dict(
-            {name: torch.lerp(ends[0][name], ends[1][name], percent / 100.0) for name in ends[0]}
-        )
+        between.load_state_dict(blend_weights(first, last, percent))
         restores[f"blend {percent:g} %"] = generator_restore(between)
     return restores
 
@@ -92,7 +91,7 @@ def measure_texture(
 
 def texture_left(clean: Tensor, restored: Tensor) -> tuple[float, ...]:
     """Restored over clean power of luma (T, H, W), dB, by octave, in textured windows."""
-    powers = [_powers(luma) for luma in (clean, restored)]
+    powers = [octave_powers(_windows(luma)) for luma in (clean, restored)]
     detail = powers[0].sum(axis=1)
     textured = detail >= np.quantile(detail, _TEXTURED)
     # Windows count alike: a sum of powers would tell of the few with strong edges alone.
@@ -102,7 +101,7 @@ def texture_left(clean: Tensor, restored: Tensor) -> tuple[float, ...]:
 
 def flat_error(clean: Tensor, restored: Tensor) -> float:
     """Of luma (T, H, W) in flat windows, about its mean in each: root mean square."""
-    detail = _powers(clean).sum(axis=1)
+    detail = octave_powers(_windows(clean)).sum(axis=1)
     windows = _windows(restored - clean)[detail <= np.quantile(detail, _FLAT)]
     return float(windows.std(axis=(1, 2)).mean())
 
@@ -147,8 +146,3 @@ def _windows(luma: Tensor) -> Any:
     height, width = (side // WINDOW * WINDOW for side in luma.shape[-2:])
     windows = luma[:, :height, :width].unfold(1, WINDOW, WINDOW).unfold(2, WINDOW, WINDOW)
     return windows.reshape(-1, WINDOW, WINDOW).double().numpy()
-
-
-def _powers(luma: Tensor) -> Any:
-    """Of each window, by octave: (N, 3)."""
-    return by_octave(np.abs(spectra(_windows(luma))) ** 2, OCTAVES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -59,14 +60,9 @@ def repair(
     from trt_build.build import build_engine
     from vidrepair.jobs.workers import run_with_workers
 
-    job = Job(
-        Path(source),
-        Path(output),
-        settings or RepairSettings(),
-        engine or EngineSettings(),
-        target or OutputSettings(),
-        None if analysis is None else Path(analysis),
-        reading or SourceSettings(),
+    job = replace(
+        _job(source, output, settings, engine, target, reading),
+        analysis=None if analysis is None else Path(analysis),
         workers=workers,
     )
     return run_with_workers(job, observer, build_engine)
@@ -95,7 +91,18 @@ def estimate(
     """
     from vidrepair.estimation import estimate_job
 
-    job = Job(
+    return estimate_job(_job(source, output, settings, engine, target, reading), pieces, told)
+
+
+def _job(
+    source: str | Path,
+    output: str | Path,
+    settings: RepairSettings | None,
+    engine: EngineSettings | None,
+    target: OutputSettings | None,
+    reading: SourceSettings | None,
+) -> Job:
+    return Job(
         Path(source),
         Path(output),
         settings or RepairSettings(),
@@ -103,7 +110,6 @@ def estimate(
         target or OutputSettings(),
         reading=reading or SourceSettings(),
     )
-    return estimate_job(job, pieces, told)
 
 
 def preview(

@@ -9,6 +9,7 @@ from typing import Any
 from vidrepair.calibration import Calibration, Film, Piece, calibrate, survey
 from vidrepair.errors import PartialSuccess, UsageError, VidrepairError
 from vidrepair.frames import Picture
+from vidrepair.report import spoken_size
 from vidrepair.settings import Job
 from vidrepair.tags import one_line, plain_text
 from vidrepair.trial import Cost, Trial
@@ -302,8 +303,3 @@ def spoken_time(seconds: float) -> str:
     """Hours, minutes and seconds."""
     whole = round(seconds)
     return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
-
-
-def spoken_size(size: int) -> str:
-    """Megabytes, or gigabytes."""
-    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
@@ -81,6 +81,13 @@ def file_facts(path: Path) -> dict[str, Any]:
         return found | content_facts(path)
     except OSError:  # a pattern of numbered pictures
         return found
+
+
+def with_options(arguments: Sequence[str], more: Sequence[str]) -> list[str]:
+    """The words of a command line, options added to them."""
+    # After a -- there are no options any more.
+    at = arguments.index("--") if "--" in arguments else len(arguments)
+    return [*arguments[:at], *more, *arguments[at:]]
 
 
 def content_facts(path: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from vidrepair.errors import UsageError
 from vidrepair.job_facts import MIXABLE, changes, job_facts, total_frames
-from vidrepair.journal import Journal, folder_of, read_record, worker_name
+from vidrepair.journal import JOURNAL, Journal, folder_of, read_record, worker_name
 from vidrepair.outputs import OutputPlan
 from vidrepair.record import Record
 from vidrepair.segment_plan import Plan, Share
@@ -110,7 +110,7 @@ def begin(
     folder = folder_of(job.output)
     if journal is not None:
         journal.start(_told(job, plan, engine, total))
-    elif (folder / "journal").is_file():
+    elif (folder / JOURNAL).is_file():
         Journal(folder).remove()
 
 

@@ -66,7 +66,12 @@ def read_record(folder: Path, name: str = JOURNAL) -> Record:
         ) from error
 
 
-def finished_apart(folder: Path, record: Record) -> dict[int, Segment]:
+def finished_segments(folder: Path, record: Record) -> list[Segment]:
+    """All of a recorded job that are finished, by itself and by its workers."""
+    return [*record.segments, *_finished_apart(folder, record).values()]
+
+
+def _finished_apart(folder: Path, record: Record) -> dict[int, Segment]:
     """What workers of a recorded job have finished, and is not taken over, by its number."""
     found = {}
     for path in sorted(folder.glob(f"{WORKER}*")):
@@ -76,13 +81,6 @@ def finished_apart(folder: Path, record: Record) -> dict[int, Segment]:
         if told.job["facts"] == record.job["facts"]:
             found.update({one.number: one for one in told.segments})
     return {n: one for n, one in found.items() if n >= len(record.segments)}
-
-
-def finished_frames(folder: Path) -> int:
-    """Frames that a job has finished so far, by itself and by its workers."""
-    record = read_record(folder)
-    apart = finished_apart(folder, record).values()
-    return record.frames + sum(segment.frames for segment in apart)
 
 
 class Journal(Closing):
@@ -167,7 +165,11 @@ class Journal(Closing):
 
     def apart(self) -> dict[int, Segment]:
         """What workers of this job have finished, and is not taken over, by its number."""
-        return finished_apart(self.folder, self.record)
+        return _finished_apart(self.folder, self.record)
+
+    def finished(self) -> list[Segment]:
+        """All that are, by the job itself and by its workers."""
+        return finished_segments(self.folder, self.record)
 
     def take_over(self) -> None:
         """What workers have finished, as far as nothing before it is missing."""
@@ -202,8 +204,7 @@ class Journal(Closing):
     def forget(self, numbers: Collection[int]) -> None:
         """Those segments are not finished. Nor are those that follow, unless there is a plan."""
         job, plan = self.record.job, self.record.plan
-        finished = [*self.record.segments, *self.apart().values()]
-        kept = [one for one in finished if one.number not in numbers]
+        kept = [one for one in self.finished() if one.number not in numbers]
         if (gone := min(numbers)) < len(self.record.segments):
             self._file.seek(0)
             self._cut(parse_record(self._file.read(self.record.starts[gone])))
@@ -247,7 +248,7 @@ class Journal(Closing):
 
     def drop_parts(self) -> None:
         """Nothing that somebody had begun to join is left."""
-        self._drop("*.part", ".*.part")
+        self._drop("*.part")
 
     def _drop(self, *patterns: str) -> None:
         for pattern in patterns:

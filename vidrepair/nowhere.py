@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from vidrepair.files import Closing
 from vidrepair.frames import Frame
 from vidrepair.tags import Copied
 
 
-class Nowhere:
+class Nowhere(Closing):
     """Takes what a target takes, and keeps nothing."""
 
     def write(self, frame: Frame) -> None:
@@ -24,3 +25,6 @@ class Nowhere:
     def losses(self) -> list[str]:
         """None."""
         return []
+
+    def close(self) -> None:
+        """Nothing is held."""

@@ -33,7 +33,7 @@ from vidrepair.profilers import profilers_of
 from vidrepair.publication import keep, publish
 from vidrepair.rebuild import rebuild_lost
 from vidrepair.repeats import mark_repeats
-from vidrepair.report import Progress, Report, Speedometer
+from vidrepair.report import Progress, Report, Teller
 from vidrepair.results import mixtures, report_of, unknown_frames, write_sidecar
 from vidrepair.run import Run, open_run
 from vidrepair.segment_plan import Share, plan_segments
@@ -103,20 +103,20 @@ def plan_job(job: Job, observer: Observer | None = None, build: Build | None = N
             return True
         asked = run.job.target
         end, times = end_of(run.source.clip, job), array("q")
-        tell = _Teller(run, observer)
+        tell = _teller(run, observer)
 
         def timed() -> Iterator[Frame]:
             for frame in _in_shots(run):
                 if end is None or frame.pts * frame.time_base < end:
                     times.append(frame.pts)
                 yield frame
-                tell(len(times), "decode")
+                tell(len(times), lambda: "decode")
 
         nothing = Profilers(Profiler(lambda _core: None, lambda _own, _before: _UNKNOWN))
         for span in cut_spans(_split(run, timed()), run.grid, lambda: nothing):
             run.seams.add(span)
-        kept = [(one.first, one.first + one.frames) for one in run.journal.apart().values()]
-        run.journal.plan(plan_segments(times[: asked.frames], run.seams, asked.segment, kept))
+        kept = [(one.first, one.after) for one in run.journal.apart().values()]
+        run.journal.plan(plan_segments(times[: asked.frames], run.seams, kept))
         if kept:
             run.journal.renumber()
         run.journal.end(run.at_end())
@@ -252,7 +252,7 @@ def _infer(run: Run) -> None:
 
 
 def _encode(run: Run, observer: Observer | None) -> None:
-    tell = _Teller(run, observer).written
+    tell = _teller(run, observer)
     for stretch, answers in groupby(run.stages.answers, key=lambda answer: answer.span.stretch):
         _encode_stretch(run, stretch, answers, tell)
     if run.tally.frames == 0 and run.job.reading.end is not None:
@@ -264,17 +264,12 @@ def _encode(run: Run, observer: Observer | None) -> None:
     run.stages.break_off()  # where --frames is reached the other stages have nothing left to do
 
 
-def _encode_stretch(
-    run: Run, stretch: int, answers: Iterable[Answer], tell: Callable[[], None]
-) -> None:
+def _encode_stretch(run: Run, stretch: int, answers: Iterable[Answer], tell: Teller) -> None:
     """Write what is computed in one go: the film, or neighbouring segments of it."""
     last = None
     if run.share is not None:
         assert run.plan is not None
-        number = stretch
-        while number + 1 in run.share.numbers:
-            number += 1
-        last = run.plan.segments[number]
+        last = run.plan.segments[run.share.last_beside(stretch)]
     for frame, touch in _finished(run, answers):
         if _goes_beyond(run, frame) or (last is not None and frame.number >= last.after):
             break
@@ -286,32 +281,15 @@ def _encode_stretch(
             run.matte.write(frame, touch.codes)
         if run.record is not None:
             run.record.add_defects(touch.defects)
-        tell()
+        tell(run.tally.frames, run.stages.limit)
         if run.tally.frames == run.job.target.frames and run.share is None:
             break
     if last is not None and isinstance(run.target, SegmentedTarget):
         run.target.end_stretch(last.until)
 
 
-class _Teller:
-    """Tells an observer twice a second or so how far the film is."""
-
-    def __init__(self, run: Run, observer: Observer | None) -> None:
-        self._run, self._observer = run, observer
-        total = total_frames(run.source.clip, run.job)
-        self._clock = Speedometer(total, time.monotonic, run.start)
-        self._told = 0.0
-
-    def written(self) -> None:
-        """One frame more is."""
-        self(self._run.tally.frames, None)
-
-    def __call__(self, frames: int, limit: str | None) -> None:
-        """So many frames are done, and that stage is waited for; None is what the stages say."""
-        now = time.monotonic()
-        if self._observer is not None and now - self._told > 0.5:
-            self._told = now
-            self._observer(self._clock.progress(frames, limit or self._run.stages.limit()))
+def _teller(run: Run, observer: Observer | None) -> Teller:
+    return Teller(observer, total_frames(run.source.clip, run.job), run.start)
 
 
 def _goes_beyond(run: Run, frame: Frame) -> bool:

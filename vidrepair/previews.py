@@ -26,7 +26,7 @@ from vidrepair.glimpse import Glimpse, Glimpses, Subject
 from vidrepair.interlace import Interlacing
 from vidrepair.masks import same_file
 from vidrepair.regions import Box, Mask, busiest_windows, dilate
-from vidrepair.report import Progress
+from vidrepair.report import Progress, steady_progress
 from vidrepair.scan import Place, choose, scan_film
 from vidrepair.settings import DEINTERLACED, EngineSettings, Pair, RepairSettings
 from vidrepair.sheet import (
@@ -198,7 +198,7 @@ def make_preview(
             frames.append(facts)
             rows.append(Row(title, str(facts), _strips(glimpse, subject)))
             if observer is not None:
-                observer(_progress(len(rows), len(places), time.monotonic() - started))
+                observer(steady_progress(len(rows), len(places), time.monotonic() - started))
         told = (PREVIEW, *_told(subject, glimpses))
         sheet = Sheet(f"vidrepair preview of {job.source.name}", told, tuple(rows))
         write_sheet(sheet, job.output, overwrite=job.overwrite)
@@ -233,12 +233,6 @@ def _places(job: PreviewJob, clip: Clip) -> tuple[tuple[Place, ...], int]:
         return tuple(Place(seconds, ("as asked",)) for seconds in job.at), 0
     scan = scan_film(job.source, clip, clip.video.index)
     return choose(scan.looks, job.frames), scan.decoded
-
-
-def _progress(done: int, total: int, seconds: float) -> Progress:
-    fps = done / seconds if seconds else 0.0
-    left = (total - done) / fps if fps else None
-    return Progress(done, total, seconds, fps, left, "engine")
 
 
 def _facts(glimpse: Glimpse, clip: Clip) -> PreviewFrame:

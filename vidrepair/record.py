@@ -37,6 +37,11 @@ class Segment:
     touches: str = ""
     """The sha256 of the file of what was repaired in it; empty where nobody wants to know."""
 
+    @property
+    def after(self) -> int:
+        """The number of the frame that follows it."""
+        return self.first + self.frames
+
     def pts(self) -> list[int]:
         """Of every frame."""
         return unpack_times(self.times)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -28,6 +29,13 @@ class Progress:
     def as_dict(self) -> dict[str, Any]:
         """For JSON lines."""
         return {"event": "progress", **asdict(self)}
+
+
+def steady_progress(frames: int, total: int, seconds: float) -> Progress:
+    """Of something that takes `seconds` for so many frames, and the engine almost all of them."""
+    fps = frames / seconds if seconds else 0.0
+    left = (total - frames) / fps if fps else None
+    return Progress(frames, total, seconds, fps, left, "engine")
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,3 +167,27 @@ class Speedometer:
         self._marks.append((now, frames))
         left = None if self._total is None or fps == 0.0 else max(self._total - frames, 0) / fps
         return Progress(frames, self._total, now - self._started, fps, left, limit)
+
+
+class Teller:
+    """Tells an observer twice a second or so how far a run is."""
+
+    def __init__(
+        self, observer: Callable[[Progress], None] | None, total: int | None, done: int = 0
+    ) -> None:
+        """Of `total` frames, of which `done` were finished before."""
+        self._observer = observer
+        self._clock = Speedometer(total, time.monotonic, done)
+        self._told = 0.0
+
+    def __call__(self, frames: int, limit: Callable[[], str]) -> None:
+        """So many are done now; `limit` says which stage the others wait for."""
+        now = time.monotonic()
+        if self._observer is not None and now - self._told > 0.5:
+            self._told = now
+            self._observer(self._clock.progress(frames, limit()))
+
+
+def spoken_size(size: float) -> str:
+    """Bytes as megabytes, or gigabytes, for people."""
+    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"

@@ -99,7 +99,7 @@ class Run:
         if self.share is not None:
             return 0
         segments = [] if self.journal is None else self.journal.record.segments
-        return segments[-1].first + segments[-1].frames if segments else 0
+        return segments[-1].after if segments else 0
 
     @property
     def written(self) -> bool:
@@ -144,31 +144,24 @@ def open_run(job: Job, build: Build | None, owned: ExitStack, share: Share | Non
     _check_sidecar(job)
     interlacing = _interlacing(source, job)
     clip, way = source.clip, interlacing.way(job.repair.interlace)
-    guide = open_guide(job.analysis, clip)
-    warnings = interlacing.remarks(job.repair.interlace)
+    fields = way == "fields"
+    guide = _open_guide(job, clip, fields)
     planned = _plan(source, job, interlacing) if job.target.writes else None
-    if planned is not None:
-        warnings += [*planned[0].warnings, *planned[1].warnings]
-    if guide is not None:
-        guide.check_way(fields=way == "fields", settings=job.repair.as_dict())
-    picture = half_of(clip.picture) if way == "fields" else clip.picture
+    picture = half_of(clip.picture) if fields else clip.picture
     files, engine, spare = _open_engine(picture, job, build, owned)
     identity = engine.identity.as_dict()
-    if guide is not None:
-        warnings += guide.remarks(identity, job.repair.as_dict())
-    fields = way == "fields"
-    tally, seams = Tally(clip.picture, stride=2 if fields else 1), Seams(fields=fields)
+    warnings = _remarks(job, interlacing, planned, guide, identity)
+    tally = Tally(clip.picture, stride=2 if fields else 1)
+    seams = Seams(job.target.segment, fields=fields)
     record = None if job.target.sidecar is None or share is not None else AnalysisBuilder()
     journal, plan = _open_journal(job, clip, planned, identity, share, owned)
     if journal is not None and share is None and journal.record.segments:
-        _take_up(journal, clip, tally, record)
-        if not (journal.record.whole or has_parts(journal.folder)):
-            warnings.append(
-                f"{tally.frames} frames are finished; up to there the film is only decoded"
-            )
-    lanes = engine.identity.lanes
-    # The lanes of a card start, and so end, together; a processor's are behind the decoder.
-    spans = Channel[Span](1 if engine.worked is None else lanes)
+        warnings += _take_up(journal, clip, tally, record)
+    masked = _open_mask(job.repair.mask_in, "--mask-in", job, clip, owned)
+    protected = _open_mask(job.repair.protect, "--protect-mask", job, clip, owned)
+    matte = None if journal is not None else open_job_matte(clip, job, owned)
+    target = _open_target(job, clip, planned, journal, seams if plan is None else plan, tally)
+    owned.enter_context(target)
     run = Run(
         job=job,
         source=source,
@@ -176,17 +169,15 @@ def open_run(job: Job, build: Build | None, owned: ExitStack, share: Share | Non
         warnings=tuple(warnings),
         engine=engine,
         spare=spare,
-        masked=_open_mask(job.repair.mask_in, "--mask-in", job, clip, owned),
-        protected=_open_mask(job.repair.protect, "--protect-mask", job, clip, owned),
-        matte=None if journal is not None else open_job_matte(clip, job, owned),
-        target=_open_target(clip, planned, job, owned)
-        if journal is None or planned is None
-        else owned.enter_context(_segmented(clip, planned[0], job, journal, seams, tally, plan)),
+        masked=masked,
+        protected=protected,
+        matte=matte,
+        target=target,
         facts=FactsBuilder(source.container, clip.video.index, source.carried),
         interlacing=interlacing,
         way=way,
         grid=Grid(files.card.warm_up, files.card.core_length(picture)),
-        stages=Stages(engine, source.cancel, spans, Channel[Answer](2 * lanes)),
+        stages=_open_stages(engine, source),
         tally=tally,
         gaps=_known_gaps(journal),
         grain=grain,
@@ -202,6 +193,22 @@ def open_run(job: Job, build: Build | None, owned: ExitStack, share: Share | Non
     if planned is not None and share is None:
         begin(job, planned[0], identity, total_frames(clip, job), journal)
     return run
+
+
+def _remarks(
+    job: Job,
+    interlacing: Interlacing,
+    planned: tuple[OutputPlan, Copies] | None,
+    guide: Guide | None,
+    identity: Mapping[str, Any],
+) -> list[str]:
+    """What is worth telling of a job, whatever of it is finished."""
+    told = interlacing.remarks(job.repair.interlace)
+    if planned is not None:
+        told += [*planned[0].warnings, *planned[1].warnings]
+    if guide is not None:
+        told += guide.remarks(identity, job.repair.as_dict())
+    return told
 
 
 def _is_named(job: Job) -> bool:
@@ -253,13 +260,33 @@ def _open_journal(
     return open_journal(job, plan, engine, total_frames(clip, job), owned), None
 
 
-def _take_up(journal: Journal, clip: Clip, tally: Tally, record: AnalysisBuilder | None) -> None:
-    """Count what is finished, and take down what was repaired there."""
+def _take_up(
+    journal: Journal, clip: Clip, tally: Tally, record: AnalysisBuilder | None
+) -> list[str]:
+    """Count what is finished, and take down what was repaired there. Returns what to tell of it."""
     for segment in journal.record.segments:
         tally.go_on(json.loads(segment.tally))
     if record is not None:
         for _, touch in frames_of(journal, clip):
             record.add_defects(touch.defects)
+    if journal.record.whole or has_parts(journal.folder):
+        return []
+    return [f"{tally.frames} frames are finished; up to there the film is only decoded"]
+
+
+def _open_guide(job: Job, clip: Clip, fields: bool) -> Guide | None:
+    """The sidecar that leads the run, seen to be one of this film and these settings."""
+    guide = open_guide(job.analysis, clip)
+    if guide is not None:
+        guide.check_way(fields=fields, settings=job.repair.as_dict())
+    return guide
+
+
+def _open_stages(engine: Engine, source: Source) -> Stages:
+    lanes = engine.identity.lanes
+    # The lanes of a card start, and so end, together; a processor's are behind the decoder.
+    spans = Channel[Span](1 if engine.worked is None else lanes)
+    return Stages(engine, source.cancel, spans, Channel[Answer](2 * lanes))
 
 
 def _check_sidecar(job: Job) -> None:
@@ -301,28 +328,21 @@ def _plan(source: Source, job: Job, looked: Interlacing) -> tuple[OutputPlan, Co
 
 
 def _open_target(
-    clip: Clip, planned: tuple[OutputPlan, Copies] | None, job: Job, owned: ExitStack
-) -> Target | Nowhere:
+    job: Job,
+    clip: Clip,
+    planned: tuple[OutputPlan, Copies] | None,
+    journal: Journal | None,
+    borders: Seams | Plan,
+    tally: Tally,
+) -> Target | SegmentedTarget | Nowhere:
+    """Where finished frames go."""
     if planned is None:
         return Nowhere()
-    return owned.enter_context(open_target(clip, planned[0], job.output, planned[1]))
-
-
-def _segmented(
-    clip: Clip,
-    plan: OutputPlan,
-    job: Job,
-    journal: Journal,
-    seams: Seams,
-    tally: Tally,
-    segments: Plan | None,
-) -> SegmentedTarget:
-    total = total_frames(clip, job)
+    if journal is None:
+        return open_target(clip, planned[0], job.output, planned[1])
     wanted = job.target.mask_out is not None or job.target.sidecar is not None
     return SegmentedTarget(
-        *(clip, plan, journal, seams, job.target.segment, tally.news, total),
-        touches=wanted,
-        segments=segments,
+        *(clip, planned[0], journal, borders, tally.news, total_frames(clip, job)), touches=wanted
     )
 
 

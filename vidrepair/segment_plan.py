@@ -21,8 +21,11 @@ LEAST = 3
 class Seams:
     """Where spans start, as far as the film has been cut into them: there a segment may end."""
 
-    def __init__(self, *, fields: bool) -> None:
-        """With `fields` spans are of the even and of the odd rows, and have to start together."""
+    def __init__(self, length: int, *, fields: bool) -> None:
+        """Segments are of `length` frames or somewhat more. With `fields` spans are of the even and
+        of the odd rows, and have to start together.
+        """
+        self._least = max(length, LEAST)
         self._fields = fields
         self._starts: set[int] = set()
 
@@ -30,18 +33,22 @@ class Seams:
         """A span was cut; before any of its frames is finished."""
         self._starts.add(span.opens)
 
-    def has(self, number: int) -> bool:
-        """Whether spans start with the frame of that number."""
+    def may_end(self, number: int, length: int) -> bool:
+        """Whether a segment of that length may end before the frame of that number."""
         firsts = {2 * number, 2 * number + 1} if self._fields else {number}
-        return firsts <= self._starts
+        return length >= self._least and firsts <= self._starts
 
-    def pass_by(self, number: int) -> bool:
-        """The same; those up to it are forgotten."""
-        found = self.has(number)
+    def ends_before(self, number: int, length: int) -> bool:
+        """Whether it does; seams up to there are forgotten."""
+        found = self.may_end(number, length)
         last = 2 * number + 1 if self._fields else number
         # In place: the other thread may add one meanwhile.
         self._starts.difference_update([one for one in tuple(self._starts) if one <= last])
         return found
+
+    def number_of(self, _first: int, finished: int) -> int:
+        """That of the segment that comes after so many finished ones."""
+        return finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +77,12 @@ class Share:
     numbers: tuple[int, ...]
     """Of the segments, rising."""
 
+    def last_beside(self, number: int) -> int:
+        """The last of the segments that follow one another from the one of that number on."""
+        while number + 1 in self.numbers:
+            number += 1
+        return number
+
 
 class Plan:
     """All segments of a film."""
@@ -83,10 +96,16 @@ class Plan:
         """Of the film."""
         return self.segments[-1].after if self.segments else 0
 
-    def begins(self, frame: int) -> bool:
-        """Whether a segment does with the frame of that number."""
+    def ends_before(self, frame: int, _length: int) -> bool:
+        """Whether a segment begins with the frame of that number, and so one ends before it."""
         at = bisect_right(self._firsts, frame)
         return at > 0 and self._firsts[at - 1] == frame
+
+    def number_of(self, first: int, _finished: int) -> int:
+        """That of the segment that a frame opens, whichever are finished."""
+        found = self.holds(first)
+        assert found is not None, "a frame behind the end"
+        return found.number
 
     def holds(self, frame: int) -> Planned | None:
         """The segment that a frame is in; None behind the end."""
@@ -118,11 +137,8 @@ def plan_of(told: Iterable[Sequence[Any]]) -> Plan:
     return Plan(Planned(number, *one) for number, one in enumerate(told))
 
 
-def plan_segments(
-    times: Sequence[int], seams: Seams, length: int, kept: Iterable[tuple[int, int]] = ()
-) -> Plan:
-    """Cut a film whose frames have those pts into segments of `length` frames or somewhat more,
-    as a run by itself does.
+def plan_segments(times: Sequence[int], seams: Seams, kept: Iterable[tuple[int, int]] = ()) -> Plan:
+    """Cut a film whose frames have those pts into segments, as a run by itself does.
 
     Segments that are `kept`, by the number of their first frame and of the one that follows them,
     stay as they are.
@@ -137,7 +153,7 @@ def plan_segments(
             if number - last < LEAST and last not in borders and last > 0:
                 starts.pop()
             starts.append(number)
-        elif number - last >= max(length, LEAST) and number not in inside and seams.has(number):
+        elif number not in inside and seams.may_end(number, number - last):
             starts.append(number)
     ends = [(first, after, times[after]) for first, after in pairwise(starts)]
     last_one = (starts[-1], len(times), None)

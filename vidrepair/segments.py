@@ -31,7 +31,8 @@ from vidrepair.matte import Touch
 from vidrepair.packed_times import pack_times
 from vidrepair.packets import PacketWriter, read_packets
 from vidrepair.record import Segment
-from vidrepair.segment_plan import LEAST, Plan, Seams
+from vidrepair.report import spoken_size
+from vidrepair.segment_plan import Plan, Seams
 from vidrepair.tags import Clip, Copied
 from vidrepair.touches import TouchWriter, read_touches
 
@@ -56,29 +57,26 @@ class _Open:
 
 
 class SegmentedTarget(Closing):
-    """Takes what a target takes, into segments of `length` frames or somewhat more."""
+    """Takes what a target takes, into segments."""
 
     def __init__(
         self,
         clip: Clip,
         plan: OutputPlan,
         journal: Journal,
-        seams: Seams,
-        length: int,
+        borders: Seams | Plan,
         tally: Callable[[int], dict[str, Any]],
         total: int | None,
         *,
         touches: bool = False,
-        segments: Plan | None = None,
     ) -> None:
-        """`tally` tells what was counted since it was asked last, from a frame on; `total` is how
-        many frames there will be. With `touches`, what is repaired is kept for a matte or a
-        sidecar. `segments` are known beforehand where only some of them are written.
+        """`borders` say where segments end: a plan where only some of them are written. `tally`
+        tells what was counted since it was asked last, from a frame on; `total` is how many frames
+        there will be. With `touches`, what is repaired is kept for a matte or a sidecar.
         """
-        self._touches, self._segments = touches, segments
+        self._touches = touches
         self._clip, self._plan = clip, plan
-        self._journal, self._seams, self._tally, self._total = journal, seams, tally, total
-        self._least = max(length, LEAST)
+        self._journal, self._borders, self._tally, self._total = journal, borders, tally, total
         self._open: _Open | None = None
         self._cancelled = False
         self._bytes = self._frames = 0
@@ -88,7 +86,8 @@ class SegmentedTarget(Closing):
         """Encode one frame, in order."""
         if self._cancelled:
             raise VidrepairError(f"writing {self._journal.folder} was cancelled")
-        ends = self._ends_before(frame.number)
+        length = 0 if self._open is None else len(self._open.times)
+        ends = self._borders.ends_before(frame.number, length)
         with self._explained():
             if ends and self._open is not None:
                 self._finish(frame.pts)
@@ -97,13 +96,6 @@ class SegmentedTarget(Closing):
             self._open.times.append(frame.pts)
             for packet in self._open.encoder.encode(frame):
                 self._open.packets.add(packet)
-
-    def _ends_before(self, number: int) -> bool:
-        """Whether the frame of that number opens another segment."""
-        if self._segments is not None:
-            return self._segments.begins(number)
-        seam = self._seams.pass_by(number)
-        return seam and self._open is not None and len(self._open.times) >= self._least
 
     def end_stretch(self, until: int | None) -> None:
         """What follows is written by somebody else, or was; its first frame is shown at `until`."""
@@ -149,20 +141,12 @@ class SegmentedTarget(Closing):
     def _begin(self, frame: Frame) -> _Open:
         container: Any = av.open(io.BytesIO(), "w", format=self._plan.container)
         stream = add_film(container, self._clip, self._plan)
-        number = self._number(frame.number)
+        number = self._borders.number_of(frame.number, len(self._journal.record.segments))
         path = self._journal.path(frame.number)
         encoder = Encoder(self._clip, self._plan, stream, str(path))
         touches = TouchWriter(self._journal.touches_path(frame.number)) if self._touches else None
         fill_with_zeros(on=self._plan.codec == "libx264")
         return _Open(number, encoder, container, PacketWriter(path), touches, frame.number, [])
-
-    def _number(self, first: int) -> int:
-        """That of the segment that a frame opens."""
-        if self._segments is None:
-            return len(self._journal.record.segments)
-        planned = self._segments.holds(first)
-        assert planned is not None, "a frame behind the end"
-        return planned.number
 
     def _finish(self, until: int | None) -> None:
         """End the segment; the next frame, if any, is shown at `until`."""
@@ -194,15 +178,15 @@ class SegmentedTarget(Closing):
         """
         self._bytes += segment.size
         self._frames += segment.frames
-        total = max(self._total or 0, segment.first + segment.frames)
-        left = total - segment.first - segment.frames
+        total = max(self._total or 0, segment.after)
+        left = total - segment.after
         needed = self._bytes / self._frames * (left + total)
         free = disk_usage(self._journal.folder).free
         if needed > free:
             raise VidrepairError(
-                f"the film will need about {_size(needed)} more at {self._journal.folder.parent},"
-                f" where {_size(free)} are free; free some and go on with vidrepair resume, or"
-                " begin anew with --no-journal, which needs half"
+                f"the film will need about {spoken_size(needed)} more at"
+                f" {self._journal.folder.parent}, where {spoken_size(free)} are free; free some and"
+                " go on with vidrepair resume, or begin anew with --no-journal, which needs half"
             )
 
     @contextmanager
@@ -223,15 +207,9 @@ class SegmentedTarget(Closing):
             ) from error
 
 
-def _size(count: float) -> str:
-    """Bytes for people."""
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
-
-
 def damaged(journal: Journal) -> list[int]:
     """The numbers of segments whose files are not what they were; reads them all."""
-    finished = [*journal.record.segments, *journal.apart().values()]
-    return sorted(one.number for one in finished if not _whole(journal, one))
+    return sorted(one.number for one in journal.finished() if not _whole(journal, one))
 
 
 def _whole(journal: Journal, segment: Segment) -> bool:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from vidrepair.engines.layers import SLOPE, silence
+from training.patch_nets import through
+from vidrepair.engines.layers import silence
 
 LATENT = 4
 """Planes of white noise, z."""
@@ -52,12 +52,9 @@ class GrainNet(nn.Module):
 
     def forward(self, z: Tensor, luma: Tensor) -> Tensor:
         """`z` (B, LATENT, H + 2 REACH, W + 2 REACH), `luma` (B, 1, the same) 0..1."""
-        x = torch.cat((z, 2.0 * luma - 1.0), dim=1)
-        *inner, last = self.layers
-        for layer in inner:
-            x = functional.leaky_relu(layer(x), SLOPE)
-        field: Tensor = self.filter(z) + last(x)
-        return field * self.strength(luma[..., REACH:-REACH, REACH:-REACH])
+        field = self.filter(z) + through(self.layers, torch.cat((z, 2.0 * luma - 1.0), dim=1))
+        made: Tensor = field * self.strength(luma[..., REACH:-REACH, REACH:-REACH])
+        return made
 
     def strength(self, luma: Tensor) -> Tensor:
         """The gain at a luma (B, 1, H, W)."""

@@ -27,7 +27,7 @@ from vidrepair.estimation import (
     total,
 )
 from vidrepair.jobs.naming import Naming
-from vidrepair.report import Progress
+from vidrepair.report import Progress, steady_progress
 from vidrepair.settings import (
     EngineSettings,
     Job,
@@ -104,10 +104,7 @@ def _estimate(
     began = time.monotonic()
 
     def told(done: int, expected: int) -> None:
-        seconds = time.monotonic() - began
-        fps = done / seconds
-        left = (expected - done) / fps
-        observer(Progress(done, expected, seconds, fps, left, "engine"))
+        observer(steady_progress(done, expected, time.monotonic() - began))
 
     source = path_or_pipe(name)
     try:

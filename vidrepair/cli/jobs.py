@@ -10,7 +10,8 @@ import click
 
 from vidrepair.cli.resume import go_on, record_of
 from vidrepair.errors import UsageError, VidrepairError
-from vidrepair.journal import Journal, finished_apart, folder_of, read_record
+from vidrepair.journal import JOURNAL, Journal, finished_segments, folder_of, read_record
+from vidrepair.report import spoken_size
 
 FOLDER = click.argument("folder", type=click.Path(path_type=Path), default=".", metavar="[FOLDER]")
 OUT = click.argument("output", type=click.Path(path_type=Path), metavar="OUT")
@@ -37,7 +38,7 @@ def list_jobs(folder: Path) -> None:
 def show(output: Path) -> None:
     """Print what the unfinished job of OUT is, as JSON."""
     record = record_of(output)
-    finished = [*record.segments, *finished_apart(folder_of(output), record).values()]
+    finished = finished_segments(folder_of(output), record)
     segments = [{"first": one.first, "frames": one.frames, "bytes": one.size} for one in finished]
     click.echo(json.dumps({"job": record.job, "segments": segments}, indent=2))
 
@@ -62,7 +63,7 @@ def retry(folder: Path) -> None:
 def clean(output: Path) -> None:
     """Remove what is left of the unfinished job of OUT."""
     folder = folder_of(output)
-    if not (folder / "journal").is_file():
+    if not (folder / JOURNAL).is_file():
         raise UsageError(f"there is no unfinished job for {output}: {folder} is not there")
     with Journal(folder):  # nobody is at work in it
         shutil.rmtree(folder)
@@ -72,20 +73,20 @@ def _state(output: Path) -> str:
     """How far a job is. Raises a VidrepairError where that cannot be read."""
     record = record_of(output)
     assert record.job is not None
-    finished = [*record.segments, *finished_apart(folder_of(output), record).values()]
+    finished = finished_segments(folder_of(output), record)
     frames = sum(segment.frames for segment in finished)
     size = sum(segment.size for segment in finished)
     # Before there is a plan the container's word has to do.
     total = record.job["frames"] if record.plan is None else record.plan.frames
     share = f" of about {total} frames ({frames / total:.0%})" if total else " frames"
-    return f"{frames}{share} are finished, {size / 1e6:.1f} MB"
+    return f"{frames}{share} are finished, {spoken_size(size)}"
 
 
 def _unfinished(folder: Path) -> list[Path]:
     """The films of a folder that have a journal."""
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder; name the one that holds the unfinished films")
-    found = sorted(folder.glob("*.vrjob/journal"))
+    found = sorted(folder.glob(f"*.vrjob/{JOURNAL}"))
     return [
         journal.parent.with_name(journal.parent.name.removesuffix(".vrjob"))
         for journal in found

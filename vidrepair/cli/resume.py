@@ -12,6 +12,7 @@ import click
 from vidrepair.cli.progress import progress_options
 from vidrepair.cli.run import run
 from vidrepair.errors import UsageError
+from vidrepair.job_facts import with_options
 from vidrepair.job_journal import check_format
 from vidrepair.journal import folder_of, read_record
 from vidrepair.record import Record
@@ -80,10 +81,7 @@ def go_on(output: Path, changed: list[str]) -> None:
         )
     wanted = output.absolute()
     with chdir(folder):
-        # After a -- there are no options any more.
-        at = arguments.index("--") if "--" in arguments else len(arguments)
-        words = [*arguments[:at], *changed, "--resume", *arguments[at:]]
-        context = run.make_context("run", words)
+        context = run.make_context("run", with_options(arguments, [*changed, "--resume"]))
         if Path(context.params["output"]).resolve() != wanted.resolve():
             raise UsageError(
                 f"the job of {output} was to write {context.params['output']}; move its folder"

@@ -17,7 +17,7 @@ from vidrepair.cli.target import reading_options, target_options
 from vidrepair.cli.types import path_or_pipe
 from vidrepair.errors import InputError, UsageError
 from vidrepair.jobs.workers import run_with_workers
-from vidrepair.journal import finished_frames, folder_of
+from vidrepair.journal import finished_segments, folder_of, read_record
 from vidrepair.parts import split_at_changes
 from vidrepair.settings import (
     EngineSettings,
@@ -134,7 +134,8 @@ def _tell_of_rest(output: Path | None) -> None:
     """After a run that was broken off: what of it is finished, and how it goes on."""
     if output is None or not folder_of(output).is_dir():
         return
-    frames = finished_frames(folder_of(output))
+    folder = folder_of(output)
+    frames = sum(segment.frames for segment in finished_segments(folder, read_record(folder)))
     if not frames:
         return
     logging.getLogger(__name__).warning(

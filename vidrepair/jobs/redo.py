@@ -13,7 +13,7 @@ from typing import Any
 from vidrepair.analysis_changes import Frames, changed_frames
 from vidrepair.errors import InputError, UsageError
 from vidrepair.findings import Analysis
-from vidrepair.job_facts import content_facts, file_facts
+from vidrepair.job_facts import content_facts, file_facts, with_options
 from vidrepair.journal import JOURNAL, Journal, folder_of
 from vidrepair.packets import PacketWriter, film_data, read_heads
 from vidrepair.record import Segment
@@ -40,9 +40,8 @@ def begin_redo(output: Path, edited: Path) -> tuple[int, int]:
         _check_film(journal, output)
         before, after = _analyses(journal, edited)
         changed = changed_frames(before, after)
-        segments = journal.record.segments
-        total = sum(one.frames for one in segments)
-        kept = [one for one in segments if not _meets(one, changed)]
+        total = journal.record.frames
+        kept = [one for one in journal.record.segments if not _meets(one, changed)]
         left = total - sum(one.frames for one in kept)
         if left:
             own = folder / EDITED
@@ -91,18 +90,15 @@ def _analyses(journal: Journal, edited: Path) -> tuple[Analysis, Analysis]:
 
 
 def _meets(segment: Segment, changed: Sequence[Frames]) -> bool:
-    after = segment.first + segment.frames
-    return any(first < after and segment.first <= last for first, last in changed)
+    return any(first < segment.after and segment.first <= last for first, last in changed)
 
 
 def _job(before: Mapping[str, Any], edited: Path) -> dict[str, Any]:
     """The job that follows the edited analysis."""
-    words = list(before["arguments"])
-    at = words.index("--") if "--" in words else len(words)
     path = edited.absolute()
     facts = dict(before["facts"])
     facts["files"] = facts["files"] | {"analysis": json.loads(json.dumps(file_facts(path)))}
-    arguments = [*words[:at], "--analysis", str(path), "-y", *words[at:]]
+    arguments = with_options(before["arguments"], ["--analysis", str(path), "-y"])
     return {**before, "arguments": arguments, "facts": facts}
 
 

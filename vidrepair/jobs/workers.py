@@ -19,7 +19,7 @@ from vidrepair.jobs.cluster import for_cluster, open_cluster
 from vidrepair.jobs.processes import Outcome, work_here, work_in_processes
 from vidrepair.journal import Journal, folder_of, has_parts, read_record
 from vidrepair.pipeline import Observer, plan_job, run_job
-from vidrepair.report import Report, Speedometer
+from vidrepair.report import Report, Teller
 from vidrepair.segment_plan import Share
 from vidrepair.settings import Job
 
@@ -92,7 +92,7 @@ def missing(journal: Journal) -> list[int]:
     """The numbers of the segments of a planned job that nobody has finished."""
     plan = journal.record.plan
     assert plan is not None
-    done = {segment.number for segment in journal.record.segments} | set(journal.apart())
+    done = {segment.number for segment in journal.finished()}
     return [one.number for one in plan.segments if one.number not in done]
 
 
@@ -135,24 +135,17 @@ def compute(jobs: Sequence[Job], observer: Observer | None, work: Crew) -> list[
 
 
 class _Counter:
-    """Tells an observer of the frames that all workers have finished together."""
+    """Counts the frames that all workers have finished together."""
 
     def __init__(self, journal: Journal, observer: Observer | None) -> None:
         """Of the planned job that a journal tells of."""
         plan = journal.record.plan
         assert plan is not None
-        apart = journal.apart().values()
-        self._done = journal.record.frames + sum(one.frames for one in apart)
-        self._observer = observer
-        self._clock = Speedometer(plan.frames, time.monotonic, self._done)
+        self._done = sum(segment.frames for segment in journal.finished())
+        self._tell = Teller(observer, plan.frames, self._done)
         self._frames: dict[int, int] = {}
-        self._told = 0.0
 
     def __call__(self, worker: int, frames: int) -> None:
         """How many one of them has finished."""
         self._frames[worker] = frames
-        now = time.monotonic()
-        if self._observer is not None and now - self._told > 0.5:
-            self._told = now
-            frames = self._done + sum(self._frames.values())
-            self._observer(self._clock.progress(frames, "engine"))
+        self._tell(self._done + sum(self._frames.values()), lambda: "engine")
