@@ -65,6 +65,13 @@ def test_ffv1_gives_back_every_sample_and_time(tmp_path: Path, pix_fmt: str, cha
     assert_equal_frames(source, output)
 
 
+def test_formats_that_old_readers_do_not_know_are_told(tmp_path: Path) -> None:
+    source = tmp_path / "a.mkv"
+    write_clip(source, frames=2, size=(40, 24), pix_fmt="yuva444p12le")
+    passed = pass_through(source, tmp_path / "b.mkv")
+    assert any("FFmpeg up to 5.1 does not read it" in one for one in passed.plan.warnings)
+
+
 @pytest.mark.parametrize(
     ("codec", "pix_fmt", "suffix"),
     [

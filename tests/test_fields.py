@@ -13,11 +13,12 @@ import pytest
 from clips import moving, read_frames, samples_of, write_clip
 
 from vidrepair import DamageSettings, OutputSettings, RepairSettings, UsageError, repair
+from vidrepair.expectation import Made
 from vidrepair.fields import apart, half_of, split_fields, weave_fields
 from vidrepair.frames import Defect, Frame, Picture, PixelFormat
 from vidrepair.matte import UNTOUCHED, Touch
 from vidrepair.settings import MaskSettings
-from vidrepair.verification import Made, check_files
+from vidrepair.verification import check_files
 
 FORM = PixelFormat("yuv420p", "yuv", 8, (2, 2))
 FLAGS = av.codec.context.Flags
@@ -92,6 +93,25 @@ def interlaced(path: Path, noise: float) -> list[np.ndarray]:
         woven[1::2] = samples_of(odd)[0][1::2]
         truth.append(woven)
     return truth
+
+
+def test_an_order_that_the_container_alone_says_is_not_kept(tmp_path: Path) -> None:
+    """HEVC's frames do not say it, and players ask the frames."""
+    source, output = tmp_path / "a.mkv", tmp_path / "b.mkv"
+    interlaced(source, 0.0)
+    write_clip(
+        output,
+        frames=read_frames(source),
+        size=SIZE,
+        codec="libx265",
+        options={"x265-params": "log-level=none"},
+        field_order=3,
+    )
+    (order,) = (one for one in check_files(output, source) if one.what == "field order")
+    assert order.found == "bff by its container alone"
+    given_up = Made(lost=frozenset({"field-order"}))
+    assert "field order" not in {one.what for one in check_files(output, source, made=given_up)}
+    assert "field order" not in {one.what for one in check_files(source, output)}
 
 
 def error(path: Path, truth: list[np.ndarray]) -> float:

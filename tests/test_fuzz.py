@@ -72,6 +72,12 @@ def test_damaged_files_are_written_and_verified_or_refused(films: Path, tmp_path
     check(run_seeds(films, tmp_path, USUAL), USUAL)
 
 
+def test_a_film_begins_where_its_first_frame_does(films: Path, tmp_path: Path) -> None:
+    """This one's header says later, and MP4 did not show what lay before zero."""
+    (outcome,) = run_seeds(films, tmp_path, range(13869, 13870))
+    assert outcome.kind == "written", str(outcome)
+
+
 @pytest.mark.slow
 def test_two_thousand_damaged_files(films: Path, tmp_path: Path) -> None:
     check(run_seeds(films, tmp_path, MANY), MANY)

@@ -22,19 +22,14 @@ from vidrepair.comparison import compare_pictures
 from vidrepair.decode import open_source
 from vidrepair.encode import open_target, plan_output
 from vidrepair.errors import CheckFailed, InputError, UsageError
+from vidrepair.expectation import Expectation, loss_name
 from vidrepair.facts import Facts, FactsBuilder, read_facts
 from vidrepair.frames import Frame
 from vidrepair.labels import meaning, of_stream
 from vidrepair.report import Difference
 from vidrepair.streams import plan_copies
 from vidrepair.subtitles import HEADER
-from vidrepair.verification import (
-    Expectation,
-    check,
-    check_files,
-    compare,
-    loss_name,
-)
+from vidrepair.verification import check, check_files, compare
 
 FULL = Extras(
     audio=2,
@@ -426,6 +421,24 @@ def test_two_files_one_of_which_has_its_text_converted(
     repair(film, out, settings=none, target=target)
     found = {one.where.split()[0] for one in check_files(out, film)}
     assert "subtitle" not in found
+
+
+def test_marks_that_a_container_loses_have_a_name(film: Path, tmp_path: Path) -> None:
+    def comment(copy: Any, index: int) -> None:
+        if index == 2:
+            copy.disposition = av.stream.Disposition.comment
+
+    source = copied(film, tmp_path / "comment.mkv", Fault(stream=comment))
+    out = tmp_path / "a.mov"
+    named = "attachments,covers"
+    target = OutputSettings(codec="h264", allow_loss=frozenset(named.split(",")))
+    repair(source, out, settings=IDLE, target=target)
+    words = [str(out), "--against", str(source), "--allow-loss"]
+    told = CliRunner().invoke(verify, [*words, named])
+    assert isinstance(told.exception, CheckFailed)
+    assert "disposition is none, expected comment" in told.output
+    assert "--allow-loss marks" in str(told.exception)
+    assert CliRunner().invoke(verify, [*words, f"{named},marks"]).exit_code == 0
 
 
 def test_converted_subtitles_keep_their_times(film: Path, tmp_path: Path) -> None:

@@ -128,6 +128,8 @@ READ_AS = {
     ("prores", "yuva444p10le"): "yuva444p12le",
 }
 """The format that decoders give back, where it is another: ProRes 4444 has no depth of its own."""
+YOUNG_IN_FFV1 = ("yuva422p12le", "yuva444p12le", "gbrap14le", "gray14le")
+"""Formats that FFmpeg 5.1, of Debian 12, cannot read."""
 OURS = {
     **dict.fromkeys(("crf", "qp", "b", "q", "global_quality"), "--crf"),
     **dict.fromkeys(("pixel_format", "pix_fmt"), "--pix-fmt"),

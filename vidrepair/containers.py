@@ -222,6 +222,8 @@ def describe(container: Any, stream: Any, first: Any, name: str) -> Clip:
     duration = _duration(container, stream)
     base = fraction(stream.time_base) or Fraction(1, 90000)
     count = stream.frames or (round(duration * rate) if duration and rate else None)
+    # Damaged files begin before the time that their header says.
+    begins = min(stream.start_time or 0, first.pts) * base
     starts = [s.start_time * s.time_base for s in container.streams if s.start_time is not None]
     return Clip(
         name=name,
@@ -232,9 +234,9 @@ def describe(container: Any, stream: Any, first: Any, name: str) -> Clip:
         stored_format=first.format.name,
         time_base=base,
         rate=rate,
-        start=fraction(min(starts)) or Fraction(0) if starts else Fraction(0),
-        video_start=(stream.start_time or 0) * base,
-        zero=(stream.start_time or 0) * base,
+        start=min(fraction(min(starts)) or Fraction(0) if starts else Fraction(0), begins),
+        video_start=begins,
+        zero=begins,
         duration=duration,
         frame_count=count,
         bit_rate=container.bit_rate or None,

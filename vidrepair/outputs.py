@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +15,7 @@ from vidrepair.carried import Carried
 from vidrepair.codecs import (
     CODECS,
     READ_AS,
+    YOUNG_IN_FFV1,
     Options,
     Told,
     codec_named,
@@ -149,10 +150,19 @@ def plan_output(
         # hev1, FFmpeg's choice, does not play on Apple's players.
         tag="hvc1" if codec == "hevc" and container in ("mp4", "mov") else "",
         header=header,
-        warnings=accept(losses, settings.allow_loss, f"{codec} in {spoken(container)}"),
+        warnings=(
+            *accept(losses, settings.allow_loss, f"{codec} in {spoken(container)}"),
+            *_young(codec, clip.picture.format.name),
+        ),
         lost=frozenset(loss.name for loss in losses),
         **shared,
     )
+
+
+def _young(codec: str, form: str) -> Iterator[str]:
+    """What old readers of the file will not show."""
+    if codec == "ffv1" and form in YOUNG_IN_FFV1:
+        yield f"{form} in FFV1 is new: FFmpeg up to 5.1 does not read it"
 
 
 def _told(clip: Clip, carried: Carried) -> Told:

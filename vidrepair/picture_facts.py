@@ -18,6 +18,8 @@ MATRICES |= {8: "ycgco", 9: "bt2020nc", 10: "bt2020c", 14: "ictcp", UNSAID: "not
 SITINGS = ("not said", "left", "center", "topleft", "top", "bottomleft", "bottom")
 FIELDS = {2: "tff", 3: "bff", 4: "bff", 5: "tff"}
 """By what is shown first, of FFmpeg's AVFieldOrder; 4 and 5 are coded the other way round."""
+BY_CONTAINER = " by its container alone"
+"""Players and filters ask the frames, and take such a film for progressive."""
 
 
 def picture_facts(clip: Clip, carried: Carried) -> tuple[tuple[str, str], ...]:
@@ -51,7 +53,7 @@ def _beside(clip: Clip, carried: Carried) -> list[tuple[str, str]]:
         timecode = later_timecode(timecode, clip.video_start - clip.zero, clip.rate)
     place = carried.chroma_location if clip.picture.format.sampling == (2, 2) else 0
     return [
-        ("field order", carried.field_order or FIELDS.get(clip.field_order, "progressive")),
+        ("field order", carried.field_order or _stated_order(clip)),
         ("mastering display", display),
         (
             "content light level",
@@ -60,6 +62,12 @@ def _beside(clip: Clip, carried: Carried) -> list[tuple[str, str]]:
         ("chroma location", SITINGS[place] if place < len(SITINGS) else str(place)),
         ("timecode", timecode or "none"),
     ]
+
+
+def _stated_order(clip: Clip) -> str:
+    """The order of fields of a film whose frames do not say that they are interlaced."""
+    order = FIELDS.get(clip.field_order)
+    return f"{order}{BY_CONTAINER}" if order else "progressive"
 
 
 def _named(names: type[IntEnum], code: int) -> str:

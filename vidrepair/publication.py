@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from vidrepair.decode import Source
 from vidrepair.encode import OutputPlan, Target, open_target
 from vidrepair.errors import CheckFailed, VidrepairError
+from vidrepair.expectation import Expectation
 from vidrepair.facts import FactsBuilder
 from vidrepair.findings import Analysis
 from vidrepair.job_facts import content_facts, file_facts
@@ -20,7 +21,7 @@ from vidrepair.settings import DEINTERLACED
 from vidrepair.sidecar import write_analysis
 from vidrepair.streams import Copies
 from vidrepair.tags import Copied
-from vidrepair.verification import Expectation, check
+from vidrepair.verification import check
 
 
 def publish(run: Run) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from math import ceil
 from typing import Any
 
 import av
@@ -122,6 +123,8 @@ class _Route:
     """The codec of text that is converted, as FFmpeg calls it; empty for a copy."""
     target: str = ""
     """What it becomes."""
+    length: Fraction = Fraction(0)
+    """Of a packet of sound, in seconds, where its codec says so."""
 
 
 class Copies:
@@ -196,7 +199,9 @@ class Copies:
             return
         self._last[item.stream] = dts
         if not packet.duration and self._routes[item.stream].facts.kind in NEEDS_PACKETS:
-            packet.duration = dts - last  # MP4 does not show a last packet of no duration
+            # MP4 does not show a last packet of no duration, and a first one has none before it.
+            length = self._routes[item.stream].length / packet.time_base
+            packet.duration = dts - last or ceil(length)  # rounded down, nothing might be left
         ticks = _ticks(self._offset, packet.time_base)
         # No packet is shown before it is decoded; where a damaged one says so, muxers refuse it.
         packet.pts = (dts if packet.pts is None else max(packet.pts, dts)) + ticks
@@ -352,7 +357,9 @@ def _route(
             return None
         copy = _Route(fact, lambda output: _attach(output, *names, cover))
     else:
-        copy = _Route(fact, lambda output: _template(output, stream, target))
+        copy = _Route(
+            fact, lambda output: _template(output, stream, target), length=_packet_length(stream)
+        )
     if _trial(target, fact.codec, copy.add):
         return copy
     context = getattr(stream, "codec_context", None)
@@ -362,6 +369,14 @@ def _route(
     text = TEXTS[target]
     converted = _Route(fact, lambda output: _text(output, stream, text, target), codec, text)
     return converted if _trial(target, text, converted.add) else None
+
+
+def _packet_length(stream: Any) -> Fraction:
+    """Seconds of sound in a packet; 0 where the codec has no packets of one length."""
+    context = stream.codec_context
+    if stream.type != "audio" or context is None:
+        return Fraction(0)
+    return Fraction(context.frame_size or 0, context.sample_rate or 1)
 
 
 def _attach(output: Any, name: str, mimetype: str, data: bytes) -> None:

@@ -12,10 +12,11 @@ from vidrepair.cli.target import reading_options
 from vidrepair.cli.types import NAMES
 from vidrepair.comparison import ShotFigures, compare_pictures
 from vidrepair.errors import CheckFailed, InputError, UsageError
+from vidrepair.expectation import Made, loss_name
 from vidrepair.parts import split_at_changes
 from vidrepair.report import Difference
-from vidrepair.settings import DEINTERLACED, Interlace, Job, OutputSettings, SourceSettings
-from vidrepair.verification import Made, check_files
+from vidrepair.settings import DEINTERLACED, LOSSES, Interlace, Job, OutputSettings, SourceSettings
+from vidrepair.verification import check_files
 
 FILE = click.Path(path_type=Path)
 
@@ -96,7 +97,11 @@ def verify(
     if differences:
         one = len(differences) == 1
         count = "1 thing; it is" if one else f"{len(differences)} things; they are"
-        raise CheckFailed(f"{output} differs from {against} in {count} listed above")
+        names = {loss_name(difference.what) for difference in differences}.intersection(LOSSES)
+        given_up = f"; --allow-loss {','.join(sorted(names))} passes over what was given up"
+        raise CheckFailed(
+            f"{output} differs from {against} in {count} listed above{given_up if names else ''}"
+        )
     if not as_json:
         what = "frames, times, tags, streams, packets, chapters and attachments"
         proof = ", and no sample changed outside the matte" if matte is not None else ""
