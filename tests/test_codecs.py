@@ -27,7 +27,7 @@ from vidrepair.errors import CannotCarry, UsageError
 from vidrepair.frames import Frame
 from vidrepair.hdr import Hdr10, LightLevel, MasteringDisplay, read_hdr
 from vidrepair.headers import Header, complete
-from vidrepair.settings import DamageSettings, OutputSettings, RepairSettings
+from vidrepair.settings import DamageSettings, Interlace, OutputSettings, RepairSettings
 from vidrepair.streams import plan_copies
 from vidrepair.tags import Clip
 
@@ -582,11 +582,16 @@ def test_captions_are_kept_or_refused(tmp_path: Path) -> None:
         assert plan.warnings == ("the closed captions (A53) are not carried",)
 
 
-def test_captions_that_begin_later_are_refused_before_the_first_frame(tmp_path: Path) -> None:
+@pytest.mark.parametrize("interlace", ["auto", "progressive"])
+def test_captions_that_begin_later_are_refused_before_the_first_frame(
+    tmp_path: Path, interlace: Interlace
+) -> None:
     source = tmp_path / "a.h264"
     write_message(source, "libx264", CAPTIONS, begins=2)
     assert "A53_CC" not in look(source)[0].side_data
-    settings = RepairSettings(denoise=(0.0, 0.0), damage=DamageSettings(kinds=()))
+    settings = RepairSettings(
+        denoise=(0.0, 0.0), damage=DamageSettings(kinds=()), interlace=interlace
+    )
     ffv1 = OutputSettings(codec="ffv1")
     with pytest.raises(CannotCarry, match="the closed captions"):
         repair(source, tmp_path / "b.mkv", settings=settings, target=ffv1)
