@@ -79,3 +79,24 @@ def test_other_threads_are_not_heard(tmp_path: Path, caplog: pytest.LogCaptureFi
         fail()
         assert "moov atom not found" in heard()
     assert not caplog.records
+
+
+FREES = """
+import sys
+from pathlib import Path
+from av import logging
+from vidrepair.decode import open_source
+from vidrepair.ffmpeg_log import listening
+with listening(logging.DEBUG):
+    for _ in range(20):
+        open_source(Path(sys.argv[1])).close()
+"""
+
+
+def test_a_decoder_whose_threads_write_to_the_log_is_freed() -> None:
+    """It waited for the thread, and the thread for the interpreter, for ever."""
+    root = Path(__file__).parents[1]
+    clip = root / "samples" / "bunny_clean.mp4"
+    call = [sys.executable, "-c", FREES, str(clip)]
+    done = subprocess.run(call, capture_output=True, check=False, cwd=root, timeout=60)
+    assert done.returncode == 0, done.stderr.decode()

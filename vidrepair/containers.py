@@ -129,6 +129,18 @@ def open_container(origin: Path | Pipe) -> Any:
     return _open(url, str(origin), again, form=form)
 
 
+def close_reader(container: Any) -> None:
+    """Close a container, once the threads of its decoders rest.
+
+    PyAV frees a decoder with the interpreter locked; a thread of it that writes to FFmpeg's log
+    while `ffmpeg_log.listening` is there to hear it waits for that lock, each for the other.
+    """
+    for stream in container.streams.video:
+        if stream.codec_context is not None:
+            stream.codec_context.flush_buffers()
+    container.close()
+
+
 def _check_file(path: Path) -> bytes:
     """Refuse what is no regular, readable, non-empty file; return its first bytes."""
     try:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidrepair.carriers import Repacker, plane_views
-from vidrepair.containers import describe, open_container, video_stream, work_format
+from vidrepair.containers import close_reader, describe, open_container, video_stream, work_format
 from vidrepair.errors import InputError, UsageError, VidrepairError
 from vidrepair.files import Closing
 from vidrepair.frames import Picture, PixelFormat, Plane
@@ -200,9 +200,9 @@ def _open_pictures(path: Path) -> _Files | _Video:
         if not _is_still(container):
             return _Video(container, path)
     except BaseException:
-        container.close()
+        close_reader(container)
         raise
-    container.close()
+    close_reader(container)
     return _Files([path], still=True)
 
 
@@ -251,7 +251,7 @@ class _Files:
             first = next(_decoded(container, stream, path))
             return first, describe(container, stream, first, str(path)).picture
         finally:
-            container.close()
+            close_reader(container)
 
     def close(self) -> None:
         """Each was closed when it was read."""
@@ -298,7 +298,7 @@ class _Video:
         # In this order: PyAV crashes in a generator whose container is closed.
         self._frames.close()
         self._frame = None
-        self._container.close()
+        close_reader(self._container)
 
 
 def is_pattern(path: Path) -> bool:

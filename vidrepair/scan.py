@@ -13,7 +13,7 @@ import av
 import numpy as np
 
 from vidrepair.carriers import Repacker, plane_views
-from vidrepair.containers import fraction, open_container, video_stream
+from vidrepair.containers import close_reader, fraction, open_container, video_stream
 from vidrepair.decode import SOUGHT, Source, open_source
 from vidrepair.errors import InputError
 from vidrepair.frames import Frame
@@ -149,7 +149,7 @@ def _leap(path: Path, clip: Clip) -> Scan:
     except av.FFmpegError:
         pass  # what can be seen elsewhere is enough, and damage is met again where it matters
     finally:
-        container.close()
+        close_reader(container)
     return Scan(tuple(looks[at] for at in sorted(looks)), decoded)
 
 
