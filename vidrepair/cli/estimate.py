@@ -93,6 +93,12 @@ def estimate(
         raise error
 
 
+for _unused in estimate.params:
+    # Taken, for a command line of run has them, but nothing is written that they could tell of.
+    if _unused.name in ("overwrite", "mask_out") and isinstance(_unused, click.Option):
+        _unused.hidden = True
+
+
 def _estimate(
     name: str,
     common: Job,

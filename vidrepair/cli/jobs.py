@@ -19,13 +19,17 @@ OUT = click.argument("output", type=click.Path(path_type=Path), metavar="OUT")
 
 @click.group()
 def jobs() -> None:
-    """List, show, retry and clean jobs that were broken off."""
+    """List, show, retry and clean jobs that were broken off.
+
+    Finished films with a sidecar have a folder OUT.vrjob, too, for vidrepair redo. They are neither
+    listed nor retried; clean removes the folder, and ends that they can be redone.
+    """
 
 
 @jobs.command("list")
 @FOLDER
 def list_jobs(folder: Path) -> None:
-    """Name the unfinished jobs whose films were to lie in FOLDER, one a line."""
+    """Name the unfinished jobs of films of FOLDER, one a line."""
     for output in _unfinished(folder):
         try:
             click.echo(f"{output}: {_state(output)}")

@@ -23,10 +23,22 @@ def recall_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(
         (
             click.option("--allow-mixed", is_flag=True, help="Even if version or engine changed."),
-            click.option("--threads", type=int, help="Instead of those of the run."),
-            click.option("--device", help="Likewise."),
-            click.option("--memory", type=int, help="Likewise; after out of memory."),
-            click.option("--workers", type=int, help="Likewise."),
+            click.option("--threads", type=int, help="Instead of what the run had."),
+            click.option("--device", help="Instead of that of the run; cuda:0,cuda:1 for workers."),
+            click.option(
+                "--memory",
+                type=int,
+                metavar="MB",
+                help="What the engine may use, instead of what the run let it; after out of memory.",
+            ),
+            click.option("--workers", type=int, help="Processes, instead of those of the run."),
+            click.option(
+                "--ray",
+                is_flag=False,
+                flag_value="local",
+                metavar="[ADDRESS]",
+                help="The Ray cluster at ADDRESS, or on this machine, instead of that of the run.",
+            ),
         )
     ):
         command = option(command)

@@ -16,8 +16,8 @@ _READING = (
         "--video-stream",
         type=int,
         metavar="N",
-        help="Repair this stream, by its number in probe; by default the first video. The others"
-        " are copied.",
+        help="The stream that is meant, by its number in probe; by default the first video. A run"
+        " copies the others.",
     ),
     click.option(
         "--ss",
