@@ -29,7 +29,7 @@ def recall_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 "--memory",
                 type=int,
                 metavar="MB",
-                help="What the engine may use, instead of what the run let it; after out of memory.",
+                help="What the engine may use, where the run let it use more than there is.",
             ),
             click.option("--workers", type=int, help="Processes, instead of those of the run."),
             click.option(
