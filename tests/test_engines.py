@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vidrepair.batch import Grid, Profiler, Profilers, cut_spans
-from vidrepair.engines import Engine, make_engine, plan_work
+from vidrepair.engines import Engine, make_engine, open_engine, plan_work
 from vidrepair.errors import EngineError, UsageError
 from vidrepair.frames import (
     Batch,
@@ -23,7 +23,7 @@ from vidrepair.frames import (
     Span,
 )
 from vidrepair.models import find_model
-from vidrepair.settings import EngineSettings
+from vidrepair.settings import LOOKS, EngineSettings
 
 PICTURE = Picture(200, 144, PixelFormat("yuv420p", "yuv", 8, (2, 2)))
 SIZE = (144, 208)
@@ -163,6 +163,27 @@ def test_align_is_compiled_in_fp32_whatever_the_hint() -> None:
     precisions = {str(fact["outputPrecisions"].astype(str)) for fact in facts}
     assert {"GridSample", "Convolution"} <= kinds
     assert precisions <= {"f32", "i32", "u8"}  # numbers of samples are f32, shapes the others
+
+
+def test_a_look_chooses_the_weights() -> None:
+    found = {}
+    for look in LOOKS:
+        settings = EngineSettings(backend="openvino", device="cpu", look=look)
+        files, engine = open_engine(PICTURE, settings)
+        engine.close()
+        found[look] = files.name
+        assert engine.identity.weights == files.card.sha256
+    assert found == {"fidelity": "fast", "natural": "fast-natural"}
+    named = EngineSettings(backend="openvino", model="fast", look="natural")
+    files, engine = open_engine(PICTURE, named)
+    engine.close()
+    assert files.name == "fast-natural"
+
+
+@pytest.mark.parametrize("model", ["base", "fast-natural", "mine.safetensors"])
+def test_a_model_without_the_look_is_refused(model: str) -> None:
+    with pytest.raises(UsageError, match=f"no --look natural of --model {model}"):
+        open_engine(PICTURE, EngineSettings(backend="openvino", model=model, look="natural"))
 
 
 def test_zero_noise_changes_nothing() -> None:

@@ -45,8 +45,8 @@ def copied(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_two_models_are_released() -> None:
-    assert released_models() == ("base", "fast")
+def test_three_models_are_released() -> None:
+    assert released_models() == ("base", "fast", "fast-natural")
 
 
 @pytest.mark.parametrize(("name", "channels"), [("fast", 44), ("base", 60)])

@@ -18,6 +18,8 @@ MOST_GROWN = 100
 """Samples on each side that a mask is widened by; more is another mask."""
 Overlay = Literal["red", "luma", "diff"]
 OVERLAYS: tuple[Overlay, ...] = ("red", "luma", "diff")
+Look = Literal["fidelity", "natural"]
+LOOKS: tuple[Look, ...] = ("fidelity", "natural")
 Interlace = Literal["auto", "fields", "bwdif", "bwdif-fields", "progressive"]
 INTERLACE: tuple[Interlace, ...] = ("auto", "fields", "bwdif", "bwdif-fields", "progressive")
 DEINTERLACED: tuple[Interlace, ...] = ("bwdif", "bwdif-fields")
@@ -218,8 +220,15 @@ class EngineSettings:
     """Megabytes the engine may use; None takes a fixed share of the machine's memory."""
     trust_engine: Path | None = None
     """Folder of a compiled engine outside the cache. Loading one runs code that is in it."""
+    look: Look = "fidelity"
+    """Which weights of a released model: nearest to the clean picture, or with more of the texture
+    that strong noise hides."""
 
     def __post_init__(self) -> None:
+        if self.look not in LOOKS:
+            raise UsageError(f"--look {self.look} is unknown; use {' or '.join(LOOKS)}")
+        if self.look != "fidelity" and self.trust_engine is not None:
+            raise UsageError("--trust-engine brings its own weights; leave --look out")
         if self.backend not in BACKENDS:
             raise UsageError(f"--backend {self.backend} is unknown; use {', '.join(BACKENDS)}")
         if self.precision not in PRECISIONS:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from vidrepair.cli.types import TILE
-from vidrepair.settings import BACKENDS, PRECISIONS, EngineSettings
+from vidrepair.settings import BACKENDS, LOOKS, PRECISIONS, EngineSettings, Look
 
 _OPTIONS = (
     click.option(
@@ -19,6 +19,14 @@ _OPTIONS = (
         metavar="auto|NAME|FILE",
         show_default=True,
         help="The generator: auto is base on a card, else fast.",
+    ),
+    click.option(
+        "--look",
+        type=click.Choice(LOOKS),
+        default="fidelity",
+        show_default=True,
+        help="natural gives back more of the texture that strong noise hides, for flat places that"
+        " are a little less even.",
     ),
     click.option("--backend", type=click.Choice(BACKENDS), default="auto", show_default=True),
     click.option(
@@ -50,6 +58,7 @@ def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def wrapped(
         model: str,
+        look: Look,
         backend: str,
         device: str,
         precision: str,
@@ -61,6 +70,7 @@ def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         engine = EngineSettings(
             model=model,
+            look=look,
             backend=backend,
             device=device,
             precision=precision,

@@ -16,7 +16,7 @@ from vidrepair.engines.steps import Spare, repair
 from vidrepair.errors import EngineError, UsageError
 from vidrepair.frames import Picture
 from vidrepair.models import ModelFiles, find_model, released_models
-from vidrepair.settings import EngineSettings
+from vidrepair.settings import EngineSettings, Look
 
 __all__ = [
     "Build",
@@ -34,8 +34,11 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 
-_CARD_MODEL, _PROCESSOR_MODEL = "base", "fast"
-"""What `--model auto` is: the larger generator where it costs no waiting."""
+_AUTO: dict[Look, tuple[str, str]] = {
+    "fidelity": ("base", "fast"),
+    "natural": ("fast-natural", "fast-natural"),
+}
+"""What `--model auto` is on a card, and elsewhere: the larger one where it costs no waiting."""
 
 
 def open_engine(
@@ -52,14 +55,16 @@ def open_engine(
     """
     failure = None
     files = _pick_model(picture, settings)
-    if settings.model == "auto" and files.name == _CARD_MODEL and settings.trust_engine is None:
+    on_card, elsewhere = _AUTO[settings.look]
+    larger = files.name == on_card != elsewhere
+    if settings.model == "auto" and larger and settings.trust_engine is None:
         try:
             engine = _open_card(files, picture, settings, damage, build)
         except (EngineError, UsageError) as error:
             engine, failure = None, error
         if engine is not None:
             return files, engine
-        files = find_model(_PROCESSOR_MODEL)
+        files = find_model(elsewhere)
     engine = make_engine(files, picture, settings, damage=damage, build=build)
     if failure is not None and engine.worked is not None:
         log.warning("%s; the model %s is used", failure, files.name)
@@ -69,16 +74,29 @@ def open_engine(
 def _pick_model(picture: Picture, settings: EngineSettings) -> ModelFiles:
     """The model that the settings name; for `auto` the one that suits what may run it."""
     if settings.model != "auto":
-        return find_model(settings.model)
+        return find_model(_with_look(settings))
     if settings.trust_engine is not None:
         weights = read_trusted(settings.trust_engine).manifest["key"].get("weights")
         for files in map(find_model, released_models()):
             if files.card.sha256 == weights:
                 return files
     backend = settings.backend
-    on_card = backend in FLAVOURS or (backend == "torch" and suits_torch(settings))
-    on_card = on_card or (backend == "auto" and bool(suits_card(picture, settings)))
-    return find_model(_CARD_MODEL if on_card else _PROCESSOR_MODEL)
+    suits = backend in FLAVOURS or (backend == "torch" and suits_torch(settings))
+    suits = suits or (backend == "auto" and bool(suits_card(picture, settings)))
+    on_card, elsewhere = _AUTO[settings.look]
+    return find_model(on_card if suits else elsewhere)
+
+
+def _with_look(settings: EngineSettings) -> str:
+    """The name of a model in the look that is asked for. Raises UsageError where it has none."""
+    if settings.look == "fidelity":
+        return settings.model
+    name = f"{settings.model}-{settings.look}"
+    if name not in released_models():
+        raise UsageError(
+            f"there is no --look {settings.look} of --model {settings.model}; leave one of them out"
+        )
+    return name
 
 
 def make_engine(
