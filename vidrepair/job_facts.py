@@ -28,7 +28,7 @@ def job_facts(job: Job, plan: OutputPlan, engine: Mapping[str, Any]) -> dict[str
     repair, reading, target = job.repair, job.reading, job.target
     masks = {"mask": repair.mask_in, "protect mask": repair.protect}
     files = {name: mask.path for name, mask in masks.items() if mask is not None}
-    others = {"analysis": job.analysis, "noise profile": repair.noise_profile}
+    others = {"analysis": job.analysis, "shots": job.shots, "noise profile": repair.noise_profile}
     files |= {name: path for name, path in others.items() if path is not None}
     facts = {
         "version": __version__,
@@ -44,7 +44,7 @@ def job_facts(job: Job, plan: OutputPlan, engine: Mapping[str, Any]) -> dict[str
             "pixel format": plan.pix_fmt,
             "options": dict(plan.options),
             "overlay": target.overlay,
-            "matte or sidecar": target.mask_out is not None or target.sidecar is not None,
+            "matte or sidecar": target.told_places,
             "frames": target.frames,
             "segment": target.segment,
         },

@@ -10,19 +10,22 @@ import json
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from vidrepair.analysis import AnalysisBuilder, Guide, open_guide
 from vidrepair.batch import Grid
 from vidrepair.channel import Channel
-from vidrepair.decode import Source, open_source
+from vidrepair.cuts import Cuts, Length, read_cuts
+from vidrepair.decode import Source, open_source, stated_end
 from vidrepair.encode import OutputPlan, Target, open_target, plan_output
 from vidrepair.engines import Build, Engine, Spare, make_engine, open_engine
 from vidrepair.errors import UsageError
 from vidrepair.facts import FactsBuilder
 from vidrepair.fields import half_of
 from vidrepair.files import check_writable
+from vidrepair.film_clock import FilmClock
 from vidrepair.frames import Answer, GrainProfile, Picture, Span
 from vidrepair.gaps import Gap, Gaps
 from vidrepair.grain_table import read_profile
@@ -30,6 +33,7 @@ from vidrepair.interlace import Interlacing
 from vidrepair.job_facts import content_facts, end_of, total_frames
 from vidrepair.job_journal import begin, goes_in_segments, open_journal, open_share
 from vidrepair.journal import Journal, folder_of, has_parts, read_record
+from vidrepair.marker_file import check_markers
 from vidrepair.masks import MaskReader, is_pattern, open_masks, same_file
 from vidrepair.matte_file import MatteFile, matte_kind, open_matte
 from vidrepair.models import ModelFiles
@@ -73,6 +77,10 @@ class Run:
     """Known beforehand."""
     guide: Guide | None
     """An analysis that is followed."""
+    cuts: Cuts | None
+    """A list of cuts that is followed."""
+    clock: FilmClock | None
+    """The film's; None where it has no rate."""
     matte: MatteFile | None
     record: AnalysisBuilder | None
     """The analysis that is written."""
@@ -141,11 +149,14 @@ def open_run(job: Job, build: Build | None, owned: ExitStack, share: Share | Non
         job = replace(job, target=replace(job.target, overwrite=True))
     source = owned.enter_context(open_job_source(job))
     grain = read_profile(job.repair.noise_profile)
-    _check_sidecar(job)
+    if share is None:
+        _check_lists(job)
+    clock = _clock(source)
     interlacing = _interlacing(source, job)
     clip, way = source.clip, interlacing.way(job.repair.interlace)
     fields = way == "fields"
     guide = _open_guide(job, clip, fields)
+    cuts = _open_cuts(job, clip, clock)
     planned = _plan(source, job, interlacing) if job.target.writes else None
     picture = half_of(clip.picture) if fields else clip.picture
     files, engine, spare = _open_engine(picture, job, build, owned)
@@ -153,7 +164,7 @@ def open_run(job: Job, build: Build | None, owned: ExitStack, share: Share | Non
     warnings = _remarks(job, interlacing, planned, guide, identity)
     tally = Tally(clip.picture, stride=2 if fields else 1)
     seams = Seams(job.target.segment, fields=fields)
-    record = None if job.target.sidecar is None or share is not None else AnalysisBuilder()
+    record = AnalysisBuilder() if job.target.analysed and share is None else None
     journal, plan = _open_journal(job, clip, planned, identity, share, owned)
     if journal is not None and share is None and journal.record.segments:
         warnings += _take_up(journal, clip, tally, record)
@@ -182,6 +193,8 @@ def open_run(job: Job, build: Build | None, owned: ExitStack, share: Share | Non
         gaps=_known_gaps(journal),
         grain=grain,
         guide=guide,
+        cuts=cuts,
+        clock=clock,
         record=record,
         journal=journal,
         seams=seams,
@@ -282,6 +295,25 @@ def _open_guide(job: Job, clip: Clip, fields: bool) -> Guide | None:
     return guide
 
 
+def _clock(source: Source) -> FilmClock | None:
+    """The film's as it was before anything is made of its fields."""
+    clip = source.clip
+    return FilmClock(clip.rate, clip.zero, source.carried.timecode) if clip.rate else None
+
+
+def _open_cuts(job: Job, clip: Clip, clock: FilmClock | None) -> Cuts | None:
+    """The list of cuts that leads the run, seen to be one of this film; and of its markers whether
+    they can be written.
+    """
+    if job.target.markers is not None:
+        check_markers(job.target.markers, clip.name, clock)
+    if job.shots is None:
+        return None
+    ends = stated_end(clip)
+    seconds = None if ends is None else Fraction(ends) - clip.zero
+    return read_cuts(job.shots, clock, Length(seconds, clip.frame_count))
+
+
 def _open_stages(engine: Engine, source: Source) -> Stages:
     lanes = engine.identity.lanes
     # The lanes of a card start, and so end, together; a processor's are behind the decoder.
@@ -289,16 +321,19 @@ def _open_stages(engine: Engine, source: Source) -> Stages:
     return Stages(engine, source.cancel, spans, Channel[Answer](2 * lanes))
 
 
-def _check_sidecar(job: Job) -> None:
-    """Refuse, before any work, a sidecar that cannot be written or is a file that is read."""
-    sidecar, repair = job.target.sidecar, job.repair
-    if sidecar is None:
-        return
+def _check_lists(job: Job) -> None:
+    """Refuse, before any work, a sidecar or markers that cannot be written, or are a file that is
+    read or written otherwise.
+    """
+    target, repair = job.target, job.repair
     masks = [mask.path for mask in (repair.mask_in, repair.protect) if mask is not None]
-    for own in (job.source, job.analysis, repair.noise_profile, *masks):
-        if own is not None and same_file(sidecar, own):
-            raise UsageError(f"the sidecar {sidecar} would replace a file that is read; rename it")
-    check_writable(sidecar, overwrite=job.target.overwrite)
+    read = [job.source, job.analysis, job.shots, repair.noise_profile, *masks]
+    for name, path in (("sidecar", target.sidecar), ("list of markers", target.markers)):
+        if path is None:
+            continue
+        if any(own is not None and same_file(path, own) for own in read):
+            raise UsageError(f"the {name} {path} would replace a file that is read; rename it")
+        check_writable(path, overwrite=target.overwrite)
 
 
 def open_job_source(job: Job) -> Source:
@@ -340,9 +375,9 @@ def _open_target(
         return Nowhere()
     if journal is None:
         return open_target(clip, planned[0], job.output, planned[1])
-    wanted = job.target.mask_out is not None or job.target.sidecar is not None
     return SegmentedTarget(
-        *(clip, planned[0], journal, borders, tally.news, total_frames(clip, job)), touches=wanted
+        *(clip, planned[0], journal, borders, tally.news, total_frames(clip, job)),
+        touches=job.target.told_places,
     )
 
 
@@ -351,7 +386,7 @@ def _open_mask(
 ) -> MaskReader | None:
     if asked is None:
         return None
-    written = (job.output, job.target.mask_out, job.target.sidecar)
+    written = (job.output, job.target.mask_out, job.target.sidecar, job.target.markers)
     outputs = [Path(path) for path in written if path is not None]
     return owned.enter_context(open_masks(asked, clip, flag=flag, outputs=outputs))
 

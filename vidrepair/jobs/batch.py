@@ -53,6 +53,11 @@ class BatchSettings:
             )
         if target.sidecar is not None or self.common.analysis is not None:
             raise UsageError("a sidecar tells of one film, and a batch makes many; leave it out")
+        if target.markers is not None or self.common.shots is not None:
+            raise UsageError(
+                "--markers and --shots name the list of one film, and a batch makes many films;"
+                " give each its own in a --manifest"
+            )
         if self.skip_existing and target.overwrite:
             raise UsageError("--skip-existing keeps what -y replaces; leave one out")
         check_quality(target)
