@@ -90,6 +90,20 @@ def with_options(arguments: Sequence[str], more: Sequence[str]) -> list[str]:
     return [*arguments[:at], *more, *arguments[at:]]
 
 
+def without_option(arguments: Sequence[str], name: str) -> list[str]:
+    """The words of a command line without an option and its value."""
+    kept: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        if word == "--":
+            return [*kept, word, *words]
+        if word == name:
+            next(words, None)
+        elif not word.startswith(f"{name}="):
+            kept.append(word)
+    return kept
+
+
 def content_facts(path: Path) -> dict[str, Any]:
     """What tells a file from another, whatever its name. Raises OSError."""
     size = path.stat().st_size

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from itertools import groupby, pairwise
 from pathlib import Path
 
@@ -15,6 +16,8 @@ SHOT = "shot"
 REBUILT = "rebuilt"
 MOST = 100
 """Markers of damage in a film, the worst."""
+OFF = Fraction(1, 4)
+"""Share of a frame by which times may lie beside a steady rate: containers round them."""
 APART = 1
 """Seconds by which two markers of one kind are apart, so that one bad stretch does not take all."""
 
@@ -64,6 +67,14 @@ def mark(
     found += _worst(analysis, places, clock)
     found.sort(key=lambda one: (one.place, one.kind != SHOT, one.kind))
     return MarkedFilm(name, media, clock, starts, max(places) + 1, tuple(found))
+
+
+def unsteady(film: str, times: Iterable[Fraction], clock: FilmClock) -> list[str]:
+    """A sentence where the frames of a film, shown at these seconds, do not lie at its rate."""
+    if max(map(clock.off, times)) <= OFF:
+        return []
+    said = f"the frames of {film} do not come at a steady rate; each marker sits on the nearest"
+    return [f"{said} frame of {float(clock.rate):.5g} a second"]
 
 
 def _shot(shot: ShotFacts, analysis: Analysis, places: Sequence[int]) -> Marker:

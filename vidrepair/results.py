@@ -9,14 +9,11 @@ from pathlib import Path
 from vidrepair.analysis import AnalysisBuilder
 from vidrepair.findings import Analysis, InterlaceFacts
 from vidrepair.marker_file import write_markers
-from vidrepair.markers import mark
+from vidrepair.markers import mark, unsteady
 from vidrepair.report import Report
 from vidrepair.run import Run
 from vidrepair.sidecar import write_analysis
 from vidrepair.tags import plain_text
-
-OFF = Fraction(1, 4)
-"""Share of a frame by which times may lie beside a steady rate: containers round them."""
 
 
 def analysis_of(run: Run) -> Analysis | None:
@@ -39,16 +36,10 @@ def write_lists(run: Run, analysis: Analysis) -> list[str]:
     times = _times(run)
     places = [run.clock.place(time) for time in times]
     media = run.job.output if asked.writes else run.job.source
-    name = Path(run.source.clip.name).stem
-    film = mark(analysis, places, plain_text(name), media, run.clock)
+    name = plain_text((media or Path(run.source.clip.name)).stem)
+    film = mark(analysis, places, name, media, run.clock)
     write_markers(film, asked.markers, overwrite=asked.overwrite)
-    if max(map(run.clock.off, times)) <= OFF:
-        return []
-    said = (
-        f"the frames of {run.source.clip.name} do not come at a steady rate; each marker sits on"
-        f" the nearest frame of {float(run.clock.rate):.5g} a second"
-    )
-    return [said]
+    return unsteady(run.source.clip.name, times, run.clock)
 
 
 def _times(run: Run) -> list[Fraction]:

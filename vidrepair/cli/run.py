@@ -11,7 +11,7 @@ import click
 
 from trt_build.build import build_engine
 from vidrepair.cli.engine import engine_options
-from vidrepair.cli.markers import marker_options
+from vidrepair.cli.lists import marker_options
 from vidrepair.cli.progress import progress_options, show_messages, show_progress
 from vidrepair.cli.repair import repair_options
 from vidrepair.cli.target import reading_options, target_options

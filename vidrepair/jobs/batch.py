@@ -159,9 +159,11 @@ def run_item(
     try:
         if item.skip_existing and item.output.is_file():
             return BatchResult(item, "skipped", reason=f"{item.output} exists")
-        # Once more: a link may have come since the batch was planned.
-        item.naming.check_inside(item.output)
-        make_folder(item.output.parent)
+        for path in (item.output, item.job.target.markers):
+            if path is not None:
+                # Once more: a link may have come since the batch was planned.
+                item.naming.check_inside(path)
+                make_folder(path.parent)
         report = run_with_workers(_taken_up(item.job), observer, build)
     except VidrepairError as error:
         seconds = time.monotonic() - started
@@ -250,7 +252,7 @@ def _taken_up(job: Job) -> Job:
 
 
 def _listed_item(entry: ManifestEntry, settings: BatchSettings) -> BatchItem:
-    common = entry.applied(settings.common)
+    common = entry.applied(settings.common, settings.naming)
     try:
         check_quality(common.target)
     except UsageError as error:
