@@ -247,8 +247,9 @@ def timeline(rate: float, *lengths: int) -> str:
     [
         ("a.otio", timeline(24, 40, 24), "it counts 24 frames a second, and the film has 25"),
         ("a.otio", timeline(25, 40, 400, 10), "its shots start from"),
-        ("a.otio", "{", "it is no OpenTimelineIO file"),
-        ("a.otio", "{}", "it holds no timeline"),
+        ("a.otio", "{", "it is no JSON: Expecting property name"),
+        ("a.otio", "[" * 100_000, "it is no JSON"),
+        ("a.otio", "{}", "it holds no timeline of OpenTimelineIO"),
         ("a.otio", timeline(25), "it holds no track with a picture"),
         ("a.otio", timeline(25, 0), "its clips have no length"),
         ("a.edl", events("11:00:00:00", "11:00:01:00", "11:00:02:00"), "the film starts at 10:00"),

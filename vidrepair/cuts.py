@@ -85,7 +85,7 @@ def read_cuts(path: Path, clock: FilmClock | None, length: Length) -> Cuts:
     """The cuts of an .otio, .edl or .txt file for a film of that clock and length.
 
     Raises InputError, in one sentence that names the file, where it cannot be read, is no list,
-    or does not fit the film; UsageError where OpenTimelineIO is wanted and not installed.
+    or does not fit the film.
     """
     try:
         return _read(path, clock, length)

@@ -1,8 +1,13 @@
-"""OpenTimelineIO: a film cut into its shots, with markers; needs the extra `otio`."""
+"""OpenTimelineIO: a film cut into its shots, with markers.
+
+The library writes; it needs the extra `otio`. What others wrote is read as the JSON that it is: the
+library ends the process where a file is nested too deeply, or has null for its tracks.
+"""
 
 from __future__ import annotations
 
 import importlib
+import json
 from fractions import Fraction
 from typing import Any
 
@@ -21,6 +26,9 @@ COLOURS = {
 """Of each kind; all others are MAGENTA."""
 SAME = 5e-4
 """Share by which two rates may differ and be the same: 23.98 and 23.976 are, 24 is another."""
+
+LARGEST = 1e12
+"""A number of frames that is none any more."""
 
 
 def open_library() -> Any:
@@ -74,56 +82,119 @@ def read_timeline(text: str, rate: Fraction) -> Listed:
     """The cuts of the first track with a picture: where its clips, gaps and stacks meet.
 
     A transition counts from its middle, where they meet, too. Raises NoList for what is no
-    timeline, or none of this rate; UsageError as `open_library`.
+    timeline, or none of this rate.
     """
-    otio = open_library()
-    timeline = _timeline(otio, text)
-    track = next((one for one in timeline.video_tracks() if len(one)), None)
+    timeline = _timeline(_parse(text))
+    track = next((one for one in _children(timeline["tracks"]) if _is_picture(one)), None)
     if track is None:
         raise NoList("it holds no track with a picture")
-    starts, sources, place = [], [], 0
-    for item in track:
-        if isinstance(item, otio.schema.Transition):
+    starts: list[int] = []
+    sources: list[int | None] = []
+    place = 0
+    for item in _children(track):
+        if _kind(item) == "Transition":
             continue
-        try:
-            length = _frames(item.duration(), rate)
-            if isinstance(item, otio.schema.Clip):
-                sources.append(_frames(item.trimmed_range().start_time, rate))
-        except otio.exceptions.OTIOError as error:
-            raise NoList(f"a clip of it has no length ({error})") from error
+        length = _length(item, rate)
         if length > 0:
             starts.append(place)
+            sources.append(_source(item, rate))
             place += length
     if not starts:
         raise NoList("its clips have no length")
-    begins = timeline.global_start_time
+    begins = timeline.get("global_start_time")
+    known = tuple(one for one in sources if one is not None)
     return Listed(
         tuple(starts),
         place,
         clock=None if begins is None else _frames(begins, rate),
-        source=tuple(sources) if len(sources) == len(starts) else None,
+        source=known if len(known) == len(starts) else None,
     )
 
 
-def _timeline(otio: Any, text: str) -> Any:
-    """The timeline of a file, or the first of those that it collects."""
+def _parse(text: str) -> Any:
     try:
-        found = otio.core.deserialize_json_from_string(text)
-    except (otio.exceptions.OTIOError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise NoList(f"it is no OpenTimelineIO file ({reason[:120]})") from error
-    if isinstance(found, otio.schema.SerializableCollection):
-        found = next((one for one in found if isinstance(one, otio.schema.Timeline)), None)
-    if not isinstance(found, otio.schema.Timeline):
-        raise NoList("it holds no timeline")
-    return found
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise NoList(
+            f"it is no JSON: {error.msg} in line {error.lineno}, column {error.colno}"
+        ) from error
+    except RecursionError as error:
+        raise NoList("it is no JSON of a timeline: it is nested too deeply") from error
+    except ValueError as error:  # a number of thousands of digits
+        raise NoList(f"it is no JSON: {error}") from error
+
+
+def _kind(item: Any) -> str:
+    """The name of a schema, without its version."""
+    name = item.get("OTIO_SCHEMA") if isinstance(item, dict) else None
+    return name.partition(".")[0] if isinstance(name, str) else ""
+
+
+def _timeline(found: Any) -> dict[str, Any]:
+    """The timeline of a file, or the first of those that it collects."""
+    if _kind(found) == "SerializableCollection":
+        found = next((one for one in _children(found) if _kind(one) == "Timeline"), None)
+    if _kind(found) != "Timeline" or _kind(found.get("tracks")) != "Stack":
+        raise NoList("it holds no timeline of OpenTimelineIO")
+    return dict(found)
+
+
+def _children(item: Any) -> list[Any]:
+    children = item.get("children")
+    return children if isinstance(children, list) else []
+
+
+def _is_picture(track: Any) -> bool:
+    return _kind(track) == "Track" and track.get("kind") == "Video" and bool(_children(track))
+
+
+def _span(item: Any) -> dict[str, Any] | None:
+    """The part that is shown of an item: what it says, or all of its media."""
+    if not isinstance(item, dict):
+        raise NoList("one of its clips is none")
+    media = item.get("media_reference")  # of the first version of clips
+    several = item.get("media_references")
+    active = item.get("active_media_reference_key")
+    if isinstance(several, dict) and isinstance(active, str):
+        media = several.get(active)
+    whole = media.get("available_range") if isinstance(media, dict) else None
+    span = item.get("source_range") or whole
+    return span if isinstance(span, dict) else None
+
+
+def _length(item: Any, rate: Fraction) -> int:
+    span = _span(item)
+    if span is not None:
+        return _frames(span.get("duration"), rate)
+    inside = [_length(child, rate) for child in _children(item) if _kind(child) != "Transition"]
+    if not inside:
+        raise NoList(f"its {_kind(item) or 'clip'} {item.get('name')!r} has no length")
+    return sum(inside) if _kind(item) == "Track" else max(inside)
+
+
+def _source(item: Any, rate: Fraction) -> int | None:
+    """Where a clip starts by the timecode of its media; None where that counts otherwise."""
+    span = _span(item)
+    if _kind(item) != "Clip" or span is None:
+        return None
+    try:
+        return _frames(span.get("start_time"), rate)
+    except NoList:
+        return None
 
 
 def _frames(time: Any, rate: Fraction) -> int:
     """A time in whole frames. Raises NoList for one of another rate."""
-    if abs(time.rate / float(rate) - 1.0) > SAME:
-        raise NoList(
-            f"it counts {time.rate:.5g} frames a second, and the film has {float(rate):.5g}"
-        )
-    frames: int = round(time.value)
-    return frames
+    value, own = (_number(time, name) for name in ("value", "rate"))
+    if abs(own / float(rate) - 1.0) > SAME:
+        raise NoList(f"it counts {own:.5g} frames a second, and the film has {float(rate):.5g}")
+    return round(value)
+
+
+def _number(time: Any, name: str) -> float:
+    number = time.get(name) if isinstance(time, dict) else None
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        raise NoList("a time in it is no number of frames")
+    if not abs(number) < LARGEST:  # which NaN is not, either
+        raise NoList(f"a time in it is {number}, which is no number of frames")
+    return float(number)
