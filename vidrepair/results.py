@@ -39,6 +39,8 @@ def write_lists(run: Run, analysis: Analysis) -> list[str]:
     name = plain_text((media or Path(run.source.clip.name)).stem)
     film = mark(analysis, places, name, media, run.clock)
     write_markers(film, asked.markers, overwrite=asked.overwrite)
+    if run.way == "bwdif-fields":  # every other frame lies between two of the source
+        return []
     return unsteady(run.source.clip.name, times, run.clock)
 
 
