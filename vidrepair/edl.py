@@ -62,7 +62,7 @@ def marker_list(film: MarkedFilm) -> Iterator[str]:
     for number, (place, group) in enumerate(groups, 1):
         ones = list(group)
         colour = COLOURS.get(ones[-1].kind, OTHER)[1]
-        name = ", ".join(one.name for one in ones)
+        name = ", ".join(dict.fromkeys(one.name for one in ones))
         note = "; ".join(_words(one) for one in ones)
         length = max(one.frames for one in ones)
         yield _event(number, film.clock, place, place + 1)

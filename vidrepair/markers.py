@@ -101,6 +101,11 @@ class _Stretch:
     def largest(self) -> DefectFacts:
         return max(self.defects, key=_area)
 
+    def is_like(self, other: _Stretch) -> bool:
+        """Whether who looks at the other sees this one, too."""
+        beside = self.kind == "scratch" == other.kind and not _meets(self.largest, other.largest)
+        return self.kind == other.kind and not beside
+
 
 def _worst(analysis: Analysis, places: Sequence[int], clock: FilmClock) -> list[Marker]:
     """At most MOST, those that changed most of a frame first."""
@@ -108,18 +113,27 @@ def _worst(analysis: Analysis, places: Sequence[int], clock: FilmClock) -> list[
     kept = [one for one in analysis.defects if one.keep and one.frame < frames]
     picture = analysis.source.width * analysis.source.height
     found = [*_lost(analysis, frames), *_scratches(kept, picture), *_spots(kept, picture)]
-    chosen: dict[str, list[int]] = {}
-    markers: list[Marker] = []
+    chosen: list[_Stretch] = []
     for one in sorted(found, key=lambda one: (-one.worst, one.first, one.kind)):
-        place = places[one.first]
-        others = chosen.setdefault(one.kind, [])
-        if len(markers) == MOST:
-            break
-        if all(abs(place - other) >= APART * clock.rate for other in others):
-            others.append(place)
-            length = places[one.last] - place + 1
-            markers.append(Marker(place, length, one.kind, one.kind, _note(one)))
-    return markers
+        near = (
+            other
+            for other in chosen
+            if abs(places[one.first] - places[other.first]) < APART * clock.rate
+        )
+        if not any(map(one.is_like, near)):
+            chosen.append(one)
+            if len(chosen) == MOST:
+                break
+    return [
+        Marker(
+            places[one.first],
+            places[one.last] - places[one.first] + 1,
+            one.kind,
+            one.kind,
+            _note(one),
+        )
+        for one in chosen
+    ]
 
 
 def _note(one: _Stretch) -> str:

@@ -37,7 +37,8 @@ def open_library() -> Any:
         return importlib.import_module("opentimelineio")
     except ImportError as error:
         raise UsageError(
-            ".otio files need OpenTimelineIO; pip install 'vidrepair[otio]', or name an .edl file"
+            ".otio files are written by OpenTimelineIO; pip install 'vidrepair[otio]' (for Python"
+            " 3.11 to 3.13), or name an .edl file"
         ) from error
 
 

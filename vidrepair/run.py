@@ -10,21 +10,19 @@ import json
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from vidrepair.analysis import AnalysisBuilder, Guide, open_guide
 from vidrepair.batch import Grid
 from vidrepair.channel import Channel
-from vidrepair.cuts import Cuts, Length, read_cuts
-from vidrepair.decode import Source, open_source, stated_end
+from vidrepair.cuts import Cuts
+from vidrepair.decode import Source, open_source
 from vidrepair.encode import OutputPlan, Target, open_target, plan_output
 from vidrepair.engines import Build, Engine, Spare, make_engine, open_engine
 from vidrepair.errors import UsageError
 from vidrepair.facts import FactsBuilder
 from vidrepair.fields import half_of
-from vidrepair.files import check_writable
 from vidrepair.film_clock import FilmClock
 from vidrepair.frames import Answer, GrainProfile, Picture, Span
 from vidrepair.gaps import Gap, Gaps
@@ -32,8 +30,8 @@ from vidrepair.grain_table import read_profile
 from vidrepair.interlace import Interlacing
 from vidrepair.job_facts import content_facts, end_of, total_frames
 from vidrepair.job_journal import begin, goes_in_segments, open_journal, open_share
+from vidrepair.job_lists import check_lists, open_clock, open_cuts
 from vidrepair.journal import Journal, folder_of, has_parts, read_record
-from vidrepair.marker_file import check_markers
 from vidrepair.masks import MaskReader, is_pattern, open_masks, same_file
 from vidrepair.matte_file import MatteFile, matte_kind, open_matte
 from vidrepair.models import ModelFiles
@@ -150,13 +148,13 @@ def open_run(job: Job, build: Build | None, owned: ExitStack, share: Share | Non
     source = owned.enter_context(open_job_source(job))
     grain = read_profile(job.repair.noise_profile)
     if share is None:
-        _check_lists(job)
-    clock = _clock(source)
+        check_lists(job)
+    clock = open_clock(source)
     interlacing = _interlacing(source, job)
     clip, way = source.clip, interlacing.way(job.repair.interlace)
     fields = way == "fields"
     guide = _open_guide(job, clip, fields)
-    cuts = _open_cuts(job, clip, clock)
+    cuts = open_cuts(job, clip, clock)
     planned = _plan(source, job, interlacing) if job.target.writes else None
     picture = half_of(clip.picture) if fields else clip.picture
     files, engine, spare = _open_engine(picture, job, build, owned)
@@ -295,45 +293,11 @@ def _open_guide(job: Job, clip: Clip, fields: bool) -> Guide | None:
     return guide
 
 
-def _clock(source: Source) -> FilmClock | None:
-    """The film's as it was before anything is made of its fields."""
-    clip = source.clip
-    return FilmClock(clip.rate, clip.zero, source.carried.timecode) if clip.rate else None
-
-
-def _open_cuts(job: Job, clip: Clip, clock: FilmClock | None) -> Cuts | None:
-    """The list of cuts that leads the run, seen to be one of this film; and of its markers whether
-    they can be written.
-    """
-    if job.target.markers is not None:
-        check_markers(job.target.markers, clip.name, clock)
-    if job.shots is None:
-        return None
-    ends = stated_end(clip)
-    seconds = None if ends is None else Fraction(ends) - clip.zero
-    return read_cuts(job.shots, clock, Length(seconds, clip.frame_count))
-
-
 def _open_stages(engine: Engine, source: Source) -> Stages:
     lanes = engine.identity.lanes
     # The lanes of a card start, and so end, together; a processor's are behind the decoder.
     spans = Channel[Span](1 if engine.worked is None else lanes)
     return Stages(engine, source.cancel, spans, Channel[Answer](2 * lanes))
-
-
-def _check_lists(job: Job) -> None:
-    """Refuse, before any work, a sidecar or markers that cannot be written, or are a file that is
-    read or written otherwise.
-    """
-    target, repair = job.target, job.repair
-    masks = [mask.path for mask in (repair.mask_in, repair.protect) if mask is not None]
-    read = [job.source, job.analysis, job.shots, repair.noise_profile, *masks]
-    for name, path in (("sidecar", target.sidecar), ("list of markers", target.markers)):
-        if path is None:
-            continue
-        if any(own is not None and same_file(path, own) for own in read):
-            raise UsageError(f"the {name} {path} would replace a file that is read; rename it")
-        check_writable(path, overwrite=target.overwrite)
 
 
 def open_job_source(job: Job) -> Source:
