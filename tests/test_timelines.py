@@ -451,6 +451,10 @@ def test_each_film_of_a_manifest_has_lists_of_its_own(film: Path, tmp_path: Path
     done = call("batch", "--manifest", tmp_path / "reels.json", "-P", tmp_path / "out")
     assert done.exit_code == 2
     assert "leads out of" in done.stderr
+    (tmp_path / "reels.csv").write_text(f"input,markers\n{film},a.xml\n")
+    done = call("batch", "--manifest", tmp_path / "reels.csv", "-P", tmp_path / "out")
+    assert done.exit_code == 2
+    assert "reels.csv, line 2: --markers" in done.stderr
 
 
 def test_from_python(film: Path, tmp_path: Path) -> None:

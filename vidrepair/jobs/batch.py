@@ -252,8 +252,9 @@ def _taken_up(job: Job) -> Job:
 
 
 def _listed_item(entry: ManifestEntry, settings: BatchSettings) -> BatchItem:
-    common = entry.applied(settings.common, settings.naming)
+    common, markers = entry.applied(settings.common), entry.markers_of(settings.naming)
     try:
+        common = replace(common, target=replace(common.target, markers=markers))
         check_quality(common.target)
     except UsageError as error:
         raise UsageError(f"{entry.where}: {error}") from error

@@ -42,7 +42,7 @@ outputs."""
 KEYS = ("input", "output", *READERS, *FILES)
 _OF_REPAIR = ("denoise", "noise", "grain", "deflicker", "interlace")
 _OF_DAMAGE = {"repair": "kinds", "min-confidence": "min_confidence"}
-_OF_TARGET = ("codec", "crf", "preset", "markers")
+_OF_TARGET = ("codec", "crf", "preset")
 _OF_READING = {"ss": "start", "to": "end"}
 
 
@@ -70,14 +70,18 @@ class ManifestEntry:
         except UsageError as error:
             raise UsageError(f"{self.where}: {error}") from error
 
-    def applied(self, common: Job, naming: Naming) -> Job:
+    def markers_of(self, naming: Naming) -> Path | None:
+        """Where its markers go. Raises UsageError, with the place, for what must not be."""
+        if self.markers is None:
+            return None
+        return naming.beside(self.markers, f"{self.where}: the list of markers {self.markers!r}")
+
+    def applied(self, common: Job) -> Job:
         """A job with the settings of this film in place of the common ones.
 
         Raises UsageError, with the place, for a value that is out of range.
         """
         given = dict(self.settings)
-        if self.markers is not None:
-            given["markers"] = naming.beside(self.markers, f"{self.where}: {self.markers!r}")
         try:
             damage = replace(common.repair.damage, **_renamed(given, _OF_DAMAGE))
             repair = replace(common.repair, damage=damage, **_of(given, _OF_REPAIR))
