@@ -343,6 +343,14 @@ def test_a_film_without_timecode_is_counted_from_the_start_of_the_list(tmp_path:
     assert read_cuts(path, known, length).starts == (0, 40)
 
 
+def test_a_timeline_without_timecode_is_counted_from_its_start(tmp_path: Path) -> None:
+    path = tmp_path / "a.otio"
+    path.write_text(timeline(25, 40, 24, 26))
+    for timecode in ("", "10:00:00:00"):
+        clock = FilmClock(Fraction(25), timecode=timecode)
+        assert read_cuts(path, clock, Length(Fraction(90, 25), 90)).starts == (0, 40, 64)
+
+
 def test_a_dissolve_counts_from_its_middle_and_sound_does_not() -> None:
     text = """TITLE: a
 001  REEL_1   V     C        00:00:00:00 00:00:02:00 01:00:00:00 01:00:02:00
@@ -451,6 +459,11 @@ def test_each_film_of_a_manifest_has_lists_of_its_own(film: Path, tmp_path: Path
     done = call("batch", "--manifest", tmp_path / "reels.json", "-P", tmp_path / "out")
     assert done.exit_code == 2
     assert "leads out of" in done.stderr
+    twice = [{"input": name, "markers": "a.edl"} for name in ("a.mkv", "b.mkv")]
+    (tmp_path / "reels.json").write_text(json.dumps(twice))
+    done = call("batch", "--manifest", tmp_path / "reels.json", "-P", tmp_path / "out")
+    assert done.exit_code == 2
+    assert "would both become" in done.stderr
     (tmp_path / "reels.csv").write_text(f"input,markers\n{film},a.xml\n")
     done = call("batch", "--manifest", tmp_path / "reels.csv", "-P", tmp_path / "out")
     assert done.exit_code == 2

@@ -118,18 +118,21 @@ def _read(path: Path, clock: FilmClock | None, length: Length) -> Cuts:
 
 
 def _fitted(listed: Listed, clock: FilmClock, length: Length) -> tuple[int, ...]:
-    """The places of a film at which its shots start: by the timecode of the list; else by that
-    of what was cut; else, where there is no timecode to go by, from the start of both.
+    """The places of a film at which its shots start: by the timecode of the list, or from its
+    start where it has none; else by that of what was cut; else, where the film has none, from the
+    start of both.
     """
     after = None if length.seconds is None else (length.seconds + SLACK) * clock.rate
     ways: list[tuple[int, ...]] = []
     # Without a timecode and a length nothing tells whether the film is where the list's is.
-    if clock.known or after is not None or not listed.whole:
-        if listed.clock is not None:
-            ways.append(tuple(clock.from_start(listed.clock + one) for one in listed.starts))
-        if listed.source is not None:
-            ways.append(tuple(map(clock.from_start, listed.source)))
-    if listed.whole and (listed.clock is None or not clock.known):
+    timed = clock.known or after is not None or not listed.whole
+    if listed.clock is None:
+        ways.append(listed.starts)
+    elif timed:
+        ways.append(tuple(clock.from_start(listed.clock + one) for one in listed.starts))
+    if listed.source is not None and timed:
+        ways.append(tuple(map(clock.from_start, listed.source)))
+    if listed.whole and not clock.known:
         ways.append(listed.starts)
     for places in ways:
         rising = all(one < two for one, two in pairwise(places))

@@ -219,13 +219,20 @@ class Claims:
                     f"{item.output}, the output of {item.source}, is the input {read}; choose"
                     " another folder for the outputs, or another --name"
                 )
-        place = os.path.normcase(os.path.realpath(item.output))
-        other = self._outputs.setdefault(place, item.source)
-        if other is not item.source:
-            raise UsageError(
-                f"{other} and {item.source} would both become {item.output}; set them apart with"
-                " --name, such as {parent}_{stem}{ext}, or give them outputs in a --manifest"
-            )
+        self._claim_place(
+            item.output,
+            item.source,
+            "set them apart with --name, such as {parent}_{stem}{ext}, or give them outputs in a"
+            " --manifest",
+        )
+        if item.job.target.markers is not None:
+            self._claim_place(item.job.target.markers, item.source, "give each its own list")
+
+    def _claim_place(self, path: Path, source: Path, remedy: str) -> None:
+        place = os.path.normcase(os.path.realpath(path))
+        other = self._outputs.setdefault(place, source)
+        if other is not source:
+            raise UsageError(f"{other} and {source} would both become {path}; {remedy}")
 
 
 def _same(one: Path, two: Path) -> bool:
