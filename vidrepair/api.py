@@ -36,14 +36,15 @@ def repair(
     target: OutputSettings | None = None,
     reading: SourceSettings | None = None,
     analysis: str | Path | None = None,
+    shots: str | Path | None = None,
     workers: int = 1,
     observer: Callable[[Progress], None] | None = None,
 ) -> Report:
     """Repair `source` into `output` (mkv, mp4 or mov) and say what was done.
 
-    `reading` says which stream and which part, `analysis` is a sidecar that is followed. A long
-    film may be shared by several `workers`, processes that import the calling script again: call
-    this under `if __name__ == "__main__":` then.
+    `reading` says which stream and which part, `analysis` is a sidecar that is followed, `shots` a
+    list of cuts. A long film may be shared by several `workers`, processes that import the calling
+    script again: call this under `if __name__ == "__main__":` then.
     `observer` is called about twice a second, from a worker thread. Raises a VidrepairError:
     UsageError for what cannot be asked, InputError for an unreadable source, EngineError when
     the engine fails; nothing is then left under the name of `output`.
@@ -63,6 +64,7 @@ def repair(
     job = replace(
         _job(source, output, settings, engine, target, reading),
         analysis=None if analysis is None else Path(analysis),
+        shots=None if shots is None else Path(shots),
         workers=workers,
     )
     return run_with_workers(job, observer, build_engine)

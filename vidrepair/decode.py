@@ -165,7 +165,7 @@ class Source(Closing):
         described = describe(container, stream, first, name)
         self.carried: Carried = read_carried(container, stream, first)
         """What the film carries beside its samples."""
-        self._stated = _stated_end(described)
+        self._stated = stated_end(described)
         self.clip: Clip = self._excerpt.clip(described)
         self.overshot = self._excerpt.met == 1 and self.clip.cut
         """The place that was sought was passed, so that frames before the first may be missing."""
@@ -420,7 +420,7 @@ def _covers(held: list[Any], clip: Clip) -> dict[int, bytes]:
     return {item.stream: bytes(item.packet) for item in packets if item.stream in streams}
 
 
-def _stated_end(clip: Clip) -> float | None:
+def stated_end(clip: Clip) -> float | None:
     """Where the file ends by what its header says, in seconds."""
     if clip.duration is None or clip.container not in STATED_LENGTH:
         return None

@@ -100,7 +100,7 @@ def check(job: Job, pieces: int) -> None:
     """Raises UsageError for what cannot be estimated."""
     if not 1 <= pieces <= MOST_PIECES:
         raise UsageError(f"--pieces {pieces} is out of range; use 1 to {MOST_PIECES}")
-    if job.target.mask_out is not None or job.target.sidecar is not None:
+    if job.target.told_places:
         raise UsageError("the size of a matte is not estimated; leave --mask-out out")
 
 

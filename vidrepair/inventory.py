@@ -72,6 +72,15 @@ def take_inventory(
     )
 
 
+def frame_times(path: Path, stream: int | None = None) -> list[Fraction]:
+    """When each frame of a film is shown, in order, in seconds of the file.
+
+    Those without a time are left out. Raises InputError when the file cannot be read.
+    """
+    packets = _packets(path, stream)
+    return sorted(seconds for _, ours, seconds in packets if ours and seconds is not None)
+
+
 def stated_frames(path: Path, stream: int | None = None) -> int | None:
     """How many frames the container says that a film has; None where it does not."""
     with closing(open_container(path)) as container:

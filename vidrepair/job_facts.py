@@ -28,7 +28,7 @@ def job_facts(job: Job, plan: OutputPlan, engine: Mapping[str, Any]) -> dict[str
     repair, reading, target = job.repair, job.reading, job.target
     masks = {"mask": repair.mask_in, "protect mask": repair.protect}
     files = {name: mask.path for name, mask in masks.items() if mask is not None}
-    others = {"analysis": job.analysis, "noise profile": repair.noise_profile}
+    others = {"analysis": job.analysis, "shots": job.shots, "noise profile": repair.noise_profile}
     files |= {name: path for name, path in others.items() if path is not None}
     facts = {
         "version": __version__,
@@ -44,7 +44,7 @@ def job_facts(job: Job, plan: OutputPlan, engine: Mapping[str, Any]) -> dict[str
             "pixel format": plan.pix_fmt,
             "options": dict(plan.options),
             "overlay": target.overlay,
-            "matte or sidecar": target.mask_out is not None or target.sidecar is not None,
+            "matte or sidecar": target.told_places,
             "frames": target.frames,
             "segment": target.segment,
         },
@@ -88,6 +88,20 @@ def with_options(arguments: Sequence[str], more: Sequence[str]) -> list[str]:
     # After a -- there are no options any more.
     at = arguments.index("--") if "--" in arguments else len(arguments)
     return [*arguments[:at], *more, *arguments[at:]]
+
+
+def without_option(arguments: Sequence[str], name: str) -> list[str]:
+    """The words of a command line without an option and its value."""
+    kept: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        if word == "--":
+            return [*kept, word, *words]
+        if word == name:
+            next(words, None)
+        elif not word.startswith(f"{name}="):
+            kept.append(word)
+    return kept
 
 
 def content_facts(path: Path) -> dict[str, Any]:

@@ -25,6 +25,8 @@ def split_at_changes(job: Job) -> list[Job]:
         raise UsageError("--on-change split reads the film twice, and a pipe cannot; name files")
     if job.analysis is not None or job.target.sidecar is not None:
         raise UsageError("--on-change split makes several films; a sidecar tells of one, leave it")
+    if job.target.markers is not None:
+        raise UsageError("--on-change split makes several films; --markers tells of one, leave it")
     asked = job.reading
     first, end = asked.start or Fraction(0), asked.end
     edges = [first, *find_changes(job.source, asked), end]
@@ -54,6 +56,7 @@ def _check_apart(job: Job) -> None:
         "--protect-mask": asked.protect,
         "--bad-frames": asked.bad_frames,
         "--frames": job.target.frames,
+        "--shots": job.shots,
     }
     given = [name for name, value in whole.items() if value]
     if given:

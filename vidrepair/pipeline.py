@@ -34,7 +34,7 @@ from vidrepair.publication import keep, publish
 from vidrepair.rebuild import rebuild_lost
 from vidrepair.repeats import mark_repeats
 from vidrepair.report import Progress, Report, Teller
-from vidrepair.results import mixtures, report_of, unknown_frames, write_sidecar
+from vidrepair.results import analysis_of, mixtures, report_of, unknown_frames, write_lists
 from vidrepair.run import Run, open_run
 from vidrepair.segment_plan import Share, plan_segments
 from vidrepair.segments import SegmentedTarget
@@ -75,13 +75,14 @@ def run_job(
             _drive(run, observer)
         publish(run)
         report = report_of(run, time.monotonic() - started)
-        analysis = write_sidecar(run)
+        analysis = analysis_of(run)
+        late = [] if analysis is None else write_lists(run, analysis)
         if run.journal is not None:  # last: until then everything can be written again
-            if analysis is None:
+            if analysis is None or run.job.target.sidecar is None:
                 run.journal.remove()
             else:
                 keep(run.journal, analysis)
-    late = [*(() if run.planned is None else run.planned[1].losses()), *run.target.losses()]
+    late += [*(() if run.planned is None else run.planned[1].losses()), *run.target.losses()]
     late += [*run.gaps.remarks(run.tally.frames), *unknown_frames(run), *mixtures(run)]
     _tell(late)
     return replace(report, warnings=(*run.warnings, *run.spare.warnings, *late))
@@ -115,6 +116,7 @@ def plan_job(job: Job, observer: Observer | None = None, build: Build | None = N
         nothing = Profilers(Profiler(lambda _core: None, lambda _own, _before: _UNKNOWN))
         for span in cut_spans(_split(run, timed()), run.grid, lambda: nothing):
             run.seams.add(span)
+        _end_cuts(run)
         kept = [(one.first, one.after) for one in run.journal.apart().values()]
         run.journal.plan(plan_segments(times[: asked.frames], run.seams, kept))
         if kept:
@@ -176,7 +178,14 @@ def _decode(run: Run) -> None:
     # Before the others may take the film for finished.
     if guide is not None and run.share is None:
         guide.finish()
+    _end_cuts(run)
     run.stages.spans.close()
+
+
+def _end_cuts(run: Run) -> None:
+    """Every frame was decoded: the cuts of a list have been met by now, if it fits."""
+    if run.cuts is not None and run.share is None:
+        run.cuts.finish()
 
 
 def _in_shots(run: Run) -> Iterator[Frame]:
@@ -189,6 +198,8 @@ def _in_shots(run: Run) -> Iterator[Frame]:
         step = 1 / (clip.rate * clip.time_base)
         frames = fill_gaps(frames, step, run.gaps, fill=asked.fill_gaps)
     frames = mark_repeats(_noted(run, frames))
+    if run.cuts is not None:
+        return run.cuts.number_shots(frames)
     return number_shots(frames) if guide is None else guide.number_shots(frames)
 
 

@@ -2,24 +2,56 @@
 
 from __future__ import annotations
 
+from array import array
+from fractions import Fraction
+from pathlib import Path
+
 from vidrepair.analysis import AnalysisBuilder
 from vidrepair.findings import Analysis, InterlaceFacts
+from vidrepair.marker_file import write_markers
+from vidrepair.markers import mark, unsteady
 from vidrepair.report import Report
 from vidrepair.run import Run
 from vidrepair.sidecar import write_analysis
+from vidrepair.tags import plain_text
 
 
-def write_sidecar(run: Run) -> Analysis | None:
-    """The analysis that a job asks for, once it is on the disk."""
-    if run.record is None or run.job.target.sidecar is None:
+def analysis_of(run: Run) -> Analysis | None:
+    """All that was found; None where nobody asked."""
+    if run.record is None:
         return None
     if run.written and run.guide is not None:
         guide, shares = run.guide, run.tally.shares()
-        analysis = run.record.update(guide.analysis, shares=shares, held=guide.held())
-    else:
-        analysis = _whole_analysis(run, run.record)
-    write_analysis(analysis, run.job.target.sidecar, overwrite=run.job.target.overwrite)
-    return analysis
+        return run.record.update(guide.analysis, shares=shares, held=guide.held())
+    return _whole_analysis(run, run.record)
+
+
+def write_lists(run: Run, analysis: Analysis) -> list[str]:
+    """Write the sidecar and the markers that a job asks for. Returns what to tell of them."""
+    asked = run.job.target
+    if asked.sidecar is not None:
+        write_analysis(analysis, asked.sidecar, overwrite=asked.overwrite)
+    if asked.markers is None or run.clock is None:
+        return []
+    times = _times(run)
+    places = [run.clock.place(time) for time in times]
+    media = run.job.output if asked.writes else run.job.source
+    name = plain_text((media or Path(run.source.clip.name)).stem)
+    film = mark(analysis, places, name, media, run.clock)
+    write_markers(film, asked.markers, overwrite=asked.overwrite)
+    if run.way == "bwdif-fields":  # every other frame lies between two of the source
+        return []
+    return unsteady(run.source.clip.name, times, run.clock)
+
+
+def _times(run: Run) -> list[Fraction]:
+    """When each frame that was written is shown, in seconds of the file."""
+    base, count = run.source.clip.time_base, run.tally.frames
+    assert run.record is not None
+    pts = run.record.pts[:count]
+    if run.journal is not None and len(pts) < count:  # this run had only to join
+        pts = array("q", (one for segment in run.journal.record.segments for one in segment.pts()))
+    return [one * base for one in pts]
 
 
 def _whole_analysis(run: Run, record: AnalysisBuilder) -> Analysis:

@@ -16,19 +16,21 @@ from typing import Any
 from vidrepair.analysis import AnalysisBuilder, Guide, open_guide
 from vidrepair.batch import Grid
 from vidrepair.channel import Channel
+from vidrepair.cuts import Cuts
 from vidrepair.decode import Source, open_source
 from vidrepair.encode import OutputPlan, Target, open_target, plan_output
 from vidrepair.engines import Build, Engine, Spare, make_engine, open_engine
 from vidrepair.errors import UsageError
 from vidrepair.facts import FactsBuilder
 from vidrepair.fields import half_of
-from vidrepair.files import check_writable
+from vidrepair.film_clock import FilmClock
 from vidrepair.frames import Answer, GrainProfile, Picture, Span
 from vidrepair.gaps import Gap, Gaps
 from vidrepair.grain_table import read_profile
 from vidrepair.interlace import Interlacing
 from vidrepair.job_facts import content_facts, end_of, total_frames
 from vidrepair.job_journal import begin, goes_in_segments, open_journal, open_share
+from vidrepair.job_lists import check_lists, open_clock, open_cuts
 from vidrepair.journal import Journal, folder_of, has_parts, read_record
 from vidrepair.masks import MaskReader, is_pattern, open_masks, same_file
 from vidrepair.matte_file import MatteFile, matte_kind, open_matte
@@ -73,6 +75,10 @@ class Run:
     """Known beforehand."""
     guide: Guide | None
     """An analysis that is followed."""
+    cuts: Cuts | None
+    """A list of cuts that is followed."""
+    clock: FilmClock | None
+    """The film's; None where it has no rate."""
     matte: MatteFile | None
     record: AnalysisBuilder | None
     """The analysis that is written."""
@@ -141,11 +147,14 @@ def open_run(job: Job, build: Build | None, owned: ExitStack, share: Share | Non
         job = replace(job, target=replace(job.target, overwrite=True))
     source = owned.enter_context(open_job_source(job))
     grain = read_profile(job.repair.noise_profile)
-    _check_sidecar(job)
+    if share is None:
+        check_lists(job)
+    clock = open_clock(source)
     interlacing = _interlacing(source, job)
     clip, way = source.clip, interlacing.way(job.repair.interlace)
     fields = way == "fields"
     guide = _open_guide(job, clip, fields)
+    cuts = open_cuts(job, clip, clock)
     planned = _plan(source, job, interlacing) if job.target.writes else None
     picture = half_of(clip.picture) if fields else clip.picture
     files, engine, spare = _open_engine(picture, job, build, owned)
@@ -153,7 +162,7 @@ def open_run(job: Job, build: Build | None, owned: ExitStack, share: Share | Non
     warnings = _remarks(job, interlacing, planned, guide, identity)
     tally = Tally(clip.picture, stride=2 if fields else 1)
     seams = Seams(job.target.segment, fields=fields)
-    record = None if job.target.sidecar is None or share is not None else AnalysisBuilder()
+    record = AnalysisBuilder() if job.target.analysed and share is None else None
     journal, plan = _open_journal(job, clip, planned, identity, share, owned)
     if journal is not None and share is None and journal.record.segments:
         warnings += _take_up(journal, clip, tally, record)
@@ -182,6 +191,8 @@ def open_run(job: Job, build: Build | None, owned: ExitStack, share: Share | Non
         gaps=_known_gaps(journal),
         grain=grain,
         guide=guide,
+        cuts=cuts,
+        clock=clock,
         record=record,
         journal=journal,
         seams=seams,
@@ -289,18 +300,6 @@ def _open_stages(engine: Engine, source: Source) -> Stages:
     return Stages(engine, source.cancel, spans, Channel[Answer](2 * lanes))
 
 
-def _check_sidecar(job: Job) -> None:
-    """Refuse, before any work, a sidecar that cannot be written or is a file that is read."""
-    sidecar, repair = job.target.sidecar, job.repair
-    if sidecar is None:
-        return
-    masks = [mask.path for mask in (repair.mask_in, repair.protect) if mask is not None]
-    for own in (job.source, job.analysis, repair.noise_profile, *masks):
-        if own is not None and same_file(sidecar, own):
-            raise UsageError(f"the sidecar {sidecar} would replace a file that is read; rename it")
-    check_writable(sidecar, overwrite=job.target.overwrite)
-
-
 def open_job_source(job: Job) -> Source:
     """The source; its decoder tells of its quantiser where the noise is to be measured."""
     asked = job.repair
@@ -340,9 +339,9 @@ def _open_target(
         return Nowhere()
     if journal is None:
         return open_target(clip, planned[0], job.output, planned[1])
-    wanted = job.target.mask_out is not None or job.target.sidecar is not None
     return SegmentedTarget(
-        *(clip, planned[0], journal, borders, tally.news, total_frames(clip, job)), touches=wanted
+        *(clip, planned[0], journal, borders, tally.news, total_frames(clip, job)),
+        touches=job.target.told_places,
     )
 
 
@@ -351,7 +350,7 @@ def _open_mask(
 ) -> MaskReader | None:
     if asked is None:
         return None
-    written = (job.output, job.target.mask_out, job.target.sidecar)
+    written = (job.output, job.target.mask_out, job.target.sidecar, job.target.markers)
     outputs = [Path(path) for path in written if path is not None]
     return owned.enter_context(open_masks(asked, clip, flag=flag, outputs=outputs))
 

@@ -24,6 +24,10 @@ Interlace = Literal["auto", "fields", "bwdif", "bwdif-fields", "progressive"]
 INTERLACE: tuple[Interlace, ...] = ("auto", "fields", "bwdif", "bwdif-fields", "progressive")
 DEINTERLACED: tuple[Interlace, ...] = ("bwdif", "bwdif-fields")
 """Those that make a progressive film."""
+MARKED = (".otio", ".edl")
+"""Files of markers."""
+LISTED = (".otio", ".edl", ".txt")
+"""Files of cuts."""
 LOSSES = (
     *("hdr10", "hdr10plus", "dovi", "captions", "sar", "rotation", "range", "matrix"),
     *("field-order",),
@@ -188,6 +192,12 @@ class RepairSettings:
         return self.grain > 0.0 or (self.mends and min(self.denoise) < 100.0)
 
 
+def _check_kind(flag: str, path: Path, kinds: tuple[str, ...]) -> None:
+    if path.suffix.lower() not in kinds:
+        *some, last = kinds
+        raise UsageError(f"{flag} {path} is no {', '.join(some)} or {last} file; name it so")
+
+
 def _readable(path: Path) -> str:
     """The name of a file; stray bytes become replacement marks."""
     return path.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
@@ -269,6 +279,9 @@ class OutputSettings:
     """Show on the picture what was done: for review, not for keeping."""
     sidecar: Path | None = None
     """Where the analysis goes, a .json file."""
+    markers: Path | None = None
+    """Where shots and the worst damage go as markers for editors: an .otio file, an .edl file, or a
+    .resolve.edl file."""
     writes: bool = True
     """Else only what is beside it is written, and no film."""
     encoder_options: tuple[tuple[str, str], ...] = ()
@@ -299,6 +312,20 @@ class OutputSettings:
             object.__setattr__(self, "sidecar", Path(self.sidecar))  # a str is as good
             if self.frames is not None:
                 raise UsageError("a sidecar tells of the whole film; leave --frames out")
+
+        if self.markers is not None:
+            object.__setattr__(self, "markers", Path(self.markers))
+            _check_kind("--markers", self.markers, MARKED)
+
+    @property
+    def analysed(self) -> bool:
+        """Whether something tells of all that was found."""
+        return self.sidecar is not None or self.markers is not None
+
+    @property
+    def told_places(self) -> bool:
+        """Whether something tells, place by place, of what was repaired."""
+        return self.mask_out is not None or self.analysed
 
     def _check_encoder_options(self) -> None:
         options: Any = self.encoder_options  # from Python anything may come
@@ -357,11 +384,18 @@ class Job:
     several devices, such as cuda:0,cuda:1, its own."""
     ray: str | None = None
     """The address of a Ray cluster whose workers share it instead; "local" is this machine."""
+    shots: Path | None = None
+    """A list that says where shots start, instead of looking: an .otio, .edl or .txt file."""
     trial: bool = False
     """A piece of a film is run to see what it takes: nothing is read after `reading.end`."""
 
     def __post_init__(self) -> None:
         asked = self.reading
+        if self.shots is not None:
+            object.__setattr__(self, "shots", Path(self.shots))
+            _check_kind("--shots", self.shots, LISTED)
+            if self.analysis is not None:
+                raise UsageError("--analysis says where shots start, too; leave --shots out")
         if self.workers < 1:
             raise UsageError(f"--workers {self.workers} is too few; use 1 or more")
         if self.ray is not None and "," in self.engine.device:

@@ -9,6 +9,7 @@ import click
 
 from trt_build.build import build_engine
 from vidrepair.cli.engine import engine_options
+from vidrepair.cli.lists import marker_options
 from vidrepair.cli.progress import progress_options, show_messages, show_progress
 from vidrepair.cli.repair import repair_options
 from vidrepair.pipeline import run_job
@@ -26,6 +27,7 @@ from vidrepair.settings import EngineSettings, Job, OutputSettings, RepairSettin
 )
 @click.option("-y", "--overwrite", is_flag=True, help="Replace FILE if it exists.")
 @repair_options
+@marker_options
 @engine_options
 @progress_options
 def analyze(
@@ -33,6 +35,8 @@ def analyze(
     output: Path | None,
     overwrite: bool,
     repair: RepairSettings,
+    markers: Path | None,
+    shots: Path | None,
     engine: EngineSettings,
     progress: str,
     log_level: str,
@@ -44,7 +48,8 @@ def analyze(
     """
     show_messages(log_level, progress)
     sidecar = output or Path(f"{source}.vr.json")
-    target = OutputSettings(overwrite=overwrite, sidecar=sidecar, writes=False)
+    target = OutputSettings(overwrite=overwrite, sidecar=sidecar, markers=markers, writes=False)
+    job = Job(source, sidecar, repair, engine, target, shots=shots)
     with show_progress(progress) as observer:
         build = partial(build_engine, progress=observer.compiling)
-        observer.done(run_job(Job(source, sidecar, repair, engine, target), observer, build))
+        observer.done(run_job(job, observer, build))

@@ -23,6 +23,7 @@ from vidrepair.cli.estimate import estimate
 from vidrepair.cli.grain import grain
 from vidrepair.cli.interruption import INTERRUPTED, TERMINATED, Terminated
 from vidrepair.cli.jobs import jobs
+from vidrepair.cli.markers import markers
 from vidrepair.cli.mask import mask
 from vidrepair.cli.preview import preview
 from vidrepair.cli.probe import probe
@@ -96,7 +97,7 @@ def main() -> None:
     """
 
 
-for command in (preview, estimate, run, batch, resume, redo, jobs, analyze, mask, grain):
+for command in (preview, estimate, run, batch, resume, redo, jobs, analyze, markers, mask, grain):
     main.add_command(command)
 for command in (compare, verify, probe, bench, doctor, engines):
     main.add_command(command)

@@ -11,6 +11,7 @@ import click
 
 from trt_build.build import build_engine
 from vidrepair.cli.engine import engine_options
+from vidrepair.cli.lists import marker_options
 from vidrepair.cli.progress import progress_options, show_messages, show_progress
 from vidrepair.cli.repair import repair_options
 from vidrepair.cli.target import reading_options, target_options
@@ -61,6 +62,7 @@ class _Recorded(click.Command):
     metavar="FILE",
     help="Follow a sidecar, edited or not: its shots, its noise, and of the damage what it keeps.",
 )
+@marker_options
 @engine_options
 @click.option(
     "--workers",
@@ -86,6 +88,8 @@ def run(
     on_change: str,
     sidecar: bool,
     analysis: Path | None,
+    markers: Path | None,
+    shots: Path | None,
     engine: EngineSettings,
     workers: int,
     ray: str | None,
@@ -103,6 +107,7 @@ def run(
         if out is None:
             raise UsageError("--sidecar lies beside OUT, and a pipe has no place; leave it out")
         target = replace(target, sidecar=Path(f"{out}.vr.json"))
+    target = replace(target, markers=markers)
     if on_change == "split":
         target = replace(target, journal=False)  # one journal tells of one film
     arguments = click.get_current_context().meta[ARGUMENTS]
@@ -117,6 +122,7 @@ def run(
         arguments,
         workers,
         ray,
+        shots,
     )
     try:
         for part in split_at_changes(job) if on_change == "split" else [job]:

@@ -53,6 +53,11 @@ class BatchSettings:
             )
         if target.sidecar is not None or self.common.analysis is not None:
             raise UsageError("a sidecar tells of one film, and a batch makes many; leave it out")
+        if target.markers is not None or self.common.shots is not None:
+            raise UsageError(
+                "--markers and --shots name the list of one film, and a batch makes many films;"
+                " give each its own in a --manifest"
+            )
         if self.skip_existing and target.overwrite:
             raise UsageError("--skip-existing keeps what -y replaces; leave one out")
         check_quality(target)
@@ -154,9 +159,11 @@ def run_item(
     try:
         if item.skip_existing and item.output.is_file():
             return BatchResult(item, "skipped", reason=f"{item.output} exists")
-        # Once more: a link may have come since the batch was planned.
-        item.naming.check_inside(item.output)
-        make_folder(item.output.parent)
+        for path in (item.output, item.job.target.markers):
+            if path is not None:
+                # Once more: a link may have come since the batch was planned.
+                item.naming.check_inside(path)
+                make_folder(path.parent)
         report = run_with_workers(_taken_up(item.job), observer, build)
     except VidrepairError as error:
         seconds = time.monotonic() - started
@@ -212,13 +219,20 @@ class Claims:
                     f"{item.output}, the output of {item.source}, is the input {read}; choose"
                     " another folder for the outputs, or another --name"
                 )
-        place = os.path.normcase(os.path.realpath(item.output))
-        other = self._outputs.setdefault(place, item.source)
-        if other is not item.source:
-            raise UsageError(
-                f"{other} and {item.source} would both become {item.output}; set them apart with"
-                " --name, such as {parent}_{stem}{ext}, or give them outputs in a --manifest"
-            )
+        self._claim_place(
+            item.output,
+            item.source,
+            "set them apart with --name, such as {parent}_{stem}{ext}, or give them outputs in a"
+            " --manifest",
+        )
+        if item.job.target.markers is not None:
+            self._claim_place(item.job.target.markers, item.source, "give each its own list")
+
+    def _claim_place(self, path: Path, source: Path, remedy: str) -> None:
+        place = os.path.normcase(os.path.realpath(path))
+        other = self._outputs.setdefault(place, source)
+        if other is not source:
+            raise UsageError(f"{other} and {source} would both become {path}; {remedy}")
 
 
 def _same(one: Path, two: Path) -> bool:
@@ -245,8 +259,9 @@ def _taken_up(job: Job) -> Job:
 
 
 def _listed_item(entry: ManifestEntry, settings: BatchSettings) -> BatchItem:
-    common = entry.applied(settings.common)
+    common, markers = entry.applied(settings.common), entry.markers_of(settings.naming)
     try:
+        common = replace(common, target=replace(common.target, markers=markers))
         check_quality(common.target)
     except UsageError as error:
         raise UsageError(f"{entry.where}: {error}") from error

@@ -123,8 +123,9 @@ def for_cluster(job: Job) -> Job:
         mask_in=_whole_mask(asked.mask_in),
         protect=_whole_mask(asked.protect),
     )
-    source, output, analysis = map(_whole, (job.source, job.output, job.analysis))
-    return replace(job, source=source, output=output, analysis=analysis, repair=repair)
+    source, output = _whole(job.source), _whole(job.output)
+    analysis, shots = _whole(job.analysis), _whole(job.shots)
+    return replace(job, source=source, output=output, analysis=analysis, shots=shots, repair=repair)
 
 
 def _whole(path: Path | None) -> Path | None:

@@ -36,7 +36,10 @@ READERS: Mapping[str, Callable[[str], Any]] = {
     "to": read_time,
 }
 """The settings that a film may have of its own, as the command line calls them."""
-KEYS = ("input", "output", *READERS)
+FILES = ("shots", "markers")
+"""The lists that go with a film: what is read lies by the list of films, what is written by the
+outputs."""
+KEYS = ("input", "output", *READERS, *FILES)
 _OF_REPAIR = ("denoise", "noise", "grain", "deflicker", "interlace")
 _OF_DAMAGE = {"repair": "kinds", "min-confidence": "min_confidence"}
 _OF_TARGET = ("codec", "crf", "preset")
@@ -54,6 +57,9 @@ class ManifestEntry:
     """Its name below the folder of the outputs; None takes the template's."""
     settings: tuple[tuple[str, Any], ...] = ()
     """Some of READERS, with their values."""
+    shots: Path | None = None
+    markers: str | None = None
+    """Its name below the folder of the outputs."""
 
     def output_of(self, naming: Naming) -> Path:
         """Where its result goes. Raises UsageError, with the place, for what must not be."""
@@ -63,6 +69,12 @@ class ManifestEntry:
             return naming.output_of(self.source, Path())
         except UsageError as error:
             raise UsageError(f"{self.where}: {error}") from error
+
+    def markers_of(self, naming: Naming) -> Path | None:
+        """Where its markers go. Raises UsageError, with the place, for what must not be."""
+        if self.markers is None:
+            return None
+        return naming.beside(self.markers, f"{self.where}: the list of markers {self.markers!r}")
 
     def applied(self, common: Job) -> Job:
         """A job with the settings of this film in place of the common ones.
@@ -75,7 +87,8 @@ class ManifestEntry:
             repair = replace(common.repair, damage=damage, **_of(given, _OF_REPAIR))
             target = replace(common.target, **_of(given, _OF_TARGET))
             reading = replace(common.reading, **_renamed(given, _OF_READING))
-            return replace(common, repair=repair, target=target, reading=reading)
+            shots = self.shots or common.shots
+            return replace(common, repair=repair, target=target, reading=reading, shots=shots)
         except UsageError as error:
             raise UsageError(f"{self.where}: {error}") from error
 
@@ -164,7 +177,7 @@ class _Pairs(list[tuple[str, Any]]):
 
 def _text(where: str, key: str, value: Any) -> str:
     """A value of JSON as it would be spelled on the command line."""
-    named = key in ("input", "output")
+    named = key in ("input", "output", *FILES)
     if isinstance(value, str):
         return value
     if isinstance(value, int | float) and not isinstance(value, bool) and not named:
@@ -196,9 +209,10 @@ def _is_name(text: str) -> bool:
 
 def _entry(path: Path, where: str, row: dict[str, str]) -> ManifestEntry:
     source, output = row.pop("input", ""), row.pop("output", None)
+    lists = {key: row.pop(key, None) for key in FILES}
     if not source:
         raise UsageError(f"{where} has no input; name a film, relative to {path.parent}")
-    for key, name in (("input", source), ("output", output)):
+    for key, name in (("input", source), ("output", output), *lists.items()):
         if name is not None and not _is_name(name):
             raise UsageError(f"{where}: the {key} {name!r} is no file name; correct it")
     settings = []
@@ -207,4 +221,6 @@ def _entry(path: Path, where: str, row: dict[str, str]) -> ManifestEntry:
             settings.append((key, READERS[key](text)))
         except ValueError as error:
             raise UsageError(f"{where}: {key}: {error}; correct it") from None
-    return ManifestEntry(where, path.parent / source, output, tuple(settings))
+    shots = None if lists["shots"] is None else path.parent / lists["shots"]
+    markers = lists["markers"]
+    return ManifestEntry(where, path.parent / source, output, tuple(settings), shots, markers)

@@ -58,6 +58,11 @@ class Naming:
         self._check(name, what)
         return self._joined(Path(name))
 
+    def beside(self, name: str, what: str) -> Path:
+        """The same of a file that goes with an output, whatever its ending."""
+        self._check_place(name, what)
+        return self._joined(Path(name))
+
     def _joined(self, name: Path) -> Path:
         path = self.folder / name
         self.check_inside(path)
@@ -73,13 +78,16 @@ class Naming:
 
     def _check(self, name: str, what: str) -> None:
         """Refuse a name by how it is spelled."""
-        path = Path(name)
-        if path.anchor or ".." in path.parts:
-            raise UsageError(f"{what} leads out of {self.folder}; use a name within it, without ..")
-        if "\0" in name or path.suffix.lower() not in CONTAINERS:
+        self._check_place(name, what)
+        if "\0" in name or Path(name).suffix.lower() not in CONTAINERS:
             raise UsageError(
                 f"{what} ends in no container that can be written; use .mkv, .mp4, .mov or .webm"
             )
+
+    def _check_place(self, name: str, what: str) -> None:
+        path = Path(name)
+        if path.anchor or ".." in path.parts:
+            raise UsageError(f"{what} leads out of {self.folder}; use a name within it, without ..")
 
 
 def absolute(path: Path) -> Path:

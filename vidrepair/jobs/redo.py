@@ -13,7 +13,7 @@ from typing import Any
 from vidrepair.analysis_changes import Frames, changed_frames
 from vidrepair.errors import InputError, UsageError
 from vidrepair.findings import Analysis
-from vidrepair.job_facts import content_facts, file_facts, with_options
+from vidrepair.job_facts import content_facts, file_facts, with_options, without_option
 from vidrepair.journal import JOURNAL, Journal, folder_of
 from vidrepair.packets import PacketWriter, film_data, read_heads
 from vidrepair.record import Segment
@@ -97,8 +97,11 @@ def _job(before: Mapping[str, Any], edited: Path) -> dict[str, Any]:
     """The job that follows the edited analysis."""
     path = edited.absolute()
     facts = dict(before["facts"])
-    facts["files"] = facts["files"] | {"analysis": json.loads(json.dumps(file_facts(path)))}
-    arguments = with_options(before["arguments"], ["--analysis", str(path), "-y"])
+    files = {name: told for name, told in facts["files"].items() if name != "shots"}
+    facts["files"] = files | {"analysis": json.loads(json.dumps(file_facts(path)))}
+    # Where shots start the analysis says from now on.
+    arguments = without_option(before["arguments"], "--shots")
+    arguments = with_options(arguments, ["--analysis", str(path), "-y"])
     return {**before, "arguments": arguments, "facts": facts}
 
 

@@ -1,0 +1,33 @@
+"""The options of lists that editing systems share: markers that are written, cuts that are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+_OPTIONS = (
+    click.option(
+        "--markers",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Write shots and the worst damage as markers, at the source's timecode: an .otio"
+        " timeline, an .edl with locators, or a .resolve.edl with the markers of DaVinci Resolve.",
+    ),
+    click.option(
+        "--shots",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Take the cuts from this list instead of finding them: .otio, .edl, or a .txt of frame"
+        " numbers or times.",
+    ),
+)
+
+
+def marker_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command these options, handed to it as `markers` and `shots`."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command

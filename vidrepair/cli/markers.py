@@ -1,0 +1,46 @@
+"""vidrepair markers: what an analysis knows of a film, as markers for editing systems."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from vidrepair.cli.progress import show_messages
+from vidrepair.marking import mark_film
+
+FILE = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("film", type=FILE, metavar="FILM")
+@click.option(
+    "--analysis",
+    type=FILE,
+    metavar="FILE",
+    help="Its sidecar; by default beside FILM, as FILM.vr.json.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=FILE,
+    required=True,
+    metavar="OUT",
+    help="An .otio timeline, an .edl with locators, or a .resolve.edl with the markers of DaVinci"
+    " Resolve.",
+)
+@click.option("-y", "--overwrite", is_flag=True, help="Replace OUT if it exists.")
+@click.option(
+    "--video-stream", type=int, metavar="N", help="Of this stream; by default the first video."
+)
+def markers(
+    film: Path, analysis: Path | None, output: Path, overwrite: bool, video_stream: int | None
+) -> None:
+    """Write shots and the worst damage of FILM as markers, from its sidecar; nothing is run.
+
+    FILM is the film that was looked at, or the one that was repaired: the markers carry its
+    timecode. Of FILM only the packets are read. docs/timelines.md says which host reads what.
+    """
+    show_messages("warning", "none")
+    sidecar = analysis or Path(f"{film}.vr.json")
+    mark_film(film, sidecar, output, stream=video_stream, overwrite=overwrite)
