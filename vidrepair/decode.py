@@ -32,6 +32,7 @@ from vidrepair.files import Closing
 from vidrepair.frames import Frame
 from vidrepair.interlace import Deinterlacer, Interlacing, look_for_combing
 from vidrepair.quantiser import EXPORT, TELLING, quantiser_step
+from vidrepair.sequences import SEQUENCE, ImageSequence, Marks, origin_of
 from vidrepair.tags import Clip, Copied, Damage
 from vidrepair.timecode import doubled_timecode
 from vidrepair.timeline import FrameClock, Timeline
@@ -46,7 +47,7 @@ ASKED = 5
 """Every fifth frame is asked for its quantiser."""
 COLLECTED = 200
 """Frames between two runs of the garbage collector while frames are asked."""
-SOUGHT = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
+SOUGHT = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", SEQUENCE)
 """Containers in which a place is found without reading all that lies before."""
 LEAD = Fraction(5)
 """Seconds that are read before a start that was asked for: a subtitle may be on the screen still,
@@ -61,8 +62,9 @@ def open_source(
     start: Fraction | None = None,
     end: Fraction | None = None,
     lead: Fraction = LEAD,
+    rate: Fraction | None = None,
 ) -> Source:
-    """Open a file, or y4m on standard input, up to its first frame.
+    """Open a file, numbered pictures, or y4m on standard input, up to its first frame.
 
     `tell_quantiser` lets the frames of H.264 and MPEG-2 carry the step of their quantiser; they
     are then decoded in a thread for each slice instead of each frame. `stream` is the number of
@@ -70,12 +72,15 @@ def open_source(
     picture starts, the first frame is the one at or after it, and of the other streams comes what
     belongs to the rest; times stay those of the file. `lead` is how many seconds before it are read
     for that, more than none. A picture that changes its size or format at `end` or later, likewise
-    in seconds, ends the film there instead of raising.
+    in seconds, ends the film there instead of raising. `rate` is that of numbered pictures, such
+    as frames/%06d.dpx, and of nothing else.
 
     Raises InputError when it is missing, unreadable, a playlist, has no picture, or not one
-    frame can be decoded; UsageError for a stream that is no video, and a start behind the end.
+    frame can be decoded, and for pictures that lack a number; UsageError for a stream that is no
+    video, a start behind the end, and pictures without a rate.
     """
-    open_at = partial(_open, path, tell_quantiser, stream, end, lead)
+    origin = _origin(path, rate)
+    open_at = partial(_open, origin, tell_quantiser, stream, end, lead)
     if start is None or start <= 0:
         return open_at(Fraction(0), sought=False)
     source = open_at(start, sought=True)
@@ -86,8 +91,16 @@ def open_source(
     return open_at(start, sought=False)
 
 
+def _origin(path: Path | None, rate: Fraction | None) -> Path | Pipe | ImageSequence:
+    if path is not None:
+        return origin_of(path, rate)
+    if rate is not None:
+        raise UsageError("--rate is for numbered pictures, and a y4m pipe says its own; leave it")
+    return Pipe()
+
+
 def _open(
-    path: Path | None,
+    origin: Path | Pipe | ImageSequence,
     tell_quantiser: bool,
     number: int | None,
     end: Fraction | None,
@@ -96,8 +109,7 @@ def _open(
     *,
     sought: bool,
 ) -> Source:
-    name = "standard input" if path is None else str(path)
-    origin = Pipe() if path is None else path
+    name = _name_of(origin)
     container = open_container(origin)
     try:
         stream = video_stream(container, name, number)
@@ -116,6 +128,12 @@ def _open(
         raise
 
 
+def _name_of(origin: Path | Pipe | ImageSequence) -> str:
+    if isinstance(origin, Pipe):
+        return "standard input"
+    return str(origin.pattern if isinstance(origin, ImageSequence) else origin)
+
+
 class Source(Closing):
     """An open film: its facts, and once, in order, its frames and packets.
 
@@ -127,7 +145,7 @@ class Source(Closing):
         container: Any,
         stream: Any,
         name: str,
-        origin: Path | Pipe,
+        origin: Path | Pipe | ImageSequence,
         *,
         tells: bool = False,
         start: Fraction = Fraction(0),
@@ -139,7 +157,7 @@ class Source(Closing):
         """What has been met so far."""
         self.decoded = 0
         """Frames so far, those before the first that was asked for among them."""
-        self._marks = None if isinstance(origin, Pipe) else origin.stat()
+        self._marks = _marks(origin)
         self._timeline = Timeline(container.format.name)
         self._clock = FrameClock(stream)
         self._excerpt = Excerpt(stream, start)
@@ -165,7 +183,7 @@ class Source(Closing):
         self.carried: Carried = read_carried(container, stream, first)
         """What the film carries beside its samples."""
         self._stated = _stated_end(described)
-        self.clip: Clip = self._excerpt.clip(described)
+        self.clip: Clip = self._numbered(self._excerpt.clip(described))
         self.overshot = self._excerpt.met == 1 and self.clip.cut
         """The place that was sought was passed, so that frames before the first may be missing."""
         self.covers = _covers(self._held, self.clip)
@@ -204,11 +222,12 @@ class Source(Closing):
             number += 1
         if self._stated is not None and self._seen < self._stated - MISSING:
             self.damage = replace(self.damage, truncated=True)
+        origin = self._origin
         y4m = self.clip.container == "yuv4mpegpipe" and not self._closed
-        if y4m and ends_within_frame(self._origin, self._packet):
-            self.damage = replace(self.damage, truncated=True)
-        if self._marks is not None and not isinstance(self._origin, Pipe):
-            self.damage = replace(self.damage, changed=_changed(self._origin, self._marks))
+        if y4m and not isinstance(origin, ImageSequence):
+            cut = ends_within_frame(origin, self._packet)
+            self.damage = replace(self.damage, truncated=self.damage.truncated or cut)
+        self.damage = replace(self.damage, changed=_changed(origin, self._marks))
 
     def deinterlace(self, *, doubled: bool = False) -> None:
         """From now on each frame is made progressive by FFmpeg's bwdif; with `doubled`, each of
@@ -349,10 +368,30 @@ class Source(Closing):
                 self._count(corrupt_packets=1)
             try:
                 frames = packet.decode()
-            except (av.FFmpegError, EOFError):
+            except (av.FFmpegError, EOFError) as error:
+                if isinstance(self._origin, ImageSequence):
+                    raise InputError(self._unreadable(self._origin, error)) from error
                 self._count(decode_errors=1)
                 continue
             yield from filter(self._takes_frame, frames)
+
+    def _unreadable(self, pictures: ImageSequence, error: Exception) -> str:
+        """What is told of the picture after the last that was decoded: one that is left out would
+        move all that follow.
+        """
+        last = round(self._clock.seconds * pictures.rate) if self._clock.counted else -1
+        reason = getattr(error, "strerror", None) or str(error)
+        return (
+            f"{pictures.file(pictures.first + last + 1)} cannot be decoded ({reason}); scan or"
+            " render it again, or put a copy of its neighbour there and name it with --bad-frames"
+        )
+
+    def _numbered(self, clip: Clip) -> Clip:
+        """With the number of the first picture, where there is one."""
+        if not isinstance(self._origin, ImageSequence):
+            return clip
+        skipped = round((clip.video_start - clip.zero) * self._origin.rate)
+        return replace(clip, number=self._origin.first + skipped)
 
     def _takes_frame(self, decoded: Any) -> bool:
         """Give a frame its time; whether it belongs to what was asked for."""
@@ -426,10 +465,22 @@ def _stated_end(clip: Clip) -> float | None:
     return float(clip.start) + clip.duration
 
 
-def _changed(path: Path, marks: os.stat_result) -> bool:
-    """Whether somebody wrote to a file; one that took its name is another."""
+def _marks(origin: Path | Pipe | ImageSequence) -> os.stat_result | Marks | None:
+    """What shows whether somebody writes to it."""
+    if isinstance(origin, Pipe):
+        return None
+    return origin.marks() if isinstance(origin, ImageSequence) else origin.stat()
+
+
+def _changed(origin: Path | Pipe | ImageSequence, marks: os.stat_result | Marks | None) -> bool:
+    """Whether somebody wrote to it; a file that took the name of another is not the same."""
+    if isinstance(origin, Pipe) or marks is None:
+        return False
+    if isinstance(origin, ImageSequence):
+        return origin.marks() != marks
+    assert isinstance(marks, os.stat_result)
     try:
-        now = path.stat()
+        now = origin.stat()
     except OSError:
         return False  # deleted, but what was open was read to its end
     if (now.st_dev, now.st_ino) != (marks.st_dev, marks.st_ino):

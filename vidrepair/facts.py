@@ -24,6 +24,7 @@ from vidrepair.frames import Frame
 from vidrepair.hdr import LIGHT, MASTERING
 from vidrepair.packed_times import PackedTimes
 from vidrepair.picture_facts import picture_facts
+from vidrepair.sequences import is_pattern, origin_of
 from vidrepair.tags import Clip, Copied, StreamFacts, kept_tags, plain_text
 
 UNKNOWN = -(2**63)
@@ -261,14 +262,15 @@ class FactsBuilder:
         )
 
 
-def read_facts(path: Path, *, whole: bool = False) -> Facts:
+def read_facts(path: Path, *, whole: bool = False, rate: Fraction | None = None) -> Facts:
     """The facts of a finished file, read once from its start to its end.
 
     The times of the frames are those of their packets: every encoder here gives one packet for
     one frame. The first frame and those after the last key frame are decoded; `whole` decodes
-    all, and counts what comes out. Raises InputError when the file cannot be read at all.
+    all, and counts what comes out. `rate` is that of numbered pictures, and counts for nothing
+    else. Raises InputError when the file cannot be read at all.
     """
-    container = open_container(path)
+    container = open_container(origin_of(path, rate if is_pattern(path) else None))
     try:
         return _Reader(container, path, whole=whole).read()
     finally:

@@ -14,6 +14,7 @@ from typing import Any
 from vidrepair.carried import Carried
 from vidrepair.codecs import (
     CODECS,
+    PICTURES,
     READ_AS,
     Options,
     Told,
@@ -32,11 +33,16 @@ from vidrepair.losses import (
     Loss,
     accept,
     find_losses,
+    lost_by_pictures,
     lost_by_y4m,
     lost_labels,
     written_tags,
 )
+from vidrepair.placement import numbered_place
+from vidrepair.sequences import CODECS as PICTURE_CODECS
+from vidrepair.sequences import SEQUENCE, WRITTEN_AS, check_pattern, is_pattern
 from vidrepair.settings import OutputSettings
+from vidrepair.stills import kept_by_picture
 from vidrepair.tags import Clip, kept_tags
 from vidrepair.timecode import later_timecode
 
@@ -111,7 +117,11 @@ def plan_output(
     VidrepairError when the folder cannot be written.
     """
     container = _container(output)
-    if output is not None:
+    if container == SEQUENCE:
+        assert output is not None
+        own = None if clip.number is None else Path(clip.name)
+        numbered_place(output, str(output), overwrite=settings.overwrite, source=own)
+    elif output is not None:
         _check_output(clip, output, settings.overwrite)
     _check_pix_fmt(clip, settings.pix_fmt)
     if settings.exact_time and (inexact := inexact_times(clip, container)):
@@ -130,6 +140,12 @@ def plan_output(
     if container == "yuv4mpegpipe":
         _check_y4m(clip, settings)
         return _y4m_plan(clip, told, shared)
+    if settings.start_number is not None and container != SEQUENCE:
+        raise UsageError(f"--start-number is for numbered pictures, such as {WRITTEN_AS}; leave it")
+    if container == SEQUENCE:
+        assert output is not None
+        codec = PICTURE_CODECS[output.suffix.lower()]
+        return _pictures_plan(clip, codec, settings, carried, shared)
     codec = _codec(clip, container, settings, told)
     tags = written_tags(clip, container)
     losses = [
@@ -184,6 +200,41 @@ def _y4m_plan(clip: Clip, told: Told, shared: dict[str, Any]) -> OutputPlan:
     )
 
 
+def _pictures_plan(
+    clip: Clip, codec: str, settings: OutputSettings, carried: Carried, shared: dict[str, Any]
+) -> OutputPlan:
+    _check_unsaid(settings, "numbered pictures, whose ending says it")
+    if reason := obstacle(codec, clip.picture, Told()):
+        raise CannotCarry(
+            f"{codec} cannot hold {_described(clip)} ({reason}); {_picture_remedy(clip)}"
+        )
+    kept = kept_by_picture(codec, clip)
+    losses = list(lost_by_pictures(clip, codec, kept, carried))
+    warnings = accept(losses, settings.allow_loss, f"a row of {codec} pictures")
+    first = clip.number or 0 if settings.start_number is None else settings.start_number
+    # Readers take untagged gray TIFF for gamma 2.2: what nobody said is no loss.
+    unsaid = {"colours"} if kept.lost(clip) & {"primaries", "transfer"} else set()
+    return OutputPlan(
+        codec=CODECS[codec].encoder,
+        pix_fmt=stored_format(codec, clip.picture),
+        time_base=1 / shared["rate"],
+        options=encoder_options(codec, clip.picture, settings, Told()),
+        muxing=(("start_number", str(first)),),
+        renumbered=True,
+        warnings=warnings,
+        lost=frozenset({loss.name for loss in losses} | unsaid),
+        **{**shared, "fields": ""},
+    )
+
+
+def _picture_remedy(clip: Clip) -> str:
+    """What else holds the samples of a film."""
+    others = [name for name in PICTURES if obstacle(name, clip.picture, Told()) is None]
+    if others:
+        return f"write pictures that end in .{others[0]}, or an .mkv file"
+    return "write an .mkv file"
+
+
 def _header(clip: Clip, codec: str, container: str, told: Told) -> Header | None:
     """What FFmpeg's muxers leave out: they look for it where PyAV puts nothing."""
     known = CODECS[codec]
@@ -230,12 +281,26 @@ def _timed(tags: dict[str, str], losses: Sequence[Loss], clip: Clip) -> dict[str
 def _container(output: Path | None) -> str:
     if output is None:
         return "yuv4mpegpipe"
-    try:
-        return CONTAINERS[output.suffix.lower()]
-    except KeyError:
+    ending = output.suffix.lower()
+    if ending in PICTURE_CODECS:
+        check_pattern(output)
+        if is_pattern(output):
+            return SEQUENCE
         raise UsageError(
-            f"{output} ends in no container that can be written; use .mkv, .mp4, .mov or .webm"
-        ) from None
+            f"{output} is one picture, and a film has many; write them as"
+            f" {output.with_name(f'{output.stem}_%06d{output.suffix}')}"
+        )
+    if ending == ".exr":
+        raise CannotCarry(
+            f"{output}: OpenEXR holds light as floating-point numbers, and what comes out here are"
+            " whole numbers of 8 to 16 bits of a log or display curve; write .dpx, .tif or .png"
+        )
+    if ending not in CONTAINERS:
+        raise UsageError(
+            f"{output} ends in no container that can be written; use .mkv, .mp4, .mov or .webm, or"
+            f" numbered pictures, such as {WRITTEN_AS}"
+        )
+    return CONTAINERS[ending]
 
 
 def _check_output(clip: Clip, output: Path, overwrite: bool) -> None:
@@ -273,14 +338,19 @@ def _check_pix_fmt(clip: Clip, wanted: str | None) -> None:
 
 def _check_y4m(clip: Clip, settings: OutputSettings) -> None:
     form = clip.picture.format
-    for flag, value in (
-        *(("--codec", settings.codec), ("--crf", settings.crf), ("--preset", settings.preset)),
-        *(("-x", f"{key}={value}") for key, value in settings.encoder_options),
-    ):
-        if value is not None:
-            raise UsageError(f"{flag} {value} has no meaning for y4m; leave it out")
+    _check_unsaid(settings, "y4m")
+    for key, value in settings.encoder_options:
+        raise UsageError(f"-x {key}={value} has no meaning for y4m; leave it out")
     if (form.family, form.alpha) not in (("yuv", False), ("gray", False)) or form.name in NOT_Y4M:
         raise CannotCarry(f"y4m cannot hold {form.name}; write an .mkv file instead")
+
+
+def _check_unsaid(settings: OutputSettings, target: str) -> None:
+    """Refuse what a target that has one codec cannot be told."""
+    asked = (("--codec", settings.codec), ("--crf", settings.crf), ("--preset", settings.preset))
+    for flag, value in asked:
+        if value is not None:
+            raise UsageError(f"{flag} {value} has no meaning for {target}; leave it out")
 
 
 def _codec(clip: Clip, container: str, settings: OutputSettings, told: Told) -> str:

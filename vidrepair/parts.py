@@ -69,7 +69,9 @@ def find_changes(path: Path, reading: SourceSettings) -> Iterator[Fraction]:
     """
     start = reading.start
     while True:
-        with open_source(path, stream=reading.stream, start=start, end=reading.end) as source:
+        with open_source(
+            path, stream=reading.stream, start=start, end=reading.end, rate=reading.rate
+        ) as source:
             try:
                 for _ in source.read():
                     pass

@@ -19,7 +19,7 @@ from vidrepair.channel import Channel
 from vidrepair.decode import Source, open_source
 from vidrepair.encode import OutputPlan, Target, open_target, plan_output
 from vidrepair.engines import Build, Engine, Spare, make_engine, open_engine
-from vidrepair.errors import UsageError
+from vidrepair.errors import CannotCarry, UsageError
 from vidrepair.facts import FactsBuilder
 from vidrepair.fields import half_of
 from vidrepair.files import check_writable
@@ -30,18 +30,22 @@ from vidrepair.interlace import Interlacing
 from vidrepair.job_facts import content_facts, end_of, total_frames
 from vidrepair.job_journal import begin, goes_in_segments, open_journal, open_share
 from vidrepair.journal import Journal, folder_of, has_parts, read_record
-from vidrepair.masks import MaskReader, is_pattern, open_masks, same_file
+from vidrepair.masks import MaskReader, open_masks, same_file
 from vidrepair.matte_file import MatteFile, matte_kind, open_matte
 from vidrepair.models import ModelFiles
 from vidrepair.nowhere import Nowhere
 from vidrepair.segment_plan import Plan, Seams, Share
 from vidrepair.segments import SegmentedTarget, frames_of
+from vidrepair.sequences import SEQUENCE, is_pattern
 from vidrepair.settings import DEINTERLACED, EngineSettings, Interlace, Job, MaskSettings
 from vidrepair.sidecar import read_analysis
 from vidrepair.stages import Stages
-from vidrepair.streams import Copies, plan_copies
+from vidrepair.streams import LOSSES, Copies, plan_copies
 from vidrepair.tags import Clip, Damage
 from vidrepair.tally import Tally
+
+HEARD = ("audio", "subtitle", "video")
+"""Kinds of streams that nobody may lose unasked where no stream at all is carried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,6 +316,7 @@ def open_job_source(job: Job) -> Source:
         stream=job.reading.stream,
         start=job.reading.start,
         end=job.reading.end,
+        rate=job.reading.rate,
     )
     source.alone = job.trial
     return source
@@ -324,7 +329,25 @@ def _plan(source: Source, job: Job, looked: Interlacing) -> tuple[OutputPlan, Co
     plan = plan_output(source.clip, job.output, job.target, carried)
     end = end_of(source.clip, job)
     plan = replace(plan, cut=plan.cut or end is not None)
-    return plan, plan_copies(source.container, source.clip, plan.container, source.covers, end=end)
+    copies = plan_copies(source.container, source.clip, plan.container, source.covers, end=end)
+    if plan.container == SEQUENCE:
+        _check_heard(source.clip, copies, job.target.allow_loss)
+    return plan, copies
+
+
+def _check_heard(clip: Clip, copies: Copies, allowed: frozenset[str]) -> None:
+    """Pictures hold no sound: whoever writes them may have forgotten it. Raises CannotCarry."""
+    silent = [
+        fact
+        for fact in clip.others
+        if fact.index in copies.left and fact.kind in HEARD and LOSSES[fact.kind] not in allowed
+    ]
+    if silent:
+        names = ",".join(dict.fromkeys(LOSSES[fact.kind] for fact in silent))
+        raise CannotCarry(
+            f"numbered pictures cannot hold everything: {'; '.join(map(str, silent))};"
+            f" accept that with --allow-loss {names}, or write an .mkv file"
+        )
 
 
 def _open_target(

@@ -245,6 +245,8 @@ class Clip:
     chapters: int
     metadata: tuple[tuple[str, str], ...]
     video_metadata: tuple[tuple[str, str], ...]
+    number: int | None = None
+    """Of the first picture, in its name, where the source is numbered pictures."""
 
     @property
     def cut(self) -> bool:

@@ -34,6 +34,7 @@ from vidrepair.gaps import Gaps, fill_gaps
 from vidrepair.labels import TOLD_APART, TOLD_TWICE, WRITTEN_BY_MUXERS, meaning, of_stream
 from vidrepair.losses import HARMLESS_SIDE_DATA
 from vidrepair.report import Difference
+from vidrepair.sequences import SEQUENCE, is_pattern
 from vidrepair.settings import DEINTERLACED, Interlace, SourceSettings
 from vidrepair.streams import LOSSES, MOV_TEXT_HEAD, NEEDS_PACKETS
 
@@ -52,6 +53,8 @@ _LOSS_NAMES = {
     "sample aspect ratio": "sar",
     "field order": "field-order",
     "chroma location": "chroma-location",
+    "primaries": "colours",
+    "transfer": "colours",
 }
 _MPEG_AUDIO = ("mp1", "mp1float", "mp2", "mp2float", "mp3", "mp3float")
 """MP4 does not say which layer it holds: the packets do."""
@@ -79,6 +82,8 @@ class Expectation:
     """The pixel format that decoders of the output give, where it is not the source's."""
     lost: frozenset[str] = frozenset()
     """What was warned of, by the names of `--allow-loss`, and by `of_stream`."""
+    rate: Fraction | None = None
+    """That of an output that is numbered pictures."""
     mov: bool = False
     """The output is MP4 or MOV."""
 
@@ -129,11 +134,12 @@ def check(
     `whole` decodes every frame; else the first and those after the last key frame, while all
     packets are read. A file that cannot be read differs; nothing is raised for it.
     """
+    allowed = allowed or Expectation()
     try:
-        found = read_facts(output, whole=whole)
+        found = read_facts(output, whole=whole, rate=allowed.rate)
     except InputError as error:
         return (Difference("content", "the file", "readable", f"not ({error})"),)
-    return compare(source, found, allowed or Expectation())
+    return compare(source, found, allowed)
 
 
 def check_files(
@@ -151,7 +157,10 @@ def check_files(
     """
     made = made or Made()
     asked = reading or SourceSettings()
-    with open_source(against, stream=asked.stream, start=asked.start, end=asked.end) as source:
+    rate = asked.rate if is_pattern(against) or not is_pattern(output) else None
+    with open_source(
+        against, stream=asked.stream, start=asked.start, end=asked.end, rate=rate
+    ) as source:
         if made.interlace in DEINTERLACED:
             source.deinterlace(doubled=made.interlace == "bwdif-fields")
             made = replace(made, lost=made.lost | {"field-order"})
@@ -165,7 +174,7 @@ def check_files(
         before = int(np.count_nonzero(facts.pts < math.ceil(end / facts.time_base)))
         frames = before if frames is None else min(frames, before)
     left = {other.index for other in clip.others if LOSSES.get(other.kind) in made.lost}
-    found = read_facts(output, whole=whole)
+    found = read_facts(output, whole=whole, rate=asked.rate or clip.rate)
     texts = _converted_texts(facts, found, left)
     allowed = Expectation(
         clip.offset, frames, left=frozenset(left), lost=made.lost, converted=texts
@@ -213,9 +222,11 @@ def compare(source: Facts, found: Facts, allowed: Expectation) -> tuple[Differen
     expected = source.pts if allowed.frames is None else source.pts[: allowed.frames]
     told = [Difference("content", "the file", "whole", flaw) for flaw in found.flaws]
     if allowed.renumbered:
+        # What y4m does not say about the picture nobody can read there.
         told += _numbers(len(expected), len(found.pts))
-        told += _picture(source, found, ("size", "pixel format"))
-        return tuple(told)
+        only = () if found.container == SEQUENCE else ("size", "pixel format")
+        told += _picture(source, found, only)
+        return tuple(difference for difference in told if not allowed.excuses(difference))
     clock = _clock(source, found, allowed)
     told += _frames(clock.ticks(expected, source.time_base, found.time_base), found)
     told += _picture(source, found, read_as=allowed.read_as)
@@ -344,10 +355,12 @@ def _picture(
 def _same_meaning(name: str, form: str, values: set[str]) -> bool:
     """Whether two values of a fact show the same picture of that pixel format."""
     if name == "range":
+        if form.startswith("gray"):  # untagged it is full, as players have it
+            return values == {"not said", "full"}
         # MP4 cannot leave it open, and Y'CbCr that says nothing is limited everywhere.
         return form.startswith("gbr") or (form[0] == "y" and values == {"not said", "limited"})
     if name == "matrix":
-        return form.startswith("gbr")
+        return form.startswith(("gbr", "gray", "ya"))  # gray has no colours to mix
     # Left is what everybody takes for granted.
     return name == "chroma location" and values == {"not said", "left"}
 
