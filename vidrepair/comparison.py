@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from vidrepair.masks import MaskReader, open_masks
 from vidrepair.planes import matte_planes
 from vidrepair.repeats import mark_repeats
 from vidrepair.report import Difference
+from vidrepair.sequences import is_pattern
 from vidrepair.settings import MaskSettings
 from vidrepair.shots import number_shots
 from vidrepair.tags import Clip
@@ -97,20 +99,24 @@ class ShotFigures:
 
 
 def compare_pictures(
-    output: Path, against: Path, matte: Path | None = None
+    output: Path, against: Path, matte: Path | None = None, rate: Fraction | None = None
 ) -> tuple[tuple[ShotFigures, ...], tuple[Difference, ...]]:
     """Compare all samples of two films frame by frame, by the shots of the source.
 
     `matte` is a film, or numbered pictures, of the same frames, black where nothing may have
     changed: a sample that did is a difference. A chroma sample belongs to the matte where one of
-    its luma sites does, an alpha sample never. Ends with the shorter film. Raises UsageError
+    its luma sites does, an alpha sample never. `rate` is that of numbered pictures, for which any
+    will do. Ends with the shorter film. Raises UsageError
     where the pictures are not of one size and format, InputError for what cannot be read, and
     for a matte of another size or length.
     """
     sums: dict[tuple[int, str], _ShotSums] = {}
     stray: dict[int, int] = {}
     with ExitStack() as owned:
-        one, other = (owned.enter_context(open_source(path)) for path in (against, output))
+        one, other = (
+            owned.enter_context(open_source(path, rate=_rate_of(path, rate)))
+            for path in (against, output)
+        )
         _check_alike(one.clip, other.clip)
         masks = None
         if matte is not None:
@@ -127,6 +133,11 @@ def compare_pictures(
                     stray[before.number] = changed
     figures = (shot.figures(number, name) for (number, name), shot in sums.items())
     return tuple(shot for shot in figures if shot.planes), tuple(_stray(stray))
+
+
+def _rate_of(path: Path, rate: Fraction | None) -> Fraction | None:
+    """What pictures are opened with; frames are compared by their number."""
+    return (rate or Fraction(25)) if is_pattern(path) else None
 
 
 def _stray(stray: dict[int, int]) -> Iterator[Difference]:

@@ -304,12 +304,15 @@ class Source(Closing):
         size = (decoded.width, decoded.height)
         if size != (picture.width, picture.height) or decoded.format.name != clip.stored_format:
             seconds = _seconds(decoded) - self._excerpt.zero
+            where, remedy = clip.name, "add --on-change split, or cut the file there"
+            if isinstance(self._origin, ImageSequence):
+                there = self._origin.file(self._origin.first + round(seconds * self._origin.rate))
+                where, remedy = f"{where}, {there.name},", "make all pictures alike"
             raise PictureChanged(
-                f"the picture of {clip.name} changes at frame {number}"
+                f"the picture of {where} changes at frame {number}"
                 f" ({float(seconds):.3f} s) from"
                 f" {picture.width}x{picture.height} {clip.stored_format} to"
-                f" {size[0]}x{size[1]} {decoded.format.name};"
-                " add --on-change split, or cut the file there",
+                f" {size[0]}x{size[1]} {decoded.format.name}; {remedy}",
                 seconds,
             )
         if decoded.format.name == "pal8" and work_format(decoded) != picture.format:
@@ -442,6 +445,8 @@ def _seek(container: Any, stream: Any, seconds: Fraction) -> None:
     """To the key frame before a time; where that fails the file is read from its start."""
     unit = fraction(stream.time_base) or Fraction(1, 90000)
     place = (stream.start_time or 0) + math.floor(seconds / unit)
+    if container.format.name == SEQUENCE:
+        place = max(place, 0)  # before the first picture FFmpeg would look behind the last
     with suppress(av.FFmpegError):
         container.seek(place, stream=stream)
 

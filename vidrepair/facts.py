@@ -284,8 +284,9 @@ class _Reader:
         self._container, self._name, self._whole = container, str(path), whole
         self._stream = video_stream(container, self._name)
         self._stream.thread_type = "AUTO"
-        # Else FFmpeg conceals what it cannot decode; of FFV1 it does so even then.
-        self._stream.codec_context.options = {"err_detect": "explode"}
+        if self._stream.codec_context.name != "tiff":  # there it refuses tags that it does not know
+            # Else FFmpeg conceals what it cannot decode; of FFV1 it does so even then.
+            self._stream.codec_context.options = {"err_detect": "explode"}
         self._builder = FactsBuilder(container, self._stream.index)
         self._clip: Clip | None = None
         self._group: list[Any] = []

@@ -11,6 +11,7 @@ from pathlib import Path
 from vidrepair.decode import open_source
 from vidrepair.errors import PictureChanged, UsageError
 from vidrepair.files import check_writable
+from vidrepair.sequences import is_pattern
 from vidrepair.settings import Job, SourceSettings
 
 
@@ -25,6 +26,10 @@ def split_at_changes(job: Job) -> list[Job]:
         raise UsageError("--on-change split reads the film twice, and a pipe cannot; name files")
     if job.analysis is not None or job.target.sidecar is not None:
         raise UsageError("--on-change split makes several films; a sidecar tells of one, leave it")
+    if is_pattern(job.source) or is_pattern(job.output):
+        raise UsageError(
+            "--on-change split makes several films; numbered pictures are one, leave it out"
+        )
     asked = job.reading
     first, end = asked.start or Fraction(0), asked.end
     edges = [first, *find_changes(job.source, asked), end]

@@ -222,7 +222,7 @@ def numbered_place(
         raise VidrepairError(f"{place.folder} is a file; choose another folder for {what}")
     if not place.root.is_dir():
         raise VidrepairError(f"the folder {place.root} does not exist; make it first")
-    if source is not None and source.absolute() == pattern.absolute():
+    if source is not None and _meets(source, place):
         raise UsageError(f"{what} is the source itself; choose another name")
     if not place.whole and place.earlier and not overwrite:
         first = next(iter(place.earlier.values()))
@@ -231,3 +231,11 @@ def numbered_place(
             " another name"
         )
     return place
+
+
+def _meets(source: Path, place: Numbered) -> bool:
+    """Whether pictures that are read would be replaced, or go."""
+    if place.whole or not source.parent.samefile(place.folder):
+        return False
+    read = {path.name for path in numbered_files(source).values()}
+    return any(path.name in read for path in place.earlier.values())
