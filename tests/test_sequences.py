@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from fractions import Fraction
@@ -15,6 +16,7 @@ from calling import call
 from clips import Extras, write_clip
 
 from vidrepair.codecs import STORED
+from vidrepair.job_facts import file_facts
 from vidrepair.sequences import sequence_url
 from vidrepair.spelling import read_rate
 
@@ -362,3 +364,68 @@ def test_a_missing_picture_shows_in_verify(pictures: Path, tmp_path: Path) -> No
     assert re.search(r"number of frames is 5.*expected 6", told.stdout)
     (output.parent / "000006.dpx").unlink()
     refused(call("verify", output, "--against", pictures, "--rate", 24), 3, "number 6")
+
+
+def test_the_matte_has_a_folder_of_its_own(pictures: Path, tmp_path: Path) -> None:
+    output = tmp_path / "o" / "%06d.dpx"
+    for into in (output.parent, output.with_name("m_%06d.png"), pictures.parent):
+        result = call("run", pictures, "--rate", 24, "-o", output, "--mask-out", into)
+        refused(result, 2, "would go where the pictures", "another folder")
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+@pytest.mark.parametrize("command", ["estimate", "bench"])
+def test_what_is_not_measured(pictures: Path, command: str) -> None:
+    rate = ("--rate", 24) if command == "estimate" else ()
+    result = call(command, pictures, *rate)
+    assert result.exit_code == 2
+    assert "numbered pictures" in result.stderr
+
+
+def test_other_commands_take_pictures(pictures: Path, tmp_path: Path) -> None:
+    told = call("probe", pictures, "--rate", "23.976", "--json")
+    facts = json.loads(told.stdout)
+    assert (facts["rate"], facts["frame_count"], facts["codec"]) == ("24000/1001", 6, "dpx")
+    sheet = tmp_path / "sheet.png"
+    idle = ("--denoise", "0", "--repair", "none", "--progress", "none")
+    result = call("preview", pictures, "--rate", 24, "-o", sheet, "--at", 0.1, *idle)
+    assert result.exit_code == 0, result.stderr
+    result = call("compare", pictures, pictures, "--rate", 24, "-o", tmp_path / "c.png")
+    assert result.exit_code == 0, result.stderr
+    result = call("analyze", pictures, "--rate", 24, *KEEP)
+    assert result.exit_code == 0, result.stderr
+    followed = ("--analysis", tmp_path / "in.vr.json")
+    result = call(
+        "run",
+        pictures,
+        "--rate",
+        24,
+        "-o",
+        tmp_path / "o" / "%d.dpx",
+        *KEEP,
+        *followed,
+        "--sidecar",
+    )
+    assert result.exit_code == 0, result.stderr
+    assert (tmp_path / "o.vr.json").is_file()
+
+
+def test_a_film_of_pictures_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ffmpeg: str
+) -> None:
+    """Pictures into a film go in segments, by two processes, too."""
+    source, film = tmp_path / "in" / "%04d.dpx", tmp_path / "film.mkv"
+    write_pictures(source, "gbrp10be", frames=20)
+    monkeypatch.chdir(tmp_path)
+    words = ("run", "in/%04d.dpx", "--rate", 24, "-o", film, *KEEP, "--segment-frames", 8)
+    result = call(*words, "--workers", 2)
+    assert result.exit_code == 0, result.stderr
+    assert md5s(ffmpeg, film, "gbrp10le") == md5s(ffmpeg, source, "gbrp10le", 0)
+
+
+def test_pictures_that_changed_are_not_gone_on_with(pictures: Path, tmp_path: Path) -> None:
+    before = file_facts(pictures)
+    assert before["pictures"] == 6
+    assert file_facts(pictures) == before
+    write_pictures(pictures, "gbrp10be", first=9, frames=1)
+    assert file_facts(pictures) != before

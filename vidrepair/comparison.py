@@ -16,18 +16,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vidrepair.decode import Source, open_source
+from vidrepair.decode import Source, open_film
 from vidrepair.errors import UsageError
 from vidrepair.frames import Frame
 from vidrepair.masks import MaskReader, open_masks
 from vidrepair.planes import matte_planes
 from vidrepair.repeats import mark_repeats
 from vidrepair.report import Difference
-from vidrepair.sequences import is_pattern
 from vidrepair.settings import MaskSettings
 from vidrepair.shots import number_shots
 from vidrepair.tags import Clip
 
+ANY_RATE = Fraction(25)
+"""Numbered pictures are opened with; frames are compared by their number."""
 BLACK = 0.5 / 255.0
 """Share of the way to white up to which a matte is black: what is 0 of 8 bits."""
 
@@ -114,8 +115,7 @@ def compare_pictures(
     stray: dict[int, int] = {}
     with ExitStack() as owned:
         one, other = (
-            owned.enter_context(open_source(path, rate=_rate_of(path, rate)))
-            for path in (against, output)
+            owned.enter_context(open_film(path, rate or ANY_RATE)) for path in (against, output)
         )
         _check_alike(one.clip, other.clip)
         masks = None
@@ -133,11 +133,6 @@ def compare_pictures(
                     stray[before.number] = changed
     figures = (shot.figures(number, name) for (number, name), shot in sums.items())
     return tuple(shot for shot in figures if shot.planes), tuple(_stray(stray))
-
-
-def _rate_of(path: Path, rate: Fraction | None) -> Fraction | None:
-    """What pictures are opened with; frames are compared by their number."""
-    return (rate or Fraction(25)) if is_pattern(path) else None
 
 
 def _stray(stray: dict[int, int]) -> Iterator[Difference]:

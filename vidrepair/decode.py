@@ -32,7 +32,7 @@ from vidrepair.files import Closing
 from vidrepair.frames import Frame
 from vidrepair.interlace import Deinterlacer, Interlacing, look_for_combing
 from vidrepair.quantiser import EXPORT, TELLING, quantiser_step
-from vidrepair.sequences import SEQUENCE, ImageSequence, Marks, origin_of
+from vidrepair.sequences import SEQUENCE, ImageSequence, Marks, is_pattern, origin_of
 from vidrepair.tags import Clip, Copied, Damage
 from vidrepair.timecode import doubled_timecode
 from vidrepair.timeline import FrameClock, Timeline
@@ -89,6 +89,11 @@ def open_source(
     # The file's index is wrong.
     source.close()
     return open_at(start, sought=False)
+
+
+def open_film(path: Path, rate: Fraction | None, **asked: Any) -> Source:
+    """The same, where the rate is for numbered pictures alone, and others need none."""
+    return open_source(path, rate=rate if is_pattern(path) else None, **asked)
 
 
 def _origin(path: Path | None, rate: Fraction | None) -> Path | Pipe | ImageSequence:

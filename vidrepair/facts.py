@@ -24,7 +24,7 @@ from vidrepair.frames import Frame
 from vidrepair.hdr import LIGHT, MASTERING
 from vidrepair.packed_times import PackedTimes
 from vidrepair.picture_facts import picture_facts
-from vidrepair.sequences import is_pattern, origin_of
+from vidrepair.sequences import origin_at
 from vidrepair.tags import Clip, Copied, StreamFacts, kept_tags, plain_text
 
 UNKNOWN = -(2**63)
@@ -270,7 +270,7 @@ def read_facts(path: Path, *, whole: bool = False, rate: Fraction | None = None)
     all, and counts what comes out. `rate` is that of numbered pictures, and counts for nothing
     else. Raises InputError when the file cannot be read at all.
     """
-    container = open_container(origin_of(path, rate if is_pattern(path) else None))
+    container = open_container(origin_at(path, rate))
     try:
         return _Reader(container, path, whole=whole).read()
     finally:

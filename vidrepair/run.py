@@ -385,15 +385,22 @@ def open_job_matte(clip: Clip, job: Job, owned: ExitStack) -> MatteFile | None:
         return None
     into = Path(job.target.mask_out)
     if matte_kind(job.target.mask_out) == "png":
-        _check_masks_stay(job, into if into.is_dir() else into.parent)
+        _check_pictures_stay(job, into, into.parent if is_pattern(into) else into)
     film = job.output if job.target.writes else None
     overwrite = job.target.overwrite
     matte = open_matte(clip, job.target.mask_out, output=film, overwrite=overwrite)
     return owned.enter_context(matte)
 
 
-def _check_masks_stay(job: Job, folder: Path) -> None:
-    """A matte of pictures removes those of an earlier one: a mask must not be one of them."""
+def _check_pictures_stay(job: Job, into: Path, folder: Path) -> None:
+    """A matte of pictures removes those of an earlier one: neither a mask nor the film must be
+    among them.
+    """
+    for film in (job.source, job.output if job.target.writes else None):
+        if film is not None and is_pattern(film) and same_file(film.parent, folder):
+            raise UsageError(
+                f"--mask-out {into} would go where the pictures {film} are; choose another folder"
+            )
     for mask in (job.repair.mask_in, job.repair.protect):
         if mask is None or not (mask.path.is_dir() or is_pattern(mask.path)):
             continue

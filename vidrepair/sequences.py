@@ -114,6 +114,19 @@ def origin_of(path: Path, rate: Fraction | None) -> Path | ImageSequence:
     return path
 
 
+def origin_at(path: Path, rate: Fraction | None) -> Path | ImageSequence:
+    """The same, where the rate is for pictures alone and others need none. Raises likewise."""
+    return origin_of(path, rate if is_pattern(path) else None)
+
+
+def sidecar_of(film: Path) -> Path:
+    """The file beside a film that tells of it; of numbered pictures, beside their folder."""
+    if is_pattern(film):
+        folder = film.parent.absolute()
+        return folder.with_name(f"{folder.name}.vr.json")
+    return Path(f"{film}.vr.json")
+
+
 def check_pattern(path: Path) -> None:
     """Refuse what was meant for a pattern and is none. Raises UsageError."""
     counters = len(_COUNTER.findall(path.name))

@@ -157,7 +157,8 @@ def check_files(
     """
     made = made or Made()
     asked = reading or SourceSettings()
-    rate = asked.rate if is_pattern(against) or not is_pattern(output) else None
+    # That of the source is for both; one that is no pictures may come with pictures made of it.
+    rate = None if is_pattern(output) and not is_pattern(against) else asked.rate
     with open_source(
         against, stream=asked.stream, start=asked.start, end=asked.end, rate=rate
     ) as source:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
@@ -11,8 +12,16 @@ from trt_build.build import build_engine
 from vidrepair.cli.engine import engine_options
 from vidrepair.cli.progress import progress_options, show_messages, show_progress
 from vidrepair.cli.repair import repair_options
+from vidrepair.cli.types import RATE
 from vidrepair.pipeline import run_job
-from vidrepair.settings import EngineSettings, Job, OutputSettings, RepairSettings
+from vidrepair.sequences import sidecar_of
+from vidrepair.settings import (
+    EngineSettings,
+    Job,
+    OutputSettings,
+    RepairSettings,
+    SourceSettings,
+)
 
 
 @click.command()
@@ -25,6 +34,7 @@ from vidrepair.settings import EngineSettings, Job, OutputSettings, RepairSettin
     help="By default beside IN, as IN.vr.json.",
 )
 @click.option("-y", "--overwrite", is_flag=True, help="Replace FILE if it exists.")
+@click.option("--rate", type=RATE, metavar="N", help="Frames a second of numbered pictures.")
 @repair_options
 @engine_options
 @progress_options
@@ -32,6 +42,7 @@ def analyze(
     source: Path,
     output: Path | None,
     overwrite: bool,
+    rate: Fraction | None,
     repair: RepairSettings,
     engine: EngineSettings,
     progress: str,
@@ -43,8 +54,10 @@ def analyze(
     vidrepair run IN -o OUT --analysis FILE and the same options. docs/sidecar.md has its parts.
     """
     show_messages(log_level, progress)
-    sidecar = output or Path(f"{source}.vr.json")
+    sidecar = output or sidecar_of(source)
     target = OutputSettings(overwrite=overwrite, sidecar=sidecar, writes=False)
     with show_progress(progress) as observer:
         build = partial(build_engine, progress=observer.compiling)
-        observer.done(run_job(Job(source, sidecar, repair, engine, target), observer, build))
+        reading = SourceSettings(rate=rate)
+        job = Job(source, sidecar, repair, engine, target, reading=reading)
+        observer.done(run_job(job, observer, build))

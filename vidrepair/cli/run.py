@@ -19,6 +19,7 @@ from vidrepair.errors import InputError, UsageError
 from vidrepair.jobs.workers import run_with_workers
 from vidrepair.journal import finished_segments, folder_of, read_record
 from vidrepair.parts import split_at_changes
+from vidrepair.sequences import sidecar_of
 from vidrepair.settings import (
     EngineSettings,
     Job,
@@ -102,7 +103,7 @@ def run(
     if sidecar:
         if out is None:
             raise UsageError("--sidecar lies beside OUT, and a pipe has no place; leave it out")
-        target = replace(target, sidecar=Path(f"{out}.vr.json"))
+        target = replace(target, sidecar=sidecar_of(out))
     if on_change == "split":
         target = replace(target, journal=False)  # one journal tells of one film
     arguments = click.get_current_context().meta[ARGUMENTS]
