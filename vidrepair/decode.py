@@ -32,7 +32,7 @@ from vidrepair.files import Closing
 from vidrepair.frames import Frame
 from vidrepair.interlace import Deinterlacer, Interlacing, look_for_combing
 from vidrepair.quantiser import EXPORT, TELLING, quantiser_step
-from vidrepair.sequences import SEQUENCE, ImageSequence, Marks, is_pattern, origin_of
+from vidrepair.sequences import SEQUENCE, ImageSequence, Marks, is_pattern, marks_of, origin_of
 from vidrepair.tags import Clip, Copied, Damage
 from vidrepair.timecode import doubled_timecode
 from vidrepair.timeline import FrameClock, Timeline
@@ -479,7 +479,7 @@ def _marks(origin: Path | Pipe | ImageSequence) -> os.stat_result | Marks | None
     """What shows whether somebody writes to it."""
     if isinstance(origin, Pipe):
         return None
-    return origin.marks() if isinstance(origin, ImageSequence) else origin.stat()
+    return marks_of(origin.pattern) if isinstance(origin, ImageSequence) else origin.stat()
 
 
 def _changed(origin: Path | Pipe | ImageSequence, marks: os.stat_result | Marks | None) -> bool:
@@ -487,7 +487,7 @@ def _changed(origin: Path | Pipe | ImageSequence, marks: os.stat_result | Marks 
     if isinstance(origin, Pipe) or marks is None:
         return False
     if isinstance(origin, ImageSequence):
-        return origin.marks() != marks
+        return marks_of(origin.pattern) != marks
     assert isinstance(marks, os.stat_result)
     try:
         now = origin.stat()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vidrepair.outputs import OutputPlan
+from vidrepair.sequences import is_pattern, marks_of
 from vidrepair.settings import Job
 from vidrepair.tags import Clip
 from vidrepair.version import __version__
@@ -80,7 +81,16 @@ def file_facts(path: Path) -> dict[str, Any]:
             return found | {"changed": path.stat().st_mtime_ns}
         return found | content_facts(path)
     except OSError:  # a pattern of numbered pictures
-        return found
+        return found | _pictures_facts(path)
+
+
+def _pictures_facts(pattern: Path) -> dict[str, Any]:
+    """Of all pictures of a pattern; their samples are too many to be read twice."""
+    if not is_pattern(pattern):
+        return {}
+    marks = marks_of(pattern)
+    digest = hashlib.sha256(json.dumps(list(marks.items())).encode())
+    return {"pictures": len(marks), "sha256 of their sizes and times": digest.hexdigest()}
 
 
 def with_options(arguments: Sequence[str], more: Sequence[str]) -> list[str]:

@@ -44,13 +44,11 @@ class ImageSequence:
         """That of a picture, by the number in its name."""
         return self.pattern.with_name(numbered_name(self.pattern.name, number))
 
-    def marks(self) -> Marks:
-        """Those of the files that there are. Raises InputError when the folder cannot be read."""
-        found = {}
-        for path in numbered_files(self.pattern).values():
-            told = path.stat()
-            found[path.name] = (told.st_size, told.st_mtime_ns)
-        return found
+
+def marks_of(pattern: Path) -> Marks:
+    """Those of the files of a pattern. Raises InputError when the folder cannot be read."""
+    told = {path.name: path.stat() for path in numbered_files(pattern).values()}
+    return {name: (facts.st_size, facts.st_mtime_ns) for name, facts in told.items()}
 
 
 def sequence_url(pattern: Path) -> str:
