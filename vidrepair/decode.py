@@ -32,7 +32,7 @@ from vidrepair.files import Closing
 from vidrepair.frames import Frame
 from vidrepair.interlace import Deinterlacer, Interlacing, look_for_combing
 from vidrepair.quantiser import EXPORT, TELLING, quantiser_step
-from vidrepair.sequences import SEQUENCE, ImageSequence, Marks, is_pattern, marks_of, origin_of
+from vidrepair.sequences import SEQUENCE, ImageSequence, Marks, is_sequence, marks_of, origin_of
 from vidrepair.tags import Clip, Copied, Damage
 from vidrepair.timecode import doubled_timecode
 from vidrepair.timeline import FrameClock, Timeline
@@ -93,7 +93,7 @@ def open_source(
 
 def open_film(path: Path, rate: Fraction | None, **asked: Any) -> Source:
     """The same, where the rate is for numbered pictures alone, and others need none."""
-    return open_source(path, rate=rate if is_pattern(path) else None, **asked)
+    return open_source(path, rate=rate if is_sequence(path) else None, **asked)
 
 
 def _origin(path: Path | None, rate: Fraction | None) -> Path | Pipe | ImageSequence:

@@ -21,7 +21,7 @@ from vidrepair.headers import Header, complete
 from vidrepair.labels import TEXT_ERRORS, spoken
 from vidrepair.outputs import OutputPlan, plan_output
 from vidrepair.placement import FilePlace, FolderPlace, PipePlace, Place
-from vidrepair.sequences import is_pattern
+from vidrepair.sequences import is_sequence
 from vidrepair.tags import Clip, Copied, Passengers
 
 __all__ = ["OutputPlan", "Target", "open_target", "plan_output"]
@@ -278,4 +278,4 @@ class _Output:
 def _place_of(output: Path | None, folder: Path | None) -> Place:
     if output is None:
         return PipePlace()
-    return FolderPlace(output) if is_pattern(output) else FilePlace(output, folder)
+    return FolderPlace(output) if is_sequence(output) else FilePlace(output, folder)

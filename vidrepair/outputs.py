@@ -40,7 +40,7 @@ from vidrepair.losses import (
 )
 from vidrepair.placement import numbered_place
 from vidrepair.sequences import CODECS as PICTURE_CODECS
-from vidrepair.sequences import SEQUENCE, WRITTEN_AS, check_pattern, is_pattern
+from vidrepair.sequences import SEQUENCE, WRITTEN_AS, check_pattern, is_sequence
 from vidrepair.settings import OutputSettings
 from vidrepair.stills import kept_by_picture
 from vidrepair.tags import Clip, kept_tags
@@ -284,7 +284,7 @@ def _container(output: Path | None) -> str:
     ending = output.suffix.lower()
     if ending in PICTURE_CODECS:
         check_pattern(output)
-        if is_pattern(output):
+        if is_sequence(output):
             return SEQUENCE
         raise UsageError(
             f"{output} is one picture, and a film has many; write them as"

@@ -11,7 +11,7 @@ from pathlib import Path
 from vidrepair.decode import open_source
 from vidrepair.errors import PictureChanged, UsageError
 from vidrepair.files import check_writable
-from vidrepair.sequences import is_pattern
+from vidrepair.sequences import is_sequence
 from vidrepair.settings import Job, SourceSettings
 
 
@@ -26,7 +26,7 @@ def split_at_changes(job: Job) -> list[Job]:
         raise UsageError("--on-change split reads the film twice, and a pipe cannot; name files")
     if job.analysis is not None or job.target.sidecar is not None:
         raise UsageError("--on-change split makes several films; a sidecar tells of one, leave it")
-    if is_pattern(job.source) or is_pattern(job.output):
+    if is_sequence(job.source) or is_sequence(job.output):
         raise UsageError(
             "--on-change split makes several films; numbered pictures are one, leave it out"
         )

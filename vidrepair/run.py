@@ -36,7 +36,7 @@ from vidrepair.models import ModelFiles
 from vidrepair.nowhere import Nowhere
 from vidrepair.segment_plan import Plan, Seams, Share
 from vidrepair.segments import SegmentedTarget, frames_of
-from vidrepair.sequences import SEQUENCE, is_pattern
+from vidrepair.sequences import SEQUENCE, is_pattern, is_sequence
 from vidrepair.settings import DEINTERLACED, EngineSettings, Interlace, Job, MaskSettings
 from vidrepair.sidecar import read_analysis
 from vidrepair.stages import Stages
@@ -397,7 +397,7 @@ def _check_pictures_stay(job: Job, into: Path, folder: Path) -> None:
     among them.
     """
     for film in (job.source, job.output if job.target.writes else None):
-        if film is not None and is_pattern(film) and same_file(film.parent, folder):
+        if film is not None and is_sequence(film) and same_file(film.parent, folder):
             raise UsageError(
                 f"--mask-out {into} would go where the pictures {film} are; choose another folder"
             )

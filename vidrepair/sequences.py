@@ -14,6 +14,12 @@ CODECS = {".dpx": "dpx", ".tif": "tiff", ".tiff": "tiff", ".png": "png"}
 """FFmpeg's name of what is read and written, by ending."""
 SEQUENCE = "image2"
 """FFmpeg's name of the demuxer, and the muxer, of numbered pictures."""
+OTHERS = (
+    *(".exr", ".jpg", ".jpeg", ".jp2", ".j2k", ".j2c", ".jxl", ".bmp", ".tga", ".gif", ".webp"),
+    *(".ppm", ".pgm", ".pam", ".pfm", ".cin", ".sgi", ".dng", ".cr2", ".arw", ".nef", ".ari"),
+    *(".psd", ".hdr", ".avif", ".heic"),
+)
+"""Endings of pictures that are not."""
 WRITTEN_AS = "frames/%06d.dpx"
 _COUNTER = re.compile(r"%(?:0([0-9]{1,2}))?d")
 _DIGITS = re.compile("[0-9]{1,18}")
@@ -65,6 +71,11 @@ def is_pattern(path: Path) -> bool:
     return len(_COUNTER.findall(path.name)) == 1 and not path.exists()
 
 
+def is_sequence(path: Path) -> bool:
+    """Whether it stands for the pictures of a film: film_%d.mkv is a file, whatever its name."""
+    return path.suffix.lower() in (*CODECS, *OTHERS) and is_pattern(path)
+
+
 def numbered_name(pattern: str, number: int) -> str:
     """The name of one file of a pattern."""
     return _COUNTER.sub(lambda counter: f"{number:0{int(counter[1] or 0)}d}", pattern)
@@ -102,7 +113,7 @@ def origin_of(path: Path, rate: Fraction | None) -> Path | ImageSequence:
     """
     if not path.exists():
         check_pattern(path)
-        if is_pattern(path):
+        if is_sequence(path):
             return _find(path, rate)
     if rate is not None:
         raise UsageError(
@@ -114,12 +125,12 @@ def origin_of(path: Path, rate: Fraction | None) -> Path | ImageSequence:
 
 def origin_at(path: Path, rate: Fraction | None) -> Path | ImageSequence:
     """The same, where the rate is for pictures alone and others need none. Raises likewise."""
-    return origin_of(path, rate if is_pattern(path) else None)
+    return origin_of(path, rate if is_sequence(path) else None)
 
 
 def sidecar_of(film: Path) -> Path:
     """The file beside a film that tells of it; of numbered pictures, beside their folder."""
-    if is_pattern(film):
+    if is_sequence(film):
         folder = film.parent.absolute()
         return folder.with_name(f"{folder.name}.vr.json")
     return Path(f"{film}.vr.json")
@@ -127,6 +138,8 @@ def sidecar_of(film: Path) -> Path:
 
 def check_pattern(path: Path) -> None:
     """Refuse what was meant for a pattern and is none. Raises UsageError."""
+    if path.suffix.lower() not in (*CODECS, *OTHERS):
+        return
     counters = len(_COUNTER.findall(path.name))
     if counters > 1:
         raise UsageError(
@@ -137,7 +150,7 @@ def check_pattern(path: Path) -> None:
             f"{path} counts folders; the pictures of a film lie in one, such as {WRITTEN_AS}"
         )
     foreign = _FOREIGN.search(path.name)
-    if counters == 0 and foreign is not None and path.suffix.lower() in (*CODECS, ".exr"):
+    if counters == 0 and foreign is not None:
         width = len(foreign[0]) if foreign[0][0] == "#" else 6
         name = path.name.replace(foreign[0], f"%0{width}d", 1)
         raise UsageError(

@@ -34,7 +34,7 @@ from vidrepair.gaps import Gaps, fill_gaps
 from vidrepair.labels import TOLD_APART, TOLD_TWICE, WRITTEN_BY_MUXERS, meaning, of_stream
 from vidrepair.losses import HARMLESS_SIDE_DATA
 from vidrepair.report import Difference
-from vidrepair.sequences import SEQUENCE, is_pattern
+from vidrepair.sequences import SEQUENCE, is_sequence
 from vidrepair.settings import DEINTERLACED, Interlace, SourceSettings
 from vidrepair.streams import LOSSES, MOV_TEXT_HEAD, NEEDS_PACKETS
 
@@ -158,7 +158,7 @@ def check_files(
     made = made or Made()
     asked = reading or SourceSettings()
     # That of the source is for both; one that is no pictures may come with pictures made of it.
-    rate = None if is_pattern(output) and not is_pattern(against) else asked.rate
+    rate = None if is_sequence(output) and not is_sequence(against) else asked.rate
     with open_source(
         against, stream=asked.stream, start=asked.start, end=asked.end, rate=rate
     ) as source:
