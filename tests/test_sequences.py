@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import struct
 import subprocess
 from fractions import Fraction
 from pathlib import Path
@@ -429,3 +430,75 @@ def test_pictures_that_changed_are_not_gone_on_with(pictures: Path, tmp_path: Pa
     assert file_facts(pictures) == before
     write_pictures(pictures, "gbrp10be", first=9, frames=1)
     assert file_facts(pictures) != before
+
+
+# Headers of DPX.
+
+
+def write_scan(pattern: Path, order: str, *, rate: float = 24.0) -> None:
+    """Ten bits of noise with the fields of a film scanner, each with its own timecode."""
+    write_pictures(pattern, f"gbrp10{'be' if order == '>' else 'le'}", first=50)
+    for number, path in enumerate(sorted(pattern.parent.iterdir())):
+        told = path.read_bytes()
+        header = bytearray(told[:1664].ljust(2048, b"\0"))
+        texts = ((260, b"reel 7"), (801, b"\x03\x01"), (1556, b"scanner"), (1680, b"Academy"))
+        for offset, text in texts:
+            header[offset : offset + len(text)] = text
+        words = ((784, 95), (792, 685), (1712, number), (1920, 0x01595922 + number), (1924, 7))
+        for offset, value in (*words, (4, 2048), (16, len(told) + 384), (28, 384), (808, 2048)):
+            struct.pack_into(f"{order}I", header, offset, value)
+        struct.pack_into(f"{order}f", header, 1724, rate)
+        path.write_bytes(bytes(header) + told[1664:])
+
+
+def fields(path: Path) -> dict[int, Any]:
+    """What `write_scan` put into a header."""
+    told = path.read_bytes()
+    order = ">" if told.startswith(b"SDPX") else "<"
+    found: dict[int, Any] = {
+        offset: struct.unpack_from(f"{order}I", told, offset)[0]
+        for offset in (784, 792, 1712, 1920, 1924)
+    }
+    found |= {offset: told[offset : offset + 8] for offset in (260, 1556, 1680)}
+    return found | {801: told[801:803], 1724: struct.unpack_from(f"{order}f", told, 1724)[0]}
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_headers_of_dpx_stay(tmp_path: Path, ffmpeg: str, order: str) -> None:
+    source, output = tmp_path / "in" / "%04d.dpx", tmp_path / "out" / "%04d.dpx"
+    write_scan(source, order)
+    cut = ("--ss", 1 / 24, "--frames", 4)
+    result = call("run", source, "--rate", 24, "-o", output, *KEEP, *cut)
+    assert result.exit_code == 0, result.stderr
+    names = [f"{number:04d}.dpx" for number in range(51, 55)]
+    assert sorted(path.name for path in output.parent.iterdir()) == names
+    for name in names:
+        before, after = (fields(path.parent / name) for path in (source, output))
+        assert after == before
+        told = (output.parent / name).read_bytes()
+        assert len(told) == struct.unpack_from(">I", told, 16)[0]
+    assert md5s(ffmpeg, output, "gbrp10le", 51) == md5s(ffmpeg, source, "gbrp10le", 51)[:4]
+
+
+def test_the_timecode_goes_to_and_fro(tmp_path: Path) -> None:
+    source, film = tmp_path / "in" / "%04d.dpx", tmp_path / "film.mkv"
+    back = tmp_path / "back" / "%04d.dpx"
+    write_scan(source, ">")
+    assert call("run", source, "--rate", 24, "-o", film, *KEEP, "--ss", 0.04).exit_code == 0
+    with av.open(str(film)) as opened:
+        assert opened.streams.video[0].metadata["TIMECODE"] == "01:59:59:23"
+    result = call("run", film, "-o", back, *KEEP, "--start-number", 51)
+    assert result.exit_code == 0, result.stderr
+    assert "not carried" not in result.stderr
+    codes = [fields(path)[1920] for path in sorted(back.parent.iterdir())]
+    assert codes == [0x01595923, 0x02000000, 0x02000001, 0x02000002, 0x02000003]
+    assert fields(back.parent / "0051.dpx")[1724] == 24.0
+
+
+def test_another_rate_is_told(tmp_path: Path) -> None:
+    source, output = tmp_path / "in" / "%04d.dpx", tmp_path / "out" / "%04d.dpx"
+    write_scan(source, ">", rate=18.0)
+    result = call("run", source, "--rate", 24, "-o", output, *KEEP)
+    assert result.exit_code == 0, result.stderr
+    assert "the pictures say 18 frames a second; --rate 24 is taken" in result.stderr
+    assert fields(output.parent / "0050.dpx")[1724] == 24.0

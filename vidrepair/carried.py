@@ -17,6 +17,8 @@ from vidrepair.hdr import Hdr10, read_hdr
 from vidrepair.headers import read_siting
 
 CAPTIONS, HDR10_PLUS, FILM_GRAIN = "A53_CC", "DYNAMIC_HDR_PLUS", "FILM_GRAIN_PARAMS"
+UNTOLD = "00:00:00;00"
+"""What FFmpeg reads in a DPX header that says a rate and no timecode, all its bits set."""
 DOLBY_VISION = ("DOVI_RPU_BUFFER", "DOVI_METADATA")
 
 
@@ -45,7 +47,7 @@ def read_carried(container: Any, stream: Any, first: Any) -> Carried:
         hdr=read_hdr(side_data),
         chroma_location=_chroma_location(stream, first),
         field_order=_field_order(first),
-        timecode=_timecode(container, stream),
+        timecode=_timecode(container, stream) or _frame_timecode(stream, first),
         film_grain=_traced(stream, "av1", "film_grain_params_present") == 1,
     )
 
@@ -103,6 +105,14 @@ def _timecode(container: Any, stream: Any) -> str:
             if key.lower() == "timecode":
                 return str(value)
     return ""
+
+
+def _frame_timecode(stream: Any, first: Any) -> str:
+    """Of a DPX picture, whose container says nothing."""
+    if stream.codec_context.name != "dpx":
+        return ""
+    told = str(first.metadata.get("timecode", ""))
+    return "" if told == UNTOLD else told
 
 
 def _traced(stream: Any, codec: str, name: str) -> int | None:

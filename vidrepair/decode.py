@@ -26,6 +26,7 @@ from vidrepair.containers import (
     video_stream,
     work_format,
 )
+from vidrepair.dpx import read_rate
 from vidrepair.errors import InputError, PictureChanged, UsageError
 from vidrepair.excerpt import Excerpt
 from vidrepair.files import Closing
@@ -34,7 +35,7 @@ from vidrepair.interlace import Deinterlacer, Interlacing, look_for_combing
 from vidrepair.quantiser import EXPORT, TELLING, quantiser_step
 from vidrepair.sequences import SEQUENCE, ImageSequence, Marks, is_sequence, marks_of, origin_of
 from vidrepair.tags import Clip, Copied, Damage
-from vidrepair.timecode import doubled_timecode
+from vidrepair.timecode import doubled_timecode, later_timecode
 from vidrepair.timeline import FrameClock, Timeline
 
 READ_ERRORS = 100
@@ -49,6 +50,8 @@ COLLECTED = 200
 """Frames between two runs of the garbage collector while frames are asked."""
 SOUGHT = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", SEQUENCE)
 """Containers in which a place is found without reading all that lies before."""
+RATE_SLACK = 0.01
+"""Frames a second; headers of pictures hold few digits, such as 23.98."""
 LEAD = Fraction(5)
 """Seconds that are read before a start that was asked for: a subtitle may be on the screen still,
 and sound may lie in the file before the picture that it belongs to."""
@@ -187,8 +190,15 @@ class Source(Closing):
         described = describe(container, stream, first, name)
         self.carried: Carried = read_carried(container, stream, first)
         """What the film carries beside its samples."""
+        self.remarks = _remarks(origin, described)
+        """What is worth telling of it."""
         self._stated = _stated_end(described)
         self.clip: Clip = self._numbered(self._excerpt.clip(described))
+        if isinstance(origin, ImageSequence):
+            # The first that was asked for tells its own, and others count from where a film starts.
+            skipped = self.clip.video_start - self.clip.zero
+            timecode = later_timecode(self.carried.timecode, -skipped, origin.rate)
+            self.carried = replace(self.carried, timecode=timecode)
         self.overshot = self._excerpt.met == 1 and self.clip.cut
         """The place that was sought was passed, so that frames before the first may be missing."""
         self.covers = _covers(self._held, self.clip)
@@ -444,6 +454,16 @@ class Source(Closing):
     def _count(self, **found: int) -> None:
         more = {name: getattr(self.damage, name) + count for name, count in found.items()}
         self.damage = replace(self.damage, **more)
+
+
+def _remarks(origin: Path | Pipe | ImageSequence, clip: Clip) -> tuple[str, ...]:
+    """Pictures may say another rate than the one that was asked for."""
+    if not isinstance(origin, ImageSequence) or clip.codec != "dpx":
+        return ()
+    said = read_rate(origin.file(origin.first))
+    if said is None or abs(said - float(origin.rate)) < RATE_SLACK:
+        return ()
+    return (f"the pictures say {said:.5g} frames a second; --rate {origin.rate} is taken",)
 
 
 def _seek(container: Any, stream: Any, seconds: Fraction) -> None:

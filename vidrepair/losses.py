@@ -9,6 +9,7 @@ from fractions import Fraction
 
 from vidrepair.carried import CAPTIONS, DOLBY_VISION, HDR10_PLUS, Carried
 from vidrepair.codecs import CODECS, Told
+from vidrepair.dpx import is_timecode
 from vidrepair.errors import CannotCarry
 from vidrepair.hdr import LIGHT, MASTERING
 from vidrepair.labels import FileTags, file_tags, spoken, unsaid
@@ -30,6 +31,7 @@ MATROSKA_SITINGS = (1, 2, 3, 4)
 ARE = "are not carried"
 HDR_TRANSFERS = (16, 18)
 """FFmpeg's numbers of PQ and HLG."""
+TIMECODE = "S12M_TIMECODE"
 WIDE = (9, 11, 12)
 """Of the primaries of BT.2020 and P3."""
 DROPPING = (Fraction(30000, 1001), Fraction(60000, 1001))
@@ -90,6 +92,8 @@ def _side_data(clip: Clip, codec: str, carried: Carried) -> Iterator[Loss]:
     if CAPTIONS in found and not known.captions:
         yield Loss("captions", _spoken(CAPTIONS), ARE, remedy="use --codec h264 or hevc")
     named = {MASTERING, LIGHT, HDR10_PLUS, *DOLBY_VISION, CAPTIONS, *HARMLESS_SIDE_DATA}
+    if clip.codec == "dpx":
+        named.add(TIMECODE)  # it is told as the film's
     for name in sorted(found - named):
         yield Loss("side-data", _spoken(name), "is not carried yet")
 
@@ -222,7 +226,7 @@ def lost_by_pictures(clip: Clip, codec: str, kept: Kept, carried: Carried) -> It
         grave = clip.color_transfer in HDR_TRANSFERS or clip.color_primaries in WIDE
         yield Loss("colours", "the colour tags", why, grave=grave)
     yield from _lost_times(clip, "a row of pictures")
-    if carried.timecode:
+    if carried.timecode and not (codec == "dpx" and is_timecode(carried.timecode)):
         yield Loss("timecode", f"the timecode {carried.timecode}", by)
     if kept_tags(dict(clip.metadata)) and clip.number is None:
         yield Loss("tags", "the tags of the file", f"are not carried by {codec}")

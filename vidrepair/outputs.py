@@ -24,6 +24,7 @@ from vidrepair.codecs import (
     obstacle,
     stored_format,
 )
+from vidrepair.dpx import DpxHeaders
 from vidrepair.errors import CannotCarry, UsageError, VidrepairError
 from vidrepair.exact_time import inexact_times
 from vidrepair.headers import Header
@@ -40,7 +41,7 @@ from vidrepair.losses import (
 )
 from vidrepair.placement import numbered_place
 from vidrepair.sequences import CODECS as PICTURE_CODECS
-from vidrepair.sequences import SEQUENCE, WRITTEN_AS, check_pattern, is_sequence
+from vidrepair.sequences import SEQUENCE, WRITTEN_AS, ImageSequence, check_pattern, is_sequence
 from vidrepair.settings import OutputSettings
 from vidrepair.stills import kept_by_picture
 from vidrepair.tags import Clip, kept_tags
@@ -93,6 +94,8 @@ class OutputPlan:
     """tff or bff where frames are written as two fields; empty for whole frames."""
     header: Header | None = None
     """What is put into the header of the finished file, for FFmpeg's muxers cannot be told."""
+    pictures: DpxHeaders | None = None
+    """What is put into the headers of numbered DPX pictures."""
     renumbered: bool = False
     """Frames lie at 1/rate each; the target knows no other times."""
     overwrite: bool = False
@@ -119,7 +122,7 @@ def plan_output(
     container = _container(output)
     if container == SEQUENCE:
         assert output is not None
-        own = None if clip.number is None else Path(clip.name)
+        own = Path(clip.name) if clip.container == SEQUENCE else None
         numbered_place(output, str(output), overwrite=settings.overwrite, source=own)
     elif output is not None:
         _check_output(clip, output, settings.overwrite)
@@ -220,11 +223,21 @@ def _pictures_plan(
         time_base=1 / shared["rate"],
         options=encoder_options(codec, clip.picture, settings, Told()),
         muxing=(("start_number", str(first)),),
+        pictures=_headers(clip, carried, shared["rate"]) if codec == "dpx" else None,
         renumbered=True,
         warnings=warnings,
         lost=frozenset({loss.name for loss in losses} | unsaid),
         **{**shared, "fields": ""},
     )
+
+
+def _headers(clip: Clip, carried: Carried, rate: Fraction) -> DpxHeaders:
+    skipped = clip.video_start - clip.zero
+    source = None
+    if clip.codec == "dpx" and clip.number is not None:
+        source = ImageSequence(Path(clip.name), rate, clip.number, clip.frame_count or 0)
+    timecode = later_timecode(carried.timecode, skipped, clip.rate)
+    return DpxHeaders(rate, timecode, source, clip.number or 0)
 
 
 def _picture_remedy(clip: Clip) -> str:

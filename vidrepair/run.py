@@ -154,7 +154,7 @@ def open_run(job: Job, build: Build | None, owned: ExitStack, share: Share | Non
     picture = half_of(clip.picture) if fields else clip.picture
     files, engine, spare = _open_engine(picture, job, build, owned)
     identity = engine.identity.as_dict()
-    warnings = _remarks(job, interlacing, planned, guide, identity)
+    warnings = [*source.remarks, *_remarks(job, interlacing, planned, guide, identity)]
     tally = Tally(clip.picture, stride=2 if fields else 1)
     seams = Seams(job.target.segment, fields=fields)
     record = None if job.target.sidecar is None or share is not None else AnalysisBuilder()

@@ -32,7 +32,7 @@ from vidrepair.facts import (
 from vidrepair.frames import Frame
 from vidrepair.gaps import Gaps, fill_gaps
 from vidrepair.labels import TOLD_APART, TOLD_TWICE, WRITTEN_BY_MUXERS, meaning, of_stream
-from vidrepair.losses import HARMLESS_SIDE_DATA
+from vidrepair.losses import HARMLESS_SIDE_DATA, TIMECODE
 from vidrepair.report import Difference
 from vidrepair.sequences import SEQUENCE, is_sequence
 from vidrepair.settings import DEINTERLACED, Interlace, SourceSettings
@@ -349,6 +349,8 @@ def _picture(
     if only:
         return
     for name in source.side_data:
+        if name == TIMECODE and source.container == SEQUENCE:
+            continue  # compared above
         if name not in HARMLESS_SIDE_DATA and name not in found.side_data:
             yield Difference(f"side data {name}", "the picture", "present", "missing")
 
