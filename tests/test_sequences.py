@@ -6,6 +6,8 @@ import json
 import re
 import struct
 import subprocess
+import sys
+import zlib
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from clips import Extras, write_clip
 
 from vidrepair.codecs import STORED
 from vidrepair.job_facts import file_facts
+from vidrepair.placement import FolderPlace, Numbered
 from vidrepair.sequences import sequence_url
 from vidrepair.spelling import read_rate
 
@@ -308,6 +311,14 @@ def test_what_is_there_stays(pictures: Path, tmp_path: Path) -> None:
     assert (output.parent / "notes.txt").read_text() == "notes.txt"
 
 
+def test_a_folder_in_the_way(pictures: Path, tmp_path: Path) -> None:
+    (tmp_path / "o" / "000099.dpx").mkdir(parents=True)
+    output = tmp_path / "o" / "%06d.dpx"
+    result = call("run", pictures, "--rate", 24, "-o", output, *KEEP, "-y")
+    refused(result, 2, "000099.dpx is a folder")
+    assert (tmp_path / "o" / "000099.dpx").is_dir()
+
+
 @pytest.mark.parametrize("own", ["in/%06d.dpx", "in/../in/%06d.dpx", "link/%06d.dpx"])
 def test_the_source_is_never_written(pictures: Path, tmp_path: Path, own: str) -> None:
     (tmp_path / "link").symlink_to(pictures.parent)
@@ -502,3 +513,73 @@ def test_another_rate_is_told(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.stderr
     assert "the pictures say 18 frames a second; --rate 24 is taken" in result.stderr
     assert fields(output.parent / "0050.dpx")[1724] == 24.0
+
+
+def test_colour_profiles_of_png_stay(tmp_path: Path) -> None:
+    """PyAV 18 frees the name of a profile that FFmpeg frees once more: the process must live."""
+    source, output = tmp_path / "in" / "%d.png", tmp_path / "out" / "%d.png"
+    write_pictures(source, "rgb24")
+    body = b"iCCP" + b"name\0\0" + zlib.compress(b"a colour profile" * 20)
+    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    for path in source.parent.iterdir():
+        told = path.read_bytes()
+        path.write_bytes(told[:33] + chunk + told[33:])
+    words = [sys.executable, "-m", "vidrepair", "run", str(source), "--rate", "24", *KEEP, "-o"]
+    for target in (output, tmp_path / "film.mkv"):
+        result = subprocess.run([*words, str(target)], capture_output=True, text=True, check=False)
+        assert result.returncode == 0, result.stderr
+        lost = "ICC_PROFILE is not carried" in result.stderr
+        assert lost == (target is not output)
+    for path in output.parent.iterdir():
+        assert b"iCCP" in path.read_bytes()
+
+
+# What is written, and what becomes of it.
+
+
+def test_pictures_go_back_where_one_does_not_go(tmp_path: Path) -> None:
+    folder, new = tmp_path / "there", tmp_path / "new"
+    for place, names in ((folder, "12"), (new, "123")):
+        place.mkdir()
+        for name in names:
+            (place / f"{name}.png").write_text(f"{place.name} {name}")
+    (folder / "3.png").mkdir()  # nothing can take its name
+    (folder / "3.png" / "mine").touch()
+    row = Numbered(folder, "%d.png", whole=False)
+    with pytest.raises(OSError, match="directory"):
+        row.publish(new, ["1.png", "2.png", "3.png"], overwrite=True)
+    assert {path.name: path.read_text() for path in folder.iterdir() if path.is_file()} == {
+        "1.png": "there 1",
+        "2.png": "there 2",
+    }
+    assert (folder / "3.png" / "mine").exists()
+
+
+def test_rejected_pictures_keep_another_name(tmp_path: Path) -> None:
+    (tmp_path / "out.failed").mkdir()
+    place = FolderPlace(tmp_path / "out" / "%d.png")
+    (place.written.parent / "1.png").touch()
+    assert place.reject() == tmp_path / "out.failed-2"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.failed", "out.failed-2"]
+    place = FolderPlace(tmp_path / "out" / "%d.png")
+    place.delete()
+    place.delete()
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs limits of the system")
+def test_a_full_disk_is_said_in_one_sentence(pictures: Path, tmp_path: Path) -> None:
+    """The largest file that the process may write is limited, which the system enforces."""
+    code = f"""
+import sys; sys.path[:0] = {sys.path!r}
+import resource
+from vidrepair.cli import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+main({["run", str(pictures), "--rate", "24", "-o", str(tmp_path / "o" / "%d.dpx"), *KEEP]!r})
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 1
+    assert result.stderr.startswith("vidrepair: no space left for")
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
-from vidrepair.carried import CAPTIONS, DOLBY_VISION, HDR10_PLUS, Carried
+from vidrepair.carried import CAPTIONS, DOLBY_VISION, HDR10_PLUS, PROFILE, Carried
 from vidrepair.codecs import CODECS, Told
 from vidrepair.dpx import is_timecode
 from vidrepair.errors import CannotCarry
@@ -32,6 +32,8 @@ ARE = "are not carried"
 HDR_TRANSFERS = (16, 18)
 """FFmpeg's numbers of PQ and HLG."""
 TIMECODE = "S12M_TIMECODE"
+PROFILED = ("png",)
+"""Pictures that FFmpeg writes colour profiles into."""
 WIDE = (9, 11, 12)
 """Of the primaries of BT.2020 and P3."""
 DROPPING = (Fraction(30000, 1001), Fraction(60000, 1001))
@@ -94,6 +96,8 @@ def _side_data(clip: Clip, codec: str, carried: Carried) -> Iterator[Loss]:
     named = {MASTERING, LIGHT, HDR10_PLUS, *DOLBY_VISION, CAPTIONS, *HARMLESS_SIDE_DATA}
     if clip.codec == "dpx":
         named.add(TIMECODE)  # it is told as the film's
+    if codec in PROFILED:
+        named.add(PROFILE)
     for name in sorted(found - named):
         yield Loss("side-data", _spoken(name), "is not carried yet")
 

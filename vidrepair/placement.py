@@ -118,7 +118,8 @@ class Numbered:
     @property
     def earlier(self) -> dict[int, Path]:
         """The files of the pattern that are there already, by number."""
-        return numbered_files(self.folder / self.pattern)
+        found = numbered_files(self.folder / self.pattern)
+        return {number: path for number, path in found.items() if not path.is_dir()}
 
     @property
     def root(self) -> Path:
@@ -224,6 +225,9 @@ def numbered_place(
         raise VidrepairError(f"the folder {place.root} does not exist; make it first")
     if source is not None and _meets(source, place):
         raise UsageError(f"{what} is the source itself; choose another name")
+    for path in () if place.whole else numbered_files(pattern).values():
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder, and a picture of {what} may need its name")
     if not place.whole and place.earlier and not overwrite:
         first = next(iter(place.earlier.values()))
         raise UsageError(
