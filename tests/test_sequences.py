@@ -291,6 +291,14 @@ def test_options_without_meaning(
     assert not output.parent.exists()
 
 
+def test_films_of_other_colours_are_told_what_to_do(tmp_path: Path, samples: Path) -> None:
+    result = call("run", samples / "bunny_clean.mp4", "-o", tmp_path / "o" / "%d.tif", *KEEP)
+    refused(result, 2, "tiff cannot hold", "Y'CbCr", "-pix_fmt gbrp16le")
+    write_clip(tmp_path / "gray.mkv", pix_fmt="gray", color_range=1)
+    result = call("run", tmp_path / "gray.mkv", "-o", tmp_path / "o" / "%d.png", *KEEP)
+    refused(result, 2, "limited range", "--allow-loss range")
+
+
 def test_a_number_is_for_pictures(pictures: Path, tmp_path: Path) -> None:
     output = tmp_path / "o.mkv"
     result = call("run", pictures, "--rate", 24, "-o", output, *KEEP, "--start-number", 3)

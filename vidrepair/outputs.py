@@ -242,6 +242,11 @@ def _headers(clip: Clip, carried: Carried, rate: Fraction) -> DpxHeaders:
 
 def _picture_remedy(clip: Clip) -> str:
     """What else holds the samples of a film."""
+    if clip.picture.format.family == "yuv":
+        return (
+            "pictures hold R'G'B' or gray, and to make that of Y'CbCr changes samples: do it first,"
+            " such as with ffmpeg -i IN -pix_fmt gbrp16le -c:v ffv1 rgb.mkv, or write an .mkv file"
+        )
     others = [name for name in PICTURES if obstacle(name, clip.picture, Told()) is None]
     if others:
         return f"write pictures that end in .{others[0]}, or an .mkv file"

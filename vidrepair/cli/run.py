@@ -42,7 +42,11 @@ class _Recorded(click.Command):
 @click.command(cls=_Recorded)
 @click.argument("source", metavar="IN")
 @click.option(
-    "-o", "--output", required=True, metavar="OUT", help="mkv, mp4, mov or webm; - is y4m."
+    "-o",
+    "--output",
+    required=True,
+    metavar="OUT",
+    help="mkv, mp4, mov or webm; numbered pictures such as out/%06d.dpx; - is y4m.",
 )
 @target_options
 @reading_options
@@ -95,7 +99,8 @@ def run(
 ) -> None:
     """Repair IN into OUT, keeping sound, subtitles, timing and tags.
 
-    IN is any video file, or - for a y4m pipe. A pipe answers once two or three spans of 64
+    IN is any video file, numbered pictures (DPX, TIFF or PNG) such as scan/%06d.dpx with --rate 24,
+    or - for a y4m pipe. A pipe answers once two or three spans of 64
     frames of one shot have come in, on a card up to nine.
     """
     show_messages(log_level, progress)
