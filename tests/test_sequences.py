@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import struct
 import subprocess
@@ -591,3 +592,45 @@ main({["run", str(pictures), "--rate", "24", "-o", str(tmp_path / "o" / "%d.dpx"
     assert result.returncode == 1
     assert result.stderr.startswith("vidrepair: no space left for")
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def test_pictures_go_on_where_they_were_broken_off(
+    tmp_path: Path, ffmpeg: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, output = tmp_path / "in" / "%04d.dpx", tmp_path / "out" / "%04d.dpx"
+    write_pictures(source, "gbrp10be", frames=20, first=30)
+    broken = source.parent / "0045.dpx"
+    whole, times = broken.read_bytes(), broken.stat()
+    broken.write_bytes(b"x" * len(whole))
+    os.utime(broken, ns=(times.st_atime_ns, times.st_mtime_ns))
+    monkeypatch.chdir(tmp_path)
+    words = ("run", "in/%04d.dpx", "--rate", 24, "-o", "out/%04d.dpx", *KEEP)
+    result = call(*words, "--segment-frames", 5)
+    assert result.exit_code == 3, result.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out.vrjob"]
+    told = call("jobs", "list", tmp_path).stdout
+    assert re.match(rf"{tmp_path / 'out'}: (5|10) of about 20 frames", told)
+    broken.write_bytes(whole)
+    os.utime(broken, ns=(times.st_atime_ns, times.st_mtime_ns))
+    result = call("resume", "out/%04d.dpx")
+    assert result.exit_code == 0, result.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"]
+    assert md5s(ffmpeg, output, "gbrp10le", 30) == md5s(ffmpeg, source, "gbrp10le", 30)
+    result = call("resume", output)
+    refused(result, 2, "there is no unfinished job")
+
+
+@pytest.mark.parametrize("kind", ["png", "dpx", "tif"])
+def test_segments_of_pictures_are_the_pictures(tmp_path: Path, kind: str) -> None:
+    source = tmp_path / "in" / f"%04d.{kind}"
+    write_pictures(source, "rgb24", frames=20)
+    whole, parts = tmp_path / "whole" / f"%d.{kind}", tmp_path / "parts" / f"%d.{kind}"
+    words = ("run", source, "--rate", 24, *KEEP, "-o")
+    assert call(*words, whole, "--no-journal").exit_code == 0
+    parts.parent.mkdir()
+    (parts.parent / "notes").touch()
+    result = call(*words, parts, "--segment-frames", 6, "--workers", 2 if kind == "dpx" else 1)
+    assert result.exit_code == 0, result.stderr
+    for path in whole.parent.iterdir():
+        assert (parts.parent / path.name).read_bytes() == path.read_bytes()
+    assert len(list(parts.parent.iterdir())) == 21

@@ -278,4 +278,4 @@ class _Output:
 def _place_of(output: Path | None, folder: Path | None) -> Place:
     if output is None:
         return PipePlace()
-    return FolderPlace(output) if is_sequence(output) else FilePlace(output, folder)
+    return FolderPlace(output, folder) if is_sequence(output) else FilePlace(output, folder)

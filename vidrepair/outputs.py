@@ -207,7 +207,10 @@ def _pictures_plan(
     clip: Clip, codec: str, settings: OutputSettings, carried: Carried, shared: dict[str, Any]
 ) -> OutputPlan:
     _check_unsaid(settings, "numbered pictures, whose ending says it")
-    if reason := obstacle(codec, clip.picture, Told()):
+    reason = obstacle(codec, clip.picture, Told())
+    if clip.picture.format.family == "yuv":  # FFmpeg would write it into TIFF, which few can read
+        reason = "no R'G'B' and no gray"
+    if reason:
         raise CannotCarry(
             f"{codec} cannot hold {_described(clip)} ({reason}); {_picture_remedy(clip)}"
         )
@@ -244,8 +247,8 @@ def _picture_remedy(clip: Clip) -> str:
     """What else holds the samples of a film."""
     if clip.picture.format.family == "yuv":
         return (
-            "pictures hold R'G'B' or gray, and to make that of Y'CbCr changes samples: do it first,"
-            " such as with ffmpeg -i IN -pix_fmt gbrp16le -c:v ffv1 rgb.mkv, or write an .mkv file"
+            "to make that of Y'CbCr changes samples: do it first, such as with"
+            " ffmpeg -i IN -pix_fmt gbrp16le -c:v ffv1 rgb.mkv, or write an .mkv file"
         )
     others = [name for name in PICTURES if obstacle(name, clip.picture, Told()) is None]
     if others:

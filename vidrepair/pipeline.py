@@ -38,6 +38,7 @@ from vidrepair.results import mixtures, report_of, unknown_frames, write_sidecar
 from vidrepair.run import Run, open_run
 from vidrepair.segment_plan import Share, plan_segments
 from vidrepair.segments import SegmentedTarget
+from vidrepair.sequences import is_sequence
 from vidrepair.settings import Job
 from vidrepair.shots import number_shots
 
@@ -77,7 +78,8 @@ def run_job(
         report = report_of(run, time.monotonic() - started)
         analysis = write_sidecar(run)
         if run.journal is not None:  # last: until then everything can be written again
-            if analysis is None:
+            pictures = job.output is not None and is_sequence(job.output)
+            if analysis is None or pictures:  # `redo` takes packets out of a film
                 run.journal.remove()
             else:
                 keep(run.journal, analysis)

@@ -179,10 +179,13 @@ def _undone() -> Iterator[list[tuple[Path, Path]]]:
 class FolderPlace:
     """Numbered pictures, in a hidden folder until they have their names."""
 
-    def __init__(self, output: Path) -> None:
-        """`output` is their pattern; its folder need not be there. Raises OSError."""
+    def __init__(self, output: Path, folder: Path | None = None) -> None:
+        """`output` is their pattern; its folder need not be there. `folder` is another, on the disk
+        of what would hold that. Raises OSError.
+        """
         self._place = Numbered(output.parent, output.name, whole=not output.parent.is_dir())
-        self._folder = beside(self._place.root / (output.parent.name or "pictures"))
+        root = folder if folder is not None and self._place.whole else self._place.root
+        self._folder = beside(root / (output.parent.name or "pictures"))
         self._folder.mkdir()
         self.written = self._folder / output.name
         self.url = sequence_url(self.written)

@@ -217,7 +217,10 @@ def _remarks(
 
 def _is_named(job: Job) -> bool:
     """Whether the film that a job goes on with was finished, and the run ended right then."""
-    if not job.target.resume or job.output is None or not job.output.is_file():
+    if not job.target.resume or job.output is None:
+        return False
+    there = job.output.parent.is_dir() if is_sequence(job.output) else job.output.is_file()
+    if not there:
         return False
     joined = read_record(folder_of(job.output)).joined
     return joined is not None and joined == content_facts(job.output)

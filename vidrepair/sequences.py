@@ -128,12 +128,16 @@ def origin_at(path: Path, rate: Fraction | None) -> Path | ImageSequence:
     return origin_of(path, rate if is_sequence(path) else None)
 
 
+def beside_film(film: Path, ending: str) -> Path:
+    """A name beside a film; of numbered pictures, beside their folder, that need not be there."""
+    if is_sequence(film):
+        film = film.parent.resolve()  # the name of .. says nothing
+    return film.with_name(f"{film.name}{ending}")
+
+
 def sidecar_of(film: Path) -> Path:
     """The file beside a film that tells of it; of numbered pictures, beside their folder."""
-    if is_sequence(film):
-        folder = film.parent.absolute()
-        return folder.with_name(f"{folder.name}.vr.json")
-    return Path(f"{film}.vr.json")
+    return beside_film(film, ".vr.json")
 
 
 def check_pattern(path: Path) -> None:
