@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,18 @@ from calling import call
 from clips import Extras, write_clip
 
 from vidrepair.codecs import STORED
+from vidrepair.errors import UsageError
 from vidrepair.job_facts import file_facts
+from vidrepair.pipeline import run_job
 from vidrepair.placement import FolderPlace, Numbered
 from vidrepair.sequences import sequence_url
+from vidrepair.settings import (
+    DamageSettings,
+    Job,
+    OutputSettings,
+    RepairSettings,
+    SourceSettings,
+)
 from vidrepair.spelling import read_rate
 
 KEEP = ("--denoise", "0", "--repair", "none", "--progress", "none")
@@ -634,3 +644,27 @@ def test_segments_of_pictures_are_the_pictures(tmp_path: Path, kind: str) -> Non
     for path in whole.parent.iterdir():
         assert (parts.parent / path.name).read_bytes() == path.read_bytes()
     assert len(list(parts.parent.iterdir())) == 21
+
+
+def test_pictures_that_have_their_names_are_known_for_finished(
+    pictures: Path, tmp_path: Path
+) -> None:
+    """A run that ends between the last rename and the removal of its journal."""
+    output, matte = tmp_path / "out" / "%d.dpx", tmp_path / "m"
+    job = Job(
+        pictures,
+        output,
+        RepairSettings(denoise=(0.0, 0.0), damage=DamageSettings(())),
+        target=OutputSettings(segment=2, mask_out=matte),
+        reading=SourceSettings(rate=Fraction(24)),
+    )
+    with pytest.raises(UsageError, match="is a file"):
+        run_job(job, opened=lambda _run: matte.touch())
+    before = {path: path.stat().st_mtime_ns for path in output.parent.iterdir()}
+    assert len(before) == 6
+    assert (tmp_path / "out.vrjob").is_dir()
+    matte.unlink()
+    run_job(replace(job, target=replace(job.target, resume=True)))
+    assert {path: path.stat().st_mtime_ns for path in output.parent.iterdir()} == before
+    assert len(list(matte.iterdir())) == 6
+    assert not (tmp_path / "out.vrjob").exists()
