@@ -228,7 +228,7 @@ def test_a_rate_that_is_none(pictures: Path, tmp_path: Path, rate: str) -> None:
 def test_a_film_has_its_own_rate(tmp_path: Path) -> None:
     write_clip(tmp_path / "film.mkv")
     result = call("run", tmp_path / "film.mkv", "--rate", 24, "-o", tmp_path / "o.mkv", *KEEP)
-    refused(result, 2, "--rate is for numbered pictures", "leave it out")
+    refused(result, 2, "--rate is for numbered pictures", "leave it out: a film says its own")
 
 
 def test_a_gap_is_named(pictures: Path, tmp_path: Path) -> None:
@@ -248,6 +248,8 @@ def test_a_gap_is_named(pictures: Path, tmp_path: Path) -> None:
         ("in/%06d_%02d.dpx", 2, ("2 counters", "leave one")),
         ("%02d/%06d.dpx", 2, ("counts folders",)),
         ("in/%6d.dpx", 2, ("%6d", "is no counter here", "%06d.dpx")),
+        ("in/000004.dpx", 2, ("is one file", "in/%06d.dpx for all")),
+        ("in/*.dpx", 2, ("* in", "is no counter here", "%06d.dpx")),
         ("in/######.dpx", 2, ("######", "is no counter here", "%06d.dpx")),
         ("in/%06d.jpg", 3, ("not taken for a film", ".dpx, .tif")),
         ("in/%06d.exr", 3, ("OpenEXR", "floating-point", "16-bit DPX or TIFF")),

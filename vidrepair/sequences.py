@@ -23,7 +23,9 @@ OTHERS = (
 WRITTEN_AS = "frames/%06d.dpx"
 _COUNTER = re.compile(r"%(?:0([0-9]{1,2}))?d")
 _DIGITS = re.compile("[0-9]{1,18}")
-_FOREIGN = re.compile(r"#+|%[0-9.]*[a-zA-Z]")
+_LAST = re.compile(r"[0-9]{1,18}(?=[^0-9]*$)")
+"""The last number of a name."""
+_FOREIGN = re.compile(r"#+|\*|%[0-9.]*[a-zA-Z]")
 """How other tools write a counter, or how one is mistyped."""
 Marks = Mapping[str, tuple[int, int]]
 """Size and time of change of each file of a sequence, by name."""
@@ -117,10 +119,18 @@ def origin_of(path: Path, rate: Fraction | None) -> Path | ImageSequence:
             return _find(path, rate)
     if rate is not None:
         raise UsageError(
-            f"--rate is for numbered pictures, such as {WRITTEN_AS}, and {path} is none; leave it"
-            " out: a film says its own"
+            f"--rate is for numbered pictures, and {path} is one file; {_remedy_of_one(path)}"
         )
     return path
+
+
+def _remedy_of_one(path: Path) -> str:
+    """What to do where a rate comes with a file."""
+    if path.suffix.lower() in CODECS and (number := _LAST.search(path.stem)):
+        head, tail = path.stem[: number.start()], path.stem[number.end() :]
+        name = f"{head}%0{len(number[0])}d{tail}{path.suffix}"
+        return f"write {path.with_name(name)} for all that are numbered so"
+    return "leave it out: a film says its own"
 
 
 def origin_at(path: Path, rate: Fraction | None) -> Path | ImageSequence:
