@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import math
-import os
 from collections.abc import Generator, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -26,14 +25,14 @@ from vidrepair.containers import (
     video_stream,
     work_format,
 )
-from vidrepair.dpx import read_rate
 from vidrepair.errors import InputError, PictureChanged, UsageError
 from vidrepair.excerpt import Excerpt
 from vidrepair.files import Closing
 from vidrepair.frames import Frame
 from vidrepair.interlace import Deinterlacer, Interlacing, look_for_combing
+from vidrepair.origins import Origin, marks_on, name_of, origin_named, remarks_on, was_changed
 from vidrepair.quantiser import EXPORT, TELLING, quantiser_step
-from vidrepair.sequences import SEQUENCE, ImageSequence, Marks, is_sequence, marks_of, origin_of
+from vidrepair.sequences import SEQUENCE, ImageSequence, is_sequence
 from vidrepair.tags import Clip, Copied, Damage
 from vidrepair.timecode import doubled_timecode, later_timecode
 from vidrepair.timeline import FrameClock, Timeline
@@ -50,8 +49,6 @@ COLLECTED = 200
 """Frames between two runs of the garbage collector while frames are asked."""
 SOUGHT = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", SEQUENCE)
 """Containers in which a place is found without reading all that lies before."""
-RATE_SLACK = 0.01
-"""Frames a second; headers of pictures hold few digits, such as 23.98."""
 LEAD = Fraction(5)
 """Seconds that are read before a start that was asked for: a subtitle may be on the screen still,
 and sound may lie in the file before the picture that it belongs to."""
@@ -82,7 +79,7 @@ def open_source(
     frame can be decoded, and for pictures that lack a number; UsageError for a stream that is no
     video, a start behind the end, and pictures without a rate.
     """
-    origin = _origin(path, rate)
+    origin = origin_named(path, rate)
     open_at = partial(_open, origin, tell_quantiser, stream, end, lead)
     if start is None or start <= 0:
         return open_at(Fraction(0), sought=False)
@@ -99,16 +96,8 @@ def open_film(path: Path, rate: Fraction | None, **asked: Any) -> Source:
     return open_source(path, rate=rate if is_sequence(path) else None, **asked)
 
 
-def _origin(path: Path | None, rate: Fraction | None) -> Path | Pipe | ImageSequence:
-    if path is not None:
-        return origin_of(path, rate)
-    if rate is not None:
-        raise UsageError("--rate is for numbered pictures, and a y4m pipe says its own; leave it")
-    return Pipe()
-
-
 def _open(
-    origin: Path | Pipe | ImageSequence,
+    origin: Origin,
     tell_quantiser: bool,
     number: int | None,
     end: Fraction | None,
@@ -117,7 +106,7 @@ def _open(
     *,
     sought: bool,
 ) -> Source:
-    name = _name_of(origin)
+    name = name_of(origin)
     container = open_container(origin)
     try:
         stream = video_stream(container, name, number)
@@ -136,12 +125,6 @@ def _open(
         raise
 
 
-def _name_of(origin: Path | Pipe | ImageSequence) -> str:
-    if isinstance(origin, Pipe):
-        return "standard input"
-    return str(origin.pattern if isinstance(origin, ImageSequence) else origin)
-
-
 class Source(Closing):
     """An open film: its facts, and once, in order, its frames and packets.
 
@@ -153,7 +136,7 @@ class Source(Closing):
         container: Any,
         stream: Any,
         name: str,
-        origin: Path | Pipe | ImageSequence,
+        origin: Origin,
         *,
         tells: bool = False,
         start: Fraction = Fraction(0),
@@ -165,7 +148,7 @@ class Source(Closing):
         """What has been met so far."""
         self.decoded = 0
         """Frames so far, those before the first that was asked for among them."""
-        self._marks = _marks(origin)
+        self._marks = marks_on(origin)
         self._timeline = Timeline(container.format.name)
         self._clock = FrameClock(stream)
         self._excerpt = Excerpt(stream, start)
@@ -190,7 +173,7 @@ class Source(Closing):
         described = describe(container, stream, first, name)
         self.carried: Carried = read_carried(container, stream, first)
         """What the film carries beside its samples."""
-        self.remarks = _remarks(origin, described)
+        self.remarks = remarks_on(origin, described)
         """What is worth telling of it."""
         self._stated = _stated_end(described)
         self.clip: Clip = self._numbered(self._excerpt.clip(described))
@@ -242,7 +225,7 @@ class Source(Closing):
         if y4m and not isinstance(origin, ImageSequence):
             cut = ends_within_frame(origin, self._packet)
             self.damage = replace(self.damage, truncated=self.damage.truncated or cut)
-        self.damage = replace(self.damage, changed=_changed(origin, self._marks))
+        self.damage = replace(self.damage, changed=was_changed(origin, self._marks))
 
     def deinterlace(self, *, doubled: bool = False) -> None:
         """From now on each frame is made progressive by FFmpeg's bwdif; with `doubled`, each of
@@ -456,16 +439,6 @@ class Source(Closing):
         self.damage = replace(self.damage, **more)
 
 
-def _remarks(origin: Path | Pipe | ImageSequence, clip: Clip) -> tuple[str, ...]:
-    """Pictures may say another rate than the one that was asked for."""
-    if not isinstance(origin, ImageSequence) or clip.codec != "dpx":
-        return ()
-    said = read_rate(origin.file(origin.first))
-    if said is None or abs(said - float(origin.rate)) < RATE_SLACK:
-        return ()
-    return (f"the pictures say {said:.5g} frames a second; --rate {origin.rate} is taken",)
-
-
 def _seek(container: Any, stream: Any, seconds: Fraction) -> None:
     """To the key frame before a time; where that fails the file is read from its start."""
     unit = fraction(stream.time_base) or Fraction(1, 90000)
@@ -493,26 +466,3 @@ def _stated_end(clip: Clip) -> float | None:
     if clip.duration is None or clip.container not in STATED_LENGTH:
         return None
     return float(clip.start) + clip.duration
-
-
-def _marks(origin: Path | Pipe | ImageSequence) -> os.stat_result | Marks | None:
-    """What shows whether somebody writes to it."""
-    if isinstance(origin, Pipe):
-        return None
-    return marks_of(origin.pattern) if isinstance(origin, ImageSequence) else origin.stat()
-
-
-def _changed(origin: Path | Pipe | ImageSequence, marks: os.stat_result | Marks | None) -> bool:
-    """Whether somebody wrote to it; a file that took the name of another is not the same."""
-    if isinstance(origin, Pipe) or marks is None:
-        return False
-    if isinstance(origin, ImageSequence):
-        return marks_of(origin.pattern) != marks
-    assert isinstance(marks, os.stat_result)
-    try:
-        now = origin.stat()
-    except OSError:
-        return False  # deleted, but what was open was read to its end
-    if (now.st_dev, now.st_ino) != (marks.st_dev, marks.st_ino):
-        return False
-    return (now.st_size, now.st_mtime_ns) != (marks.st_size, marks.st_mtime_ns)

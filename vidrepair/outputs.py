@@ -6,7 +6,6 @@ import math
 import os
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from typing import Any
 from vidrepair.carried import Carried
 from vidrepair.codecs import (
     CODECS,
-    PICTURES,
     READ_AS,
     Options,
     Told,
@@ -24,7 +22,6 @@ from vidrepair.codecs import (
     obstacle,
     stored_format,
 )
-from vidrepair.dpx import DpxHeaders
 from vidrepair.errors import CannotCarry, UsageError, VidrepairError
 from vidrepair.exact_time import inexact_times
 from vidrepair.headers import Header
@@ -34,16 +31,15 @@ from vidrepair.losses import (
     Loss,
     accept,
     find_losses,
-    lost_by_pictures,
     lost_by_y4m,
     lost_labels,
     written_tags,
 )
-from vidrepair.placement import numbered_place
+from vidrepair.output_plan import OutputPlan
+from vidrepair.picture_plan import check_place, check_unsaid, described, plan_pictures
 from vidrepair.sequences import CODECS as PICTURE_CODECS
-from vidrepair.sequences import SEQUENCE, WRITTEN_AS, ImageSequence, check_pattern, is_sequence
+from vidrepair.sequences import SEQUENCE, WRITTEN_AS, check_pattern, is_sequence
 from vidrepair.settings import OutputSettings
-from vidrepair.stills import kept_by_picture
 from vidrepair.tags import Clip, kept_tags
 from vidrepair.timecode import later_timecode
 
@@ -65,50 +61,6 @@ BOTTOM_FIRST = (3, 4)
 """FFmpeg's AV_FIELD_BB and AV_FIELD_TB."""
 
 
-@dataclass(frozen=True, slots=True)
-class OutputPlan:
-    """Everything that is decided before the first frame."""
-
-    container: str
-    """FFmpeg's name of the muxer."""
-    codec: str
-    """FFmpeg's name of the encoder."""
-    pix_fmt: str
-    """The format that the encoder takes; holds the same samples as the source's."""
-    rate: Fraction
-    time_base: Fraction
-    read_as: str = ""
-    """The format that decoders of the output give, where it is another."""
-    options: Options = ()
-    """Of the encoder."""
-    muxing: Options = ()
-    """Of the muxer."""
-    metadata: Options = ()
-    film_metadata: Options = ()
-    """Of the film's own stream, instead of the source's; its title may hold room for `header`."""
-    tag: str = ""
-    """The codec's four letters, where the muxer's choice does not play everywhere."""
-    offset: Fraction = Fraction(0)
-    """Seconds added to the times of all streams, so that none before zero is lost."""
-    fields: str = ""
-    """tff or bff where frames are written as two fields; empty for whole frames."""
-    header: Header | None = None
-    """What is put into the header of the finished file, for FFmpeg's muxers cannot be told."""
-    pictures: DpxHeaders | None = None
-    """What is put into the headers of numbered DPX pictures."""
-    renumbered: bool = False
-    """Frames lie at 1/rate each; the target knows no other times."""
-    overwrite: bool = False
-    exact: bool = False
-    """Refuse a time that the container would round."""
-    cut: bool = False
-    """The other streams end with the picture, which was stopped early."""
-    warnings: tuple[str, ...] = ()
-    """What will not be carried, in words."""
-    lost: frozenset[str] = frozenset()
-    """The same by name, as `--allow-loss` takes it."""
-
-
 def plan_output(
     clip: Clip, output: Path | None, settings: OutputSettings, carried: Carried | None = None
 ) -> OutputPlan:
@@ -120,10 +72,8 @@ def plan_output(
     VidrepairError when the folder cannot be written.
     """
     container = _container(output)
-    if container == SEQUENCE:
-        assert output is not None
-        own = Path(clip.name) if clip.container == SEQUENCE else None
-        numbered_place(output, str(output), overwrite=settings.overwrite, source=own)
+    if container == SEQUENCE and output is not None:
+        check_place(clip, output, overwrite=settings.overwrite)
     elif output is not None:
         _check_output(clip, output, settings.overwrite)
     _check_pix_fmt(clip, settings.pix_fmt)
@@ -143,12 +93,11 @@ def plan_output(
     if container == "yuv4mpegpipe":
         _check_y4m(clip, settings)
         return _y4m_plan(clip, told, shared)
-    if settings.start_number is not None and container != SEQUENCE:
-        raise UsageError(f"--start-number is for numbered pictures, such as {WRITTEN_AS}; leave it")
-    if container == SEQUENCE:
-        assert output is not None
+    if container == SEQUENCE and output is not None:
         codec = PICTURE_CODECS[output.suffix.lower()]
-        return _pictures_plan(clip, codec, settings, carried, shared)
+        return plan_pictures(clip, codec, settings, carried, shared)
+    if settings.start_number is not None:
+        raise UsageError(f"--start-number is for numbered pictures, such as {WRITTEN_AS}; leave it")
     codec = _codec(clip, container, settings, told)
     tags = written_tags(clip, container)
     losses = [
@@ -201,59 +150,6 @@ def _y4m_plan(clip: Clip, told: Told, shared: dict[str, Any]) -> OutputPlan:
         lost=frozenset(loss.name for loss in losses),
         **shared,
     )
-
-
-def _pictures_plan(
-    clip: Clip, codec: str, settings: OutputSettings, carried: Carried, shared: dict[str, Any]
-) -> OutputPlan:
-    _check_unsaid(settings, "numbered pictures, whose ending says it")
-    reason = obstacle(codec, clip.picture, Told())
-    if clip.picture.format.family == "yuv":  # FFmpeg would write it into TIFF, which few can read
-        reason = "no R'G'B' and no gray"
-    if reason:
-        raise CannotCarry(
-            f"{codec} cannot hold {_described(clip)} ({reason}); {_picture_remedy(clip)}"
-        )
-    kept = kept_by_picture(codec, clip)
-    losses = list(lost_by_pictures(clip, codec, kept, carried))
-    warnings = accept(losses, settings.allow_loss, f"a row of {codec} pictures")
-    first = clip.number or 0 if settings.start_number is None else settings.start_number
-    # Readers take untagged gray TIFF for gamma 2.2: what nobody said is no loss.
-    unsaid = {"colours"} if kept.lost(clip) & {"primaries", "transfer"} else set()
-    return OutputPlan(
-        codec=CODECS[codec].encoder,
-        pix_fmt=stored_format(codec, clip.picture),
-        time_base=1 / shared["rate"],
-        options=encoder_options(codec, clip.picture, settings, Told()),
-        muxing=(("start_number", str(first)),),
-        pictures=_headers(clip, carried, shared["rate"]) if codec == "dpx" else None,
-        renumbered=True,
-        warnings=warnings,
-        lost=frozenset({loss.name for loss in losses} | unsaid),
-        **{**shared, "fields": ""},
-    )
-
-
-def _headers(clip: Clip, carried: Carried, rate: Fraction) -> DpxHeaders:
-    skipped = clip.video_start - clip.zero
-    source = None
-    if clip.codec == "dpx" and clip.number is not None:
-        source = ImageSequence(Path(clip.name), rate, clip.number, clip.frame_count or 0)
-    timecode = later_timecode(carried.timecode, skipped, clip.rate)
-    return DpxHeaders(rate, timecode, source, clip.number or 0)
-
-
-def _picture_remedy(clip: Clip) -> str:
-    """What else holds the samples of a film."""
-    if clip.picture.format.family == "yuv":
-        return (
-            "to make that of Y'CbCr changes samples: do it first, such as with"
-            " ffmpeg -i IN -pix_fmt gbrp16le -c:v ffv1 rgb.mkv, or write an .mkv file"
-        )
-    others = [name for name in PICTURES if obstacle(name, clip.picture, Told()) is None]
-    if others:
-        return f"write pictures that end in .{others[0]}, or an .mkv file"
-    return "write an .mkv file"
 
 
 def _header(clip: Clip, codec: str, container: str, told: Told) -> Header | None:
@@ -359,19 +255,11 @@ def _check_pix_fmt(clip: Clip, wanted: str | None) -> None:
 
 def _check_y4m(clip: Clip, settings: OutputSettings) -> None:
     form = clip.picture.format
-    _check_unsaid(settings, "y4m")
+    check_unsaid(settings, "y4m")
     for key, value in settings.encoder_options:
         raise UsageError(f"-x {key}={value} has no meaning for y4m; leave it out")
     if (form.family, form.alpha) not in (("yuv", False), ("gray", False)) or form.name in NOT_Y4M:
         raise CannotCarry(f"y4m cannot hold {form.name}; write an .mkv file instead")
-
-
-def _check_unsaid(settings: OutputSettings, target: str) -> None:
-    """Refuse what a target that has one codec cannot be told."""
-    asked = (("--codec", settings.codec), ("--crf", settings.crf), ("--preset", settings.preset))
-    for flag, value in asked:
-        if value is not None:
-            raise UsageError(f"{flag} {value} has no meaning for {target}; leave it out")
 
 
 def _codec(clip: Clip, container: str, settings: OutputSettings, told: Told) -> str:
@@ -382,7 +270,7 @@ def _codec(clip: Clip, container: str, settings: OutputSettings, told: Told) -> 
         reason = obstacle(name, picture, told)
         if reason:
             raise CannotCarry(
-                f"{name} cannot hold {_described(clip)} ({reason});"
+                f"{name} cannot hold {described(clip)} ({reason});"
                 " use --codec ffv1 with an .mkv output"
             )
     else:
@@ -394,12 +282,12 @@ def _codec(clip: Clip, container: str, settings: OutputSettings, told: Told) -> 
             other = next((codec for codec in others if container in CODECS[codec].containers), None)
             remedy = f", or lose a little with --codec {other}" if other else ""
             raise CannotCarry(
-                f"the default for {_described(clip)} is FFV1, which hardly plays in {container};"
+                f"the default for {described(clip)} is FFV1, which hardly plays in {container};"
                 f" write an .mkv file{remedy}"
             )
         if name == "ffv1" and (reason := obstacle(name, picture, told)):
             raise CannotCarry(
-                f"no codec here holds {_described(clip)} ({reason}); convert the source first"
+                f"no codec here holds {described(clip)} ({reason}); convert the source first"
             )
     containers = CODECS[name].containers
     if container not in containers:
@@ -420,12 +308,6 @@ def _suggested(clip: Clip, container: str, told: Told) -> str:
     if container == "webm":
         name = "av1"
     return "ffv1" if obstacle(name, clip.picture, told) else name
-
-
-def _described(clip: Clip) -> str:
-    picture = clip.picture
-    kind = "lossless " if clip.lossless else ""
-    return f"{kind}{picture.width}x{picture.height} {picture.format.name}"
 
 
 def _muxing(clip: Clip, container: str, tags: FileTags) -> Options:
