@@ -384,6 +384,20 @@ def test_sound_is_not_lost_unasked(tmp_path: Path) -> None:
     assert told.exit_code == 0, told.stdout
 
 
+def test_irregular_times_are_told(tmp_path: Path) -> None:
+    film, output = tmp_path / "film.mkv", tmp_path / "o" / "%d.png"
+    write_clip(film, pix_fmt="gbrp16le", frames=5, pts=[0, 1, 3, 4, 5])
+    result = call("run", film, "-o", output, *KEEP)
+    assert result.exit_code == 0, result.stderr
+    assert "a row of pictures: 2 irregular gaps" in result.stderr
+    assert len(list(output.parent.iterdir())) == 5
+    assert call("verify", output, "--against", film, "--allow-loss", "tags").exit_code == 5
+    told = call("verify", output, "--against", film, "--allow-loss", "tags,times")
+    assert told.exit_code == 0, told.stdout
+    result = call("run", film, "-o", output, *KEEP, "-y", "--exact-time")
+    refused(result, 2, "--exact-time", "hold no times")
+
+
 def test_a_y4m_pipe_has_a_rate(tmp_path: Path) -> None:
     refused(call("run", "-", "--rate", 24, "-o", tmp_path / "o.mkv", *KEEP), 2, "y4m pipe")
 

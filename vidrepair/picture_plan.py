@@ -34,6 +34,10 @@ def plan_pictures(
     Raises as `outputs.plan_output`.
     """
     check_unsaid(settings, "numbered pictures, whose ending says it")
+    if settings.exact_time:
+        raise UsageError(
+            "--exact-time: numbered pictures hold no times; leave it out, or write an .mp4 file"
+        )
     reason = obstacle(codec, clip.picture, Told())
     if clip.picture.format.family == "yuv":  # FFmpeg would write it into TIFF, which few can read
         reason = "no R'G'B' and no gray"

@@ -53,6 +53,7 @@ _LOSS_NAMES = {
     "sample aspect ratio": "sar",
     "field order": "field-order",
     "chroma location": "chroma-location",
+    "time of frame": "times",
     "primaries": "colours",
     "transfer": "colours",
 }
