@@ -349,11 +349,18 @@ def test_the_source_is_never_written(pictures: Path, tmp_path: Path, own: str) -
     assert {path: path.read_bytes() for path in pictures.parent.iterdir()} == before
 
 
-@pytest.mark.parametrize(("ending", "form"), [("dpx", "gbrp10be"), ("png", "rgb24")])
-def test_a_picture_that_is_no_picture(tmp_path: Path, ending: str, form: str) -> None:
+@pytest.mark.parametrize("share", [0.0, 0.6])
+@pytest.mark.parametrize(
+    ("ending", "form"), [("dpx", "gbrp10be"), ("png", "rgb24"), ("tif", "rgb48le")]
+)
+def test_a_picture_that_is_none_or_cut(
+    tmp_path: Path, ending: str, form: str, share: float
+) -> None:
     pattern = tmp_path / "in" / f"%03d.{ending}"
     write_pictures(pattern, form, frames=8, first=20)
-    (pattern.parent / f"024.{ending}").write_bytes(b"nothing" * 500)
+    broken = pattern.parent / f"024.{ending}"
+    told = broken.read_bytes()
+    broken.write_bytes(told[: int(share * len(told))] or b"nothing" * 500)
     output = tmp_path / "o" / f"%03d.{ending}"
     result = call("run", pattern, "--rate", 24, "-o", output, *KEEP)
     refused(result, 3, f"024.{ending} cannot be decoded", "--bad-frames")

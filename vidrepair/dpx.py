@@ -17,8 +17,8 @@ from vidrepair.timecode import later_timecode
 
 HEADER = 2048
 """Bytes of all parts but the user's own."""
-WRITTEN = 1664
-"""Bytes of what FFmpeg writes."""
+GENERIC = 1664
+"""Of these, what is the same for film and video; FFmpeg writes no more."""
 TIMECODE, FILM_RATE, VIDEO_RATE = 1920, 1724, 1940
 """Where they lie."""
 UNDEFINED = 0xFFFFFFFF
@@ -62,7 +62,8 @@ class DpxHeaders:
     def dressed(self, picture: bytes, number: int) -> bytes:
         """A file as FFmpeg writes it with all that is known of the picture `number`, from 0."""
         order = _ORDERS[picture[:4]]
-        header = bytearray(picture[:WRITTEN].ljust(HEADER, b"\0"))
+        (start,) = struct.unpack_from(order + "I", picture, 4)
+        header = bytearray(picture[: min(start, GENERIC)].ljust(HEADER, b"\0"))
         for offset in _WORDS[_WORDS.index(1712) :]:
             struct.pack_into(order + "I", header, offset, UNDEFINED)
         if self.source is not None:
@@ -71,8 +72,8 @@ class DpxHeaders:
             struct.pack_into(order + "I", header, TIMECODE, code)
         for offset in (FILM_RATE, VIDEO_RATE):
             struct.pack_into(order + "f", header, offset, float(self.rate))
-        samples = picture[WRITTEN:]
-        parts = ((4, HEADER), (16, HEADER + len(samples)), (24, WRITTEN), (28, HEADER - WRITTEN))
+        samples = picture[start:]
+        parts = ((4, HEADER), (16, HEADER + len(samples)), (24, GENERIC), (28, HEADER - GENERIC))
         for offset, value in (*parts, (808, HEADER)):
             struct.pack_into(order + "I", header, offset, value)
         return bytes(header) + samples
