@@ -132,6 +132,18 @@ def open_container(origin: Path | Pipe | ImageSequence) -> Any:
     return _open(url, str(origin), again, form=form)
 
 
+def close_container(container: Any) -> None:
+    """Close it, once its decoders are at rest.
+
+    PyAV frees them with Python's lock held, and waits for their threads; one that has an error to
+    tell waits for that lock, and nobody would ever go on.
+    """
+    for stream in container.streams.video:
+        if stream.codec_context is not None:
+            stream.codec_context.flush_buffers()
+    container.close()
+
+
 def _open_sequence(pictures: ImageSequence) -> Any:
     """What lies between the first and the last number is there: FFmpeg would end at a gap."""
     options = {

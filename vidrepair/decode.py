@@ -18,6 +18,7 @@ from vidrepair.carried import Carried, read_carried
 from vidrepair.carriers import Repacker, plane_views
 from vidrepair.containers import (
     Pipe,
+    close_container,
     describe,
     ends_within_frame,
     fraction,
@@ -121,7 +122,7 @@ def _open(
             _seek(container, stream, start - lead)
         return Source(container, stream, name, origin, tells=tells, start=start, end=end)
     except BaseException:
-        container.close()
+        close_container(container)
         raise
 
 
@@ -197,7 +198,7 @@ class Source(Closing):
         self._closed = True
         self._items.close()
         self._held.clear()
-        self.container.close()
+        close_container(self.container)
 
     def cancel(self) -> None:
         """From any thread: `read` ends soon, even one that waits for a pipe."""

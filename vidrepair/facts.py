@@ -18,7 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidrepair.carried import Carried, read_carried
-from vidrepair.containers import describe, facts, fraction, open_container, video_stream
+from vidrepair.containers import (
+    close_container,
+    describe,
+    facts,
+    fraction,
+    open_container,
+    video_stream,
+)
 from vidrepair.errors import InputError
 from vidrepair.frames import Frame
 from vidrepair.hdr import LIGHT, MASTERING
@@ -274,7 +281,7 @@ def read_facts(path: Path, *, whole: bool = False, rate: Fraction | None = None)
     try:
         return _Reader(container, path, whole=whole).read()
     finally:
-        container.close()
+        close_container(container)
 
 
 class _Reader:

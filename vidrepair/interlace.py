@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from vidrepair.carried import side_data_of
 from vidrepair.carriers import Repacker, plane_views
 from vidrepair.combing import combed
-from vidrepair.containers import open_container, video_stream
+from vidrepair.containers import close_container, open_container, video_stream
 from vidrepair.errors import UsageError
 from vidrepair.sequences import ImageSequence
 from vidrepair.settings import Interlace
@@ -185,7 +185,7 @@ class _Samples:
         except av.FFmpegError:
             return  # damage is met, and counted, in the one real pass
         finally:
-            container.close()
+            close_container(container)
 
     def telecined(self) -> bool:
         """Whether they are shown for three fields and for two in turns."""
