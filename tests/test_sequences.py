@@ -464,6 +464,12 @@ def test_other_commands_take_pictures(pictures: Path, tmp_path: Path) -> None:
     assert (tmp_path / "o.vr.json").is_file()
 
 
+def test_a_batch_names_the_film_by_the_folder(pictures: Path, tmp_path: Path) -> None:
+    result = call("batch", pictures, "-P", tmp_path / "done", "--rate", 24, *KEEP)
+    assert result.exit_code == 0, result.stderr
+    assert (tmp_path / "done" / "in_restored.mkv").is_file()
+
+
 def test_a_film_of_pictures_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ffmpeg: str
 ) -> None:
