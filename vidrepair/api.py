@@ -125,13 +125,15 @@ def preview(
     at: Sequence[Fraction] = (),
     stream: int | None = None,
     overwrite: bool = False,
+    rate: Fraction | None = None,
     observer: Callable[[Progress], None] | None = None,
 ) -> PreviewReport:
     """Show some frames of `source` before and after on one .png `sheet`, without running the film.
 
     `strengths` are shares of the noise removed, luma and chroma, 0 to 100, a column for each; none
     is that of `settings`. `frames` are chosen from the whole film; `at`, in seconds, names others
-    instead. `observer` is called after each frame. Raises as `repair` does.
+    instead. `rate` is that of numbered pictures. `observer` is called after each frame. Raises as
+    `repair` does.
 
     >>> from vidrepair import preview
     >>> report = preview("noisy.mp4", "sheet.png", strengths=[(50.0, 50.0), (100.0, 100.0)])
@@ -150,6 +152,7 @@ def preview(
         tuple(at),
         stream,
         overwrite,
+        rate,
     )
     return make_preview(job, observer, build_engine)
 
@@ -163,9 +166,11 @@ def compare(
     at: Sequence[Fraction] = (),
     frames: int = 6,
     overwrite: bool = False,
+    rate: Fraction | None = None,
 ) -> CompareReport:
     """Show two films of one picture beside one another: a .png sheet of the `frames` that differ
-    most, or of those `at` some seconds; or a video, .mp4 or .mkv, side by side or as a wipe.
+    most, or of those `at` some seconds; or a video, .mp4 or .mkv, side by side or as a wipe. `rate`
+    is that of numbered pictures among them.
 
     Raises UsageError where size or length differ, InputError when one of them cannot be read.
 
@@ -183,12 +188,14 @@ def compare(
         at=tuple(at),
         frames=frames,
         overwrite=overwrite,
+        rate=rate,
     )
     return write_comparison(job)
 
 
-def probe(source: str | Path) -> Clip:
-    """Open `source` and say what it holds: picture, timing, tags and streams.
+def probe(source: str | Path, rate: Fraction | None = None) -> Clip:
+    """Open `source` and say what it holds: picture, timing, tags and streams. `rate` is that of
+    numbered pictures, such as frames/%06d.dpx.
 
     Raises InputError when it cannot be read.
 
@@ -198,16 +205,21 @@ def probe(source: str | Path) -> Clip:
     """
     from vidrepair.decode import open_source
 
-    with open_source(Path(source)) as opened:
+    with open_source(Path(source), rate=rate) as opened:
         return opened.clip
 
 
 def verify(
-    output: str | Path, against: str | Path, *, frames: int | None = None
+    output: str | Path,
+    against: str | Path,
+    *,
+    frames: int | None = None,
+    rate: Fraction | None = None,
 ) -> tuple[Difference, ...]:
     """Compare a finished file with its source: frames, times, tags, every other stream.
 
-    `frames` is what it was stopped after, if it was. No difference: the file carries everything.
+    `frames` is what it was stopped after, if it was, `rate` that of numbered pictures among them.
+    No difference: the file carries everything.
     Raises InputError when one of them cannot be read.
 
     >>> from vidrepair import verify
@@ -216,4 +228,5 @@ def verify(
     """
     from vidrepair.verification import check_files
 
-    return check_files(Path(output), Path(against), frames=frames)
+    reading = SourceSettings(rate=rate)
+    return check_files(Path(output), Path(against), frames=frames, reading=reading)

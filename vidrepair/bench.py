@@ -28,6 +28,7 @@ from vidrepair.noise import combine, measure_span
 from vidrepair.pipeline import run_job
 from vidrepair.repeats import mark_repeats
 from vidrepair.report import Report
+from vidrepair.sequences import is_sequence
 from vidrepair.settings import EngineSettings, Job, OutputSettings
 from vidrepair.shots import number_shots
 
@@ -171,6 +172,8 @@ def _make_film(path: Path, settings: BenchSettings) -> Path:
 
 def _prepare(source: Path, settings: BenchSettings, build: Build | None) -> str:
     """Compile what a card's cache lacks: that is done once, and is no speed. The model's name."""
+    if is_sequence(source):
+        raise UsageError("numbered pictures are not measured; run them into an .mkv file first")
     with open_source(source) as opened:
         picture = opened.clip.picture
     files, engine = open_engine(picture, settings.engine, build=build)

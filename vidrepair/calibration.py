@@ -89,7 +89,9 @@ def survey(job: Job) -> Film:
     if job.source is None:
         raise UsageError("a pipe can be read only once; name a file to estimate")
     asked, path = job.reading, job.source
-    with open_source(path, stream=asked.stream, start=asked.start, end=asked.end) as source:
+    with open_source(
+        path, stream=asked.stream, start=asked.start, end=asked.end, rate=asked.rate
+    ) as source:
         clip = source.clip
     start = asked.start or Fraction(0)
     inventory, stated = None, stated_frames(path, clip.video.index)

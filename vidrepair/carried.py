@@ -17,6 +17,9 @@ from vidrepair.hdr import Hdr10, read_hdr
 from vidrepair.headers import read_siting
 
 CAPTIONS, HDR10_PLUS, FILM_GRAIN = "A53_CC", "DYNAMIC_HDR_PLUS", "FILM_GRAIN_PARAMS"
+UNTOLD = "00:00:00;00"
+"""What FFmpeg reads in a DPX header that says a rate and no timecode, all its bits set."""
+PROFILE = "ICC_PROFILE"
 DOLBY_VISION = ("DOVI_RPU_BUFFER", "DOVI_METADATA")
 
 
@@ -45,20 +48,42 @@ def read_carried(container: Any, stream: Any, first: Any) -> Carried:
         hdr=read_hdr(side_data),
         chroma_location=_chroma_location(stream, first),
         field_order=_field_order(first),
-        timecode=_timecode(container, stream),
+        timecode=_timecode(container, stream) or _frame_timecode(stream, first),
         film_grain=_traced(stream, "av1", "film_grain_params_present") == 1,
     )
 
 
 def side_data_of(first: Any) -> dict[str, bytes]:
-    """What a decoded frame carries beside its samples, by FFmpeg's names."""
+    """What a decoded frame carries beside its samples, by FFmpeg's names; of a colour profile no
+    more than that there is one.
+    """
+    # PyAV frees the name of a profile, which FFmpeg frees once more: nobody may look at one.
+    profile = {PROFILE: b""} if _filtered(first, "select") is not None else {}
+    shown = _filtered(first, "delete") if profile else first
     try:
-        found = first.side_data
+        found = shown.side_data
     except ValueError:  # PyAV 18 met side data of a type that it does not know, and shows none
-        return {}
+        return profile
     # By type: where one comes twice, PyAV 19 counts it once and hides the last by number.
-    entries = {kind.name: found.get(kind) for kind in Type}
-    return {name: bytes(entry) for name, entry in entries.items() if entry is not None}
+    entries = {kind.name: found.get(kind) for kind in Type if kind.name != PROFILE}
+    return profile | {name: bytes(entry) for name, entry in entries.items() if entry is not None}
+
+
+def _filtered(frame: Any, mode: str) -> Any:
+    """A second frame, without its colour profile for "delete"; None where there is no profile to
+    "select".
+    """
+    graph: Any = av.filter.Graph()
+    graph.threads = 1
+    size = f"{frame.width}x{frame.height}"
+    source = graph.add("buffer", video_size=size, pix_fmt=frame.format.name, time_base="1/25")
+    looked = graph.add("sidedata", f"mode={mode}:type={Type.ICC_PROFILE.value}")
+    graph.link_nodes(source, looked, graph.add("buffersink")).configure()
+    graph.vpush(frame)
+    try:
+        return graph.vpull()
+    except BlockingIOError:
+        return None
 
 
 def _chroma_location(stream: Any, first: Any) -> int:
@@ -103,6 +128,14 @@ def _timecode(container: Any, stream: Any) -> str:
             if key.lower() == "timecode":
                 return str(value)
     return ""
+
+
+def _frame_timecode(stream: Any, first: Any) -> str:
+    """Of a DPX picture, whose container says nothing."""
+    if stream.codec_context.name != "dpx":
+        return ""
+    told = str(first.metadata.get("timecode", ""))
+    return "" if told == UNTOLD else told
 
 
 def _traced(stream: Any, codec: str, name: str) -> int | None:

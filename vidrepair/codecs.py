@@ -111,9 +111,41 @@ CODECS = {
     "ffv1": Codec("ffv1", ("matroska", "mp4"), interlaced=True),
     "prores": Codec("prores_ks", ("mov", "matroska"), interlaced=True, ranged=False),
     "dnxhr": Codec("dnxhd", ("mov",)),
+    "dpx": Codec("dpx", ("image2",), sar=True),
+    "tiff": Codec("tiff", ("image2",), sar=True),
+    "png": Codec("png", ("image2",), sar=True),
 }
-# 8-bit R'G'B' is stored packed by FFV1; the samples are the same.
-PACKED = {"gbrp": "bgr0", "gbrap": "bgra"}
+PICTURES = ("dpx", "tiff", "png")
+"""Those of numbered pictures; the ending of OUT names them, and no option."""
+STORED = {
+    # 8-bit R'G'B' is stored packed by FFV1; the samples are the same.
+    "ffv1": {"gbrp": "bgr0", "gbrap": "bgra"},
+    # Big-endian, as scanners write it.
+    "dpx": {
+        "gbrp": "rgb24",
+        "gbrap": "rgba",
+        "gray16le": "gray16be",
+        "gbrp10le": "gbrp10be",
+        "gbrp12le": "gbrp12be",
+        "gbrp16le": "rgb48be",
+        "gbrap16le": "rgba64be",
+    },
+    "tiff": {
+        "gbrp": "rgb24",
+        "gbrap": "rgba",
+        "gbrp16le": "rgb48le",
+        "gbrap16le": "rgba64le",
+    },
+    "png": {
+        "gbrp": "rgb24",
+        "gbrap": "rgba",
+        "gray16le": "gray16be",
+        "ya16le": "ya16be",
+        "gbrp16le": "rgb48be",
+        "gbrap16le": "rgba64be",
+    },
+}
+"""The format that an encoder takes for one of ours, where it is another that holds the same."""
 PROFILES = {
     ("prores", "yuv422p10le"): "hq",
     ("prores", "yuv444p10le"): "4444",
@@ -166,7 +198,7 @@ class Told:
 def stored_format(codec: str, picture: Picture) -> str:
     """The pixel format that the encoder takes; it holds the same samples."""
     name = picture.format.name
-    return PACKED.get(name, name) if codec == "ffv1" else name
+    return STORED.get(codec, {}).get(name, name)
 
 
 def obstacle(codec: str, picture: Picture, told: Told) -> str | None:
@@ -202,8 +234,14 @@ def _spoiled(picture: Picture, told: Told) -> bool:
 def codec_named(name: str) -> str:
     """Our name of a codec, for any name that it goes by. Raises UsageError for none."""
     codec = ALIASES.get(name.lower(), name.lower())
+    if codec in PICTURES:
+        raise UsageError(
+            f"--codec {name}: pictures are named by the ending of OUT, such as frames/%06d.{name};"
+            " leave it out"
+        )
     if codec not in CODECS:
-        raise UsageError(f"--codec {name} is unknown; use {', '.join(sorted(CODECS))}")
+        known = sorted(CODECS.keys() - set(PICTURES))
+        raise UsageError(f"--codec {name} is unknown; use {', '.join(known)}")
     return codec
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vidrepair.decode import Source, open_source
+from vidrepair.decode import Source, open_film
 from vidrepair.errors import UsageError
 from vidrepair.frames import Frame
 from vidrepair.masks import MaskReader, open_masks
@@ -26,6 +27,8 @@ from vidrepair.settings import MaskSettings
 from vidrepair.shots import number_shots
 from vidrepair.tags import Clip
 
+ANY_RATE = Fraction(25)
+"""Numbered pictures are opened with; frames are compared by their number."""
 BLACK = 0.5 / 255.0
 """Share of the way to white up to which a matte is black: what is 0 of 8 bits."""
 
@@ -97,20 +100,23 @@ class ShotFigures:
 
 
 def compare_pictures(
-    output: Path, against: Path, matte: Path | None = None
+    output: Path, against: Path, matte: Path | None = None, rate: Fraction | None = None
 ) -> tuple[tuple[ShotFigures, ...], tuple[Difference, ...]]:
     """Compare all samples of two films frame by frame, by the shots of the source.
 
     `matte` is a film, or numbered pictures, of the same frames, black where nothing may have
     changed: a sample that did is a difference. A chroma sample belongs to the matte where one of
-    its luma sites does, an alpha sample never. Ends with the shorter film. Raises UsageError
+    its luma sites does, an alpha sample never. `rate` is that of numbered pictures, for which any
+    will do. Ends with the shorter film. Raises UsageError
     where the pictures are not of one size and format, InputError for what cannot be read, and
     for a matte of another size or length.
     """
     sums: dict[tuple[int, str], _ShotSums] = {}
     stray: dict[int, int] = {}
     with ExitStack() as owned:
-        one, other = (owned.enter_context(open_source(path)) for path in (against, output))
+        one, other = (
+            owned.enter_context(open_film(path, rate or ANY_RATE)) for path in (against, output)
+        )
         _check_alike(one.clip, other.clip)
         masks = None
         if matte is not None:

@@ -18,6 +18,7 @@ from vidrepair.carried import side_data_of
 from vidrepair.errors import InputError, UsageError
 from vidrepair.frames import Picture, PixelFormat
 from vidrepair.labels import TEXT_ERRORS
+from vidrepair.sequences import SEQUENCE, ImageSequence
 from vidrepair.tags import (
     FULL_RANGE,
     PROGRESSIVE,
@@ -110,13 +111,15 @@ def ends_within_frame(origin: Path | Pipe, packet: int) -> bool:
     return film > 0 and frame > 0 and (count - film) % (frame + packet) != 0
 
 
-def open_container(origin: Path | Pipe) -> Any:
-    """Open a file, or y4m on standard input, for demuxing.
+def open_container(origin: Path | Pipe | ImageSequence) -> Any:
+    """Open a file, numbered pictures, or y4m on standard input, for demuxing.
 
     Raises InputError for everything that is not one readable file with a picture.
     """
     if isinstance(origin, Pipe):
         return _open(origin, "standard input", {}, form="yuv4mpegpipe")
+    if isinstance(origin, ImageSequence):
+        return _open_sequence(origin)
     head = _check_file(origin)
     form = None if head[4:8] == b"ftyp" else _picture_format(head)
     # Without the protocol in front, a:b.avi is taken for a protocol and -x.avi for an option.
@@ -141,12 +144,27 @@ def close_reader(container: Any) -> None:
     container.close()
 
 
+def _open_sequence(pictures: ImageSequence) -> Any:
+    """What lies between the first and the last number is there: FFmpeg would end at a gap."""
+    options = {
+        "framerate": str(pictures.rate),
+        "start_number": str(pictures.first),
+        "pattern_type": "sequence",
+        # Not in the list of all: by it a name alone would open other files.
+        "format_whitelist": SEQUENCE,
+    }
+    return _open(pictures.url, str(pictures.pattern), options, form=SEQUENCE)
+
+
 def _check_file(path: Path) -> bytes:
     """Refuse what is no regular, readable, non-empty file; return its first bytes."""
     try:
         facts = path.stat()
         if stat.S_ISDIR(facts.st_mode):
-            raise InputError(f"{path} is a folder; name one video file in it")
+            raise InputError(
+                f"{path} is a folder; name one video file in it, or its numbered pictures, such as"
+                f" {path / '%06d.dpx'}"
+            )
         if not stat.S_ISREG(facts.st_mode):
             raise InputError(f"{path} is not a regular file; copy it to one, or pipe y4m into -")
         with path.open("rb") as file:
@@ -182,7 +200,8 @@ def _open(url: str | Pipe, name: str, options: Mapping[str, str], *, form: str |
     try:
         return av.open(url, "r", format=form, options=guarded, buffer_size=BUFFER, **TEXT_ERRORS)
     except (av.FFmpegError, ValueError, LookupError) as error:
-        expected = "a y4m stream" if form == "yuv4mpegpipe" else "a video file"
+        kinds = {"yuv4mpegpipe": "a y4m stream", SEQUENCE: "pictures of their kind"}
+        expected = kinds.get(form or "", "a video file")
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(
             f"{name} cannot be read as {expected} ({reason}); check that it is complete"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import math
-import os
 from collections.abc import Generator, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -32,9 +31,11 @@ from vidrepair.excerpt import Excerpt
 from vidrepair.files import Closing
 from vidrepair.frames import Frame
 from vidrepair.interlace import Deinterlacer, Interlacing, look_for_combing
+from vidrepair.origins import Origin, marks_on, name_of, origin_named, remarks_on, was_changed
 from vidrepair.quantiser import EXPORT, TELLING, quantiser_step
+from vidrepair.sequences import SEQUENCE, ImageSequence, is_sequence
 from vidrepair.tags import Clip, Copied, Damage
-from vidrepair.timecode import doubled_timecode
+from vidrepair.timecode import doubled_timecode, later_timecode
 from vidrepair.timeline import FrameClock, Timeline
 
 READ_ERRORS = 100
@@ -47,7 +48,7 @@ ASKED = 5
 """Every fifth frame is asked for its quantiser."""
 COLLECTED = 200
 """Frames between two runs of the garbage collector while frames are asked."""
-SOUGHT = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
+SOUGHT = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", SEQUENCE)
 """Containers in which a place is found without reading all that lies before."""
 LEAD = Fraction(5)
 """Seconds that are read before a start that was asked for: a subtitle may be on the screen still,
@@ -62,8 +63,9 @@ def open_source(
     start: Fraction | None = None,
     end: Fraction | None = None,
     lead: Fraction = LEAD,
+    rate: Fraction | None = None,
 ) -> Source:
-    """Open a file, or y4m on standard input, up to its first frame.
+    """Open a file, numbered pictures, or y4m on standard input, up to its first frame.
 
     `tell_quantiser` lets the frames of H.264 and MPEG-2 carry the step of their quantiser; they
     are then decoded in a thread for each slice instead of each frame. `stream` is the number of
@@ -71,12 +73,15 @@ def open_source(
     picture starts, the first frame is the one at or after it, and of the other streams comes what
     belongs to the rest; times stay those of the file. `lead` is how many seconds before it are read
     for that, more than none. A picture that changes its size or format at `end` or later, likewise
-    in seconds, ends the film there instead of raising.
+    in seconds, ends the film there instead of raising. `rate` is that of numbered pictures, such
+    as frames/%06d.dpx, and of nothing else.
 
     Raises InputError when it is missing, unreadable, a playlist, has no picture, or not one
-    frame can be decoded; UsageError for a stream that is no video, and a start behind the end.
+    frame can be decoded, and for pictures that lack a number; UsageError for a stream that is no
+    video, a start behind the end, and pictures without a rate.
     """
-    open_at = partial(_open, path, tell_quantiser, stream, end, lead)
+    origin = origin_named(path, rate)
+    open_at = partial(_open, origin, tell_quantiser, stream, end, lead)
     if start is None or start <= 0:
         return open_at(Fraction(0), sought=False)
     source = open_at(start, sought=True)
@@ -87,8 +92,13 @@ def open_source(
     return open_at(start, sought=False)
 
 
+def open_film(path: Path, rate: Fraction | None, **asked: Any) -> Source:
+    """The same, where the rate is for numbered pictures alone, and others need none."""
+    return open_source(path, rate=rate if is_sequence(path) else None, **asked)
+
+
 def _open(
-    path: Path | None,
+    origin: Origin,
     tell_quantiser: bool,
     number: int | None,
     end: Fraction | None,
@@ -97,8 +107,7 @@ def _open(
     *,
     sought: bool,
 ) -> Source:
-    name = "standard input" if path is None else str(path)
-    origin = Pipe() if path is None else path
+    name = name_of(origin)
     container = open_container(origin)
     try:
         stream = video_stream(container, name, number)
@@ -128,7 +137,7 @@ class Source(Closing):
         container: Any,
         stream: Any,
         name: str,
-        origin: Path | Pipe,
+        origin: Origin,
         *,
         tells: bool = False,
         start: Fraction = Fraction(0),
@@ -140,7 +149,7 @@ class Source(Closing):
         """What has been met so far."""
         self.decoded = 0
         """Frames so far, those before the first that was asked for among them."""
-        self._marks = None if isinstance(origin, Pipe) else origin.stat()
+        self._marks = marks_on(origin)
         self._timeline = Timeline(container.format.name)
         self._clock = FrameClock(stream)
         self._excerpt = Excerpt(stream, start)
@@ -165,8 +174,15 @@ class Source(Closing):
         described = describe(container, stream, first, name)
         self.carried: Carried = read_carried(container, stream, first)
         """What the film carries beside its samples."""
+        self.remarks = remarks_on(origin, described)
+        """What is worth telling of it."""
         self._stated = stated_end(described)
-        self.clip: Clip = self._excerpt.clip(described)
+        self.clip: Clip = self._numbered(self._excerpt.clip(described))
+        if isinstance(origin, ImageSequence):
+            # The first that was asked for tells its own, and others count from where a film starts.
+            skipped = self.clip.video_start - self.clip.zero
+            timecode = later_timecode(self.carried.timecode, -skipped, origin.rate)
+            self.carried = replace(self.carried, timecode=timecode)
         self.overshot = self._excerpt.met == 1 and self.clip.cut
         """The place that was sought was passed, so that frames before the first may be missing."""
         self.covers = _covers(self._held, self.clip)
@@ -205,11 +221,12 @@ class Source(Closing):
             number += 1
         if self._stated is not None and self._seen < self._stated - MISSING:
             self.damage = replace(self.damage, truncated=True)
+        origin = self._origin
         y4m = self.clip.container == "yuv4mpegpipe" and not self._closed
-        if y4m and ends_within_frame(self._origin, self._packet):
-            self.damage = replace(self.damage, truncated=True)
-        if self._marks is not None and not isinstance(self._origin, Pipe):
-            self.damage = replace(self.damage, changed=_changed(self._origin, self._marks))
+        if y4m and not isinstance(origin, ImageSequence):
+            cut = ends_within_frame(origin, self._packet)
+            self.damage = replace(self.damage, truncated=self.damage.truncated or cut)
+        self.damage = replace(self.damage, changed=was_changed(origin, self._marks))
 
     def deinterlace(self, *, doubled: bool = False) -> None:
         """From now on each frame is made progressive by FFmpeg's bwdif; with `doubled`, each of
@@ -286,12 +303,15 @@ class Source(Closing):
         size = (decoded.width, decoded.height)
         if size != (picture.width, picture.height) or decoded.format.name != clip.stored_format:
             seconds = _seconds(decoded) - self._excerpt.zero
+            where, remedy = clip.name, "add --on-change split, or cut the file there"
+            if isinstance(self._origin, ImageSequence):
+                there = self._origin.file(self._origin.first + round(seconds * self._origin.rate))
+                where, remedy = f"{where}, {there.name},", "make all pictures alike"
             raise PictureChanged(
-                f"the picture of {clip.name} changes at frame {number}"
+                f"the picture of {where} changes at frame {number}"
                 f" ({float(seconds):.3f} s) from"
                 f" {picture.width}x{picture.height} {clip.stored_format} to"
-                f" {size[0]}x{size[1]} {decoded.format.name};"
-                " add --on-change split, or cut the file there",
+                f" {size[0]}x{size[1]} {decoded.format.name}; {remedy}",
                 seconds,
             )
         if decoded.format.name == "pal8" and work_format(decoded) != picture.format:
@@ -350,10 +370,30 @@ class Source(Closing):
                 self._count(corrupt_packets=1)
             try:
                 frames = packet.decode()
-            except (av.FFmpegError, EOFError):
+            except (av.FFmpegError, EOFError) as error:
+                if isinstance(self._origin, ImageSequence):
+                    raise InputError(self._unreadable(self._origin, error)) from error
                 self._count(decode_errors=1)
                 continue
             yield from filter(self._takes_frame, frames)
+
+    def _unreadable(self, pictures: ImageSequence, error: Exception) -> str:
+        """What is told of the picture after the last that was decoded: one that is left out would
+        move all that follow.
+        """
+        last = round(self._clock.seconds * pictures.rate) if self._clock.counted else -1
+        reason = getattr(error, "strerror", None) or str(error)
+        return (
+            f"{pictures.file(pictures.first + last + 1)} cannot be decoded ({reason}); scan or"
+            " render it again, or put a copy of its neighbour there and name it with --bad-frames"
+        )
+
+    def _numbered(self, clip: Clip) -> Clip:
+        """With the number of the first picture, where there is one."""
+        if not isinstance(self._origin, ImageSequence):
+            return clip
+        skipped = round((clip.video_start - clip.zero) * self._origin.rate)
+        return replace(clip, number=self._origin.first + skipped)
 
     def _takes_frame(self, decoded: Any) -> bool:
         """Give a frame its time; whether it belongs to what was asked for."""
@@ -404,6 +444,8 @@ def _seek(container: Any, stream: Any, seconds: Fraction) -> None:
     """To the key frame before a time; where that fails the file is read from its start."""
     unit = fraction(stream.time_base) or Fraction(1, 90000)
     place = (stream.start_time or 0) + math.floor(seconds / unit)
+    if container.format.name == SEQUENCE:
+        place = max(place, 0)  # before the first picture FFmpeg would look behind the last
     with suppress(av.FFmpegError):
         container.seek(place, stream=stream)
 
@@ -425,14 +467,3 @@ def stated_end(clip: Clip) -> float | None:
     if clip.duration is None or clip.container not in STATED_LENGTH:
         return None
     return float(clip.start) + clip.duration
-
-
-def _changed(path: Path, marks: os.stat_result) -> bool:
-    """Whether somebody wrote to a file; one that took its name is another."""
-    try:
-        now = path.stat()
-    except OSError:
-        return False  # deleted, but what was open was read to its end
-    if (now.st_dev, now.st_ino) != (marks.st_dev, marks.st_ino):
-        return False
-    return (now.st_size, now.st_mtime_ns) != (marks.st_size, marks.st_mtime_ns)

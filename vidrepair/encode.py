@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
-from itertools import count
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -16,11 +15,13 @@ import av
 
 from vidrepair.encoder import Encoder, add_film
 from vidrepair.errors import VidrepairError
-from vidrepair.files import FULL, Unfinished, beside, sync
+from vidrepair.files import FULL, Unfinished
 from vidrepair.frames import Frame
 from vidrepair.headers import Header, complete
-from vidrepair.labels import TEXT_ERRORS
+from vidrepair.labels import TEXT_ERRORS, spoken
 from vidrepair.outputs import OutputPlan, plan_output
+from vidrepair.placement import FilePlace, FolderPlace, PipePlace, Place
+from vidrepair.sequences import is_sequence
 from vidrepair.tags import Clip, Copied, Passengers
 
 __all__ = ["OutputPlan", "Target", "open_target", "plan_output"]
@@ -67,9 +68,8 @@ class Target(Unfinished):
     ) -> None:
         self._clip, self._plan, self._output = clip, plan, output
         self._passengers = passengers
-        self._temporary = None
-        if output is not None:
-            self._temporary = beside(output if folder is None else folder / output.name)
+        with self._explained():
+            self._place = _place_of(output, folder)
         self._container: Any = None
         """An _Output."""
         self._encoder: Encoder | None = None
@@ -82,13 +82,13 @@ class Target(Unfinished):
 
     def start(self) -> None:
         """Open the file, add all streams, write the header."""
-        url = "pipe:1" if self._temporary is None else f"file:{self._temporary}"
         plan = self._plan
         with self._explained():
+            url, options = self._place.url, dict(plan.muxing)
             container: Any = av.open(
-                url, "w", format=plan.container, options=dict(plan.muxing), **TEXT_ERRORS
+                url, "w", format=plan.container, options=options, **TEXT_ERRORS
             )
-            self._container = _Output(container, self._temporary, plan.header)
+            self._container = _Output(container, self._place.written, plan.header)
             self._stream = add_film(container, self._clip, plan)
             self._encoder = Encoder(self._clip, plan, self._stream, self._name)
             if self._passengers is not None:
@@ -174,7 +174,7 @@ class Target(Unfinished):
     @property
     def written(self) -> Path | None:
         """Where the file lies until it has its name; None for standard output."""
-        return self._temporary
+        return self._place.written
 
     def publish(self) -> None:
         """Give the finished file its name. Raises VidrepairError where something took it."""
@@ -182,33 +182,23 @@ class Target(Unfinished):
             self._publish()
 
     def reject(self) -> Path | None:
-        """Keep the finished file as NAME.failed.ext, or NAME.failed-2.ext and so on; where it is.
-
-        Nothing is replaced: a file of that name may be the source itself.
-        """
-        if self._temporary is None or self._output is None:
-            return None
+        """Keep the finished file under a name that says that it failed; where it is."""
         with self._explained():
-            failed = _taken(self._output)
-            try:
-                self._temporary.replace(failed)
-            except OSError:
-                failed.unlink()
-                raise
-        return failed
+            return self._place.reject()
 
     def losses(self) -> list[str]:
         """What the target could not hold and only the frames themselves told."""
         irregular = 0 if self._encoder is None else self._encoder.irregular
         if not self._plan.renumbered or not irregular:
             return []
-        lost = f"the times of the frames are not carried by y4m: {irregular} irregular gaps"
+        what = spoken(self._plan.container)
+        lost = f"the times of the frames are not carried by {what}: {irregular} irregular gaps"
         return [f"{lost} became one rate; write an .mkv file to keep them"]
 
     def abort(self) -> None:
         """Close everything and delete the temporary file. Idempotent; after `finish` no-op."""
         # Before it is closed: MP4 would be rewritten with its index in front, all gigabytes.
-        self._delete()
+        self._place.delete()
         with self._muxing:
             if not self._closed:
                 self._closed = True
@@ -217,12 +207,7 @@ class Target(Unfinished):
                     # The disk may be full or the pipe gone: this error is not the one to tell of.
                     with suppress(av.FFmpegError, OSError, ValueError):
                         self._container.opened.close()
-        self._delete()  # Windows deletes no open file
-
-    def _delete(self) -> None:
-        if self._temporary is not None:
-            with suppress(FileNotFoundError, PermissionError):
-                self._temporary.unlink()
+        self._place.delete()  # Windows deletes no open file
 
     @property
     def _name(self) -> str:
@@ -248,16 +233,10 @@ class Target(Unfinished):
 
     def _publish(self) -> None:
         """Make sure that it is on the disk, then give it its name."""
-        if self._temporary is None or self._output is None:
-            return
-        sync(self._temporary)
-        if self._cancelled:
-            raise VidrepairError(f"writing {self._name} was cancelled")
-        if self._output.exists() and not self._plan.overwrite:
-            raise VidrepairError(f"{self._output} appeared meanwhile; add -y to replace it")
-        self._temporary.replace(self._output)
-        with suppress(OSError):  # some network file systems cannot; the file has its name
-            sync(self._output.parent)
+        for _ in self._place.sync():
+            if self._cancelled:
+                raise VidrepairError(f"writing {self._name} was cancelled")
+        self._place.publish(overwrite=self._plan.overwrite)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -296,12 +275,7 @@ class _Output:
             complete(self._path, self._header)
 
 
-def _taken(output: Path) -> Path:
-    """The first name for a rejected file that is free; an empty file holds it from then on."""
-    for number in count(1):
-        mark = ".failed" if number == 1 else f".failed-{number}"
-        failed = output.with_suffix(f"{mark}{output.suffix}")
-        with suppress(FileExistsError):
-            failed.touch(exist_ok=False)
-            break
-    return failed
+def _place_of(output: Path | None, folder: Path | None) -> Place:
+    if output is None:
+        return PipePlace()
+    return FolderPlace(output, folder) if is_sequence(output) else FilePlace(output, folder)

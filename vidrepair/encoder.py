@@ -153,12 +153,22 @@ class Encoder:
             # FFmpeg's encoder says BT.709 whatever it is told, and players believe it.
             head = np.frombuffer(packet, np.uint8)
             head[COLOUR_VOLUME] |= VOLUMES.get(self._clip.color_matrix, 3) << 1
+        if self._plan.pictures is not None:
+            packet = _copied(packet, self._plan.pictures.dressed(bytes(packet), packet.pts))
         if self._frames <= 2:
             # x265 leaves the dts of so short a film uninitialised, and MP4 then refuses it.
             packet.dts = packet.pts
         if (duration := self._durations.pop(packet.pts, 0)) > 0:
             packet.duration = duration
         return packet
+
+
+def _copied(packet: Any, content: bytes) -> Any:
+    """A packet that holds something else."""
+    copy: Any = av.Packet(content)
+    copy.pts, copy.dts, copy.duration = packet.pts, packet.dts, packet.duration
+    copy.time_base, copy.is_keyframe = packet.time_base, packet.is_keyframe
+    return copy
 
 
 class _Flagger:

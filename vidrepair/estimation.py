@@ -10,6 +10,7 @@ from vidrepair.calibration import Calibration, Film, Piece, calibrate, survey
 from vidrepair.errors import PartialSuccess, UsageError, VidrepairError
 from vidrepair.frames import Picture
 from vidrepair.report import spoken_size
+from vidrepair.sequences import is_sequence
 from vidrepair.settings import Job
 from vidrepair.tags import one_line, plain_text
 from vidrepair.trial import Cost, Trial
@@ -102,6 +103,10 @@ def check(job: Job, pieces: int) -> None:
         raise UsageError(f"--pieces {pieces} is out of range; use 1 to {MOST_PIECES}")
     if job.target.told_places:
         raise UsageError("the size of a matte is not estimated; leave --mask-out out")
+    if any(path is not None and is_sequence(path) for path in (job.source, job.output)):
+        raise UsageError(
+            "what numbered pictures take is not estimated; run some of them with --frames 100"
+        )
 
 
 def extrapolate(film: Film, ran: Calibration) -> Estimate:

@@ -17,6 +17,9 @@ _LOSS_NAMES = {
     "sample aspect ratio": "sar",
     "field order": "field-order",
     "chroma location": "chroma-location",
+    "time of frame": "times",
+    "primaries": "colours",
+    "transfer": "colours",
     "disposition": "marks",
     "title": "titles",
     "language": "languages",
@@ -45,6 +48,8 @@ class Expectation:
     """The pixel format that decoders of the output give, where it is not the source's."""
     lost: frozenset[str] = frozenset()
     """What was warned of, by the names of `--allow-loss`, and by `of_stream`."""
+    rate: Fraction | None = None
+    """That of an output that is numbered pictures."""
     mov: bool = False
     """The output is MP4 or MOV."""
 

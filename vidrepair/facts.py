@@ -31,6 +31,7 @@ from vidrepair.frames import Frame
 from vidrepair.hdr import LIGHT, MASTERING
 from vidrepair.packed_times import PackedTimes
 from vidrepair.picture_facts import picture_facts
+from vidrepair.sequences import origin_at
 from vidrepair.tags import Clip, Copied, StreamFacts, kept_tags, plain_text
 
 UNKNOWN = -(2**63)
@@ -268,14 +269,15 @@ class FactsBuilder:
         )
 
 
-def read_facts(path: Path, *, whole: bool = False) -> Facts:
+def read_facts(path: Path, *, whole: bool = False, rate: Fraction | None = None) -> Facts:
     """The facts of a finished file, read once from its start to its end.
 
     The times of the frames are those of their packets: every encoder here gives one packet for
     one frame. The first frame and those after the last key frame are decoded; `whole` decodes
-    all, and counts what comes out. Raises InputError when the file cannot be read at all.
+    all, and counts what comes out. `rate` is that of numbered pictures, and counts for nothing
+    else. Raises InputError when the file cannot be read at all.
     """
-    container = open_container(path)
+    container = open_container(origin_at(path, rate))
     try:
         return _Reader(container, path, whole=whole).read()
     finally:
@@ -289,8 +291,9 @@ class _Reader:
         self._container, self._name, self._whole = container, str(path), whole
         self._stream = video_stream(container, self._name)
         self._stream.thread_type = "AUTO"
-        # Else FFmpeg conceals what it cannot decode; of FFV1 it does so even then.
-        self._stream.codec_context.options = {"err_detect": "explode"}
+        if self._stream.codec_context.name != "tiff":  # there it refuses tags that it does not know
+            # Else FFmpeg conceals what it cannot decode; of FFV1 it does so even then.
+            self._stream.codec_context.options = {"err_detect": "explode"}
         self._builder = FactsBuilder(container, self._stream.index)
         self._clip: Clip | None = None
         self._group: list[Any] = []

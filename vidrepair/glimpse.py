@@ -16,7 +16,7 @@ from vidrepair.batch import Grid, Profiler, Profilers
 from vidrepair.broken import mark_broken
 from vidrepair.carriers import plane_views
 from vidrepair.compose import Strengths, compose
-from vidrepair.decode import Source, open_source
+from vidrepair.decode import Source, open_film
 from vidrepair.defects import find_defects
 from vidrepair.engines import Build, Engine, Spare, make_engine, open_engine, repair
 from vidrepair.errors import UsageError
@@ -61,6 +61,8 @@ class Subject:
     strengths: tuple[Pair, ...]
     """Shares of the noise removed, of luma and of chroma, 0 to 100: each is shown."""
     engine: EngineSettings
+    rate: Fraction | None = None
+    """Frames a second of numbered pictures, as asked."""
 
     @property
     def fields(self) -> bool:
@@ -213,8 +215,13 @@ class Glimpses:
         measured = subject.asks and asked.noise is None and asked.noise_profile is None
         stream = subject.clip.video.index
         try:
-            return open_source(
-                subject.path, tell_quantiser=measured, stream=stream, start=start, lead=LEAD
+            return open_film(
+                subject.path,
+                subject.rate,
+                tell_quantiser=measured,
+                stream=stream,
+                start=start,
+                lead=LEAD,
             )
         except UsageError as error:
             raise _beyond(subject.clip, place) from error

@@ -20,6 +20,7 @@ from vidrepair.carriers import Repacker, plane_views
 from vidrepair.combing import combed
 from vidrepair.containers import close_reader, open_container, video_stream
 from vidrepair.errors import UsageError
+from vidrepair.sequences import ImageSequence
 from vidrepair.settings import Interlace
 from vidrepair.tags import Clip
 
@@ -66,7 +67,7 @@ class Interlacing:
         return [*told, said]
 
 
-def look_for_combing(path: Path, clip: Clip) -> Interlacing:
+def look_for_combing(path: Path | ImageSequence, clip: Clip) -> Interlacing:
     """Look at some frames of a file, opened once more."""
     looked = _Samples(path, clip)
     found = combed(looked.lumas())
@@ -153,7 +154,7 @@ class Deinterlacer:
 class _Samples:
     """Frames from the start and the middle of a file, opened once more."""
 
-    def __init__(self, path: Path, clip: Clip) -> None:
+    def __init__(self, path: Path | ImageSequence, clip: Clip) -> None:
         self._path, self._clip = path, clip
         self._repacker = Repacker()
         self.flagged = False

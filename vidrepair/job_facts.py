@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vidrepair.outputs import OutputPlan
+from vidrepair.sequences import is_pattern, is_sequence, marks_of
 from vidrepair.settings import Job
 from vidrepair.tags import Clip
 from vidrepair.version import __version__
@@ -78,9 +79,16 @@ def file_facts(path: Path) -> dict[str, Any]:
     try:
         if path.is_dir():
             return found | {"changed": path.stat().st_mtime_ns}
-        return found | content_facts(path)
-    except OSError:  # a pattern of numbered pictures
+        return found | (_pictures_facts(path) if is_pattern(path) else content_facts(path))
+    except OSError:
         return found
+
+
+def _pictures_facts(pattern: Path) -> dict[str, Any]:
+    """Of all pictures of a pattern; their samples are too many to be read twice."""
+    marks = marks_of(pattern)
+    digest = hashlib.sha256(json.dumps(list(marks.items())).encode())
+    return {"pictures": len(marks), "sha256 of their sizes and times": digest.hexdigest()}
 
 
 def with_options(arguments: Sequence[str], more: Sequence[str]) -> list[str]:
@@ -105,7 +113,12 @@ def without_option(arguments: Sequence[str], name: str) -> list[str]:
 
 
 def content_facts(path: Path) -> dict[str, Any]:
-    """What tells a file from another, whatever its name. Raises OSError."""
+    """What tells a file from another, whatever its name, and numbered pictures likewise.
+
+    Raises OSError.
+    """
+    if is_sequence(path):
+        return _pictures_facts(path)
     size = path.stat().st_size
     digest = hashlib.sha256()
     with path.open("rb") as file:

@@ -48,7 +48,7 @@ def goes_in_segments(job: Job, clip: Clip, plan: OutputPlan) -> bool:
         raise UsageError(f"there is no unfinished job for {job.output}; start it with run")
     if asked.resume and done:
         raise UsageError(f"the job of {job.output} is done; there is nothing to resume")
-    if job.source is None or not asked.journal or plan.renumbered:
+    if job.source is None or not asked.journal or plan.container == "yuv4mpegpipe":
         return False
     total = total_frames(clip, job)
     return asked.resume or total is None or total > asked.segment

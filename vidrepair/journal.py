@@ -23,6 +23,7 @@ from vidrepair.errors import VidrepairError
 from vidrepair.files import Closing, sync
 from vidrepair.record import FORMAT, Record, Segment, parse_record
 from vidrepair.segment_plan import Plan
+from vidrepair.sequences import beside_film
 
 if sys.platform != "win32":
     import fcntl
@@ -39,7 +40,7 @@ KEPT = -1
 
 def folder_of(output: Path) -> Path:
     """Where the journal of a film lies."""
-    return output.with_name(f"{output.name}.vrjob")
+    return beside_film(output, ".vrjob")
 
 
 def worker_name(worker: int) -> str:
@@ -253,7 +254,10 @@ class Journal(Closing):
     def _drop(self, *patterns: str) -> None:
         for pattern in patterns:
             for path in self.folder.glob(pattern):
-                path.unlink()
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
 
     def remove(self) -> None:
         """The film has its name: nothing of this is needed any more."""

@@ -184,6 +184,7 @@ def _told(
 def spoken(container: str) -> str:
     """The name of a container for people."""
     names = {"matroska": "Matroska", "webm": "WebM", "yuv4mpegpipe": "y4m"}
+    names["image2"] = "a row of pictures"
     return names.get(container, container.upper())
 
 

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
-from vidrepair.carried import CAPTIONS, DOLBY_VISION, HDR10_PLUS, Carried
+from vidrepair.carried import CAPTIONS, DOLBY_VISION, HDR10_PLUS, PROFILE, Carried
 from vidrepair.codecs import CODECS, Told
+from vidrepair.dpx import is_timecode
 from vidrepair.errors import CannotCarry
 from vidrepair.hdr import LIGHT, MASTERING
 from vidrepair.labels import FileTags, file_tags, spoken, unsaid
+from vidrepair.stills import Kept
 from vidrepair.tags import UNSAID, Clip, kept_tags
 
 # Frames carry these too, but they describe the source's coding, not its picture.
@@ -27,6 +29,13 @@ REFUSED = (
 MATROSKA_SITINGS = (1, 2, 3, 4)
 """Of FFmpeg's AVChromaLocation; Matroska knows no place below the upper row of two."""
 ARE = "are not carried"
+HDR_TRANSFERS = (16, 18)
+"""FFmpeg's numbers of PQ and HLG."""
+TIMECODE = "S12M_TIMECODE"
+PROFILED = ("png",)
+"""Pictures that FFmpeg writes colour profiles into."""
+WIDE = (9, 11, 12)
+"""Of the primaries of BT.2020 and P3."""
 DROPPING = (Fraction(30000, 1001), Fraction(60000, 1001))
 """Rates at which a timecode leaves out numbers."""
 _TIMECODE = re.compile(r"\d\d:\d\d:\d\d([:;.])\d\d+")
@@ -43,6 +52,8 @@ class Loss:
     why: str = "is not carried"
     remedy: str = ""
     """What else to ask for; empty where nothing helps."""
+    grave: bool = False
+    """Nobody may meet it unasked, though others of its name may be met so."""
 
     def __str__(self) -> str:
         return f"{self.what} {self.why}".rstrip()
@@ -83,6 +94,10 @@ def _side_data(clip: Clip, codec: str, carried: Carried) -> Iterator[Loss]:
     if CAPTIONS in found and not known.captions:
         yield Loss("captions", _spoken(CAPTIONS), ARE, remedy="use --codec h264 or hevc")
     named = {MASTERING, LIGHT, HDR10_PLUS, *DOLBY_VISION, CAPTIONS, *HARMLESS_SIDE_DATA}
+    if clip.codec == "dpx":
+        named.add(TIMECODE)  # it is told as the film's
+    if codec in PROFILED:
+        named.add(PROFILE)
     for name in sorted(found - named):
         yield Loss("side-data", _spoken(name), "is not carried yet")
 
@@ -187,18 +202,52 @@ def lost_by_y4m(clip: Clip) -> Iterator[Loss]:
     if clip.picture.format.family == "yuv" and tagged != (UNSAID, UNSAID, UNSAID):
         why = "are not carried by y4m: give them to the next tool by hand"
         yield Loss("tags", "the colour tags", why)
-    if clip.video_start != 0 and not clip.cut:
-        start = f"the start at {float(clip.video_start):.3f} s"
-        yield Loss("times", start, "is not carried: y4m starts at 0")
-    if clip.rate is None:
-        why = "are not carried by y4m: 25 a second are written"
-        yield Loss("times", "the times of the frames", why)
+    yield from _lost_times(clip, "y4m")
     for name in clip.side_data:
         if name not in HARMLESS_SIDE_DATA:
             kind = "captions" if name == CAPTIONS else "side-data"
             yield Loss(kind, _spoken(name), by)
     if clip.metadata and clip.container != "yuv4mpegpipe":
         yield Loss("tags", "the tags of the file", "are not carried by y4m")
+
+
+def lost_by_pictures(clip: Clip, codec: str, kept: Kept, carried: Carried) -> Iterator[Loss]:
+    """What numbered pictures do not hold, `kept` being what one of them does."""
+    by, lost = f"is not carried by {codec}", kept.lost(clip)
+    yield from _side_data(clip, codec, carried)
+    if carried.hdr is not None:
+        yield Loss("hdr10", "the HDR10 mastering display and light level", ARE)
+    if "sar" in lost:
+        yield Loss("sar", f"the sample aspect ratio {clip.sar}", by)
+    if clip.rotation or clip.display_matrix is not None:
+        yield Loss("rotation", f"the rotation by {clip.rotation} degrees", by)
+    if "range" in lost:
+        yield Loss("range", "that the samples have limited range", by)
+    if clip.interlaced:
+        yield Loss("field-order", "that the film is interlaced", by)
+    if lost & {"primaries", "transfer"} and _is_coloured(clip):
+        why = f"are not carried by {codec}: give them to the next tool by hand"
+        grave = clip.color_transfer in HDR_TRANSFERS or clip.color_primaries in WIDE
+        yield Loss("colours", "the colour tags", why, grave=grave)
+    yield from _lost_times(clip, "a row of pictures")
+    if carried.timecode and not (codec == "dpx" and is_timecode(carried.timecode)):
+        yield Loss("timecode", f"the timecode {carried.timecode}", by)
+    if kept_tags(dict(clip.metadata)) and clip.number is None:
+        yield Loss("tags", "the tags of the file", f"are not carried by {codec}")
+
+
+def _is_coloured(clip: Clip) -> bool:
+    return (clip.color_primaries, clip.color_transfer) != (UNSAID, UNSAID)
+
+
+def _lost_times(clip: Clip, target: str) -> Iterator[Loss]:
+    """Of what has one rate and starts at 0."""
+    if clip.video_start != 0 and not clip.cut:
+        start = f"the start at {float(clip.video_start):.3f} s"
+        yield Loss("times", start, f"is not carried: {target} starts at 0")
+    if clip.rate is None:
+        why = f"are not carried by {target}: 25 a second are written"
+        yield Loss("times", "the times of the frames", why)
 
 
 def _spoken(name: str) -> str:
@@ -214,7 +263,9 @@ def _spoken(name: str) -> str:
 
 def accept(losses: list[Loss], allowed: frozenset[str], target: str) -> tuple[str, ...]:
     """The losses in words. Raises CannotCarry for those that nobody may meet unasked."""
-    refused = [loss for loss in losses if loss.name in REFUSED and loss.name not in allowed]
+    refused = [
+        loss for loss in losses if (loss.grave or loss.name in REFUSED) and loss.name not in allowed
+    ]
     if refused:
         names = ",".join(dict.fromkeys(loss.name for loss in refused))
         remedies = dict.fromkeys(loss.remedy for loss in refused if loss.remedy)

@@ -18,6 +18,7 @@ from vidrepair.files import Closing
 from vidrepair.frames import Picture, PixelFormat, Plane
 from vidrepair.planes import rgb_to_ycbcr
 from vidrepair.regions import Mask, dilate
+from vidrepair.sequences import check_row, files_of, is_pattern, numbered_files
 from vidrepair.settings import MaskSettings
 from vidrepair.tags import Clip
 
@@ -25,8 +26,6 @@ ENDINGS = (".png", ".tif", ".tiff", ".dpx")
 """What is looked for in a folder."""
 _WEIGHTS = np.rint(10000.0 * rgb_to_ycbcr()[0]).astype(np.uint32)
 """Of R', G', B' in luma, BT.709, in whole 1/10000: gray stays exactly what it is."""
-_COUNTER = re.compile(r"%(?:0([0-9]{1,2}))?d")
-_DIGITS = re.compile("[0-9]{1,18}")
 _NUMBERED = re.compile(r"(.*?)([0-9]{1,18})(\.[^.]+)", re.DOTALL)
 
 
@@ -301,34 +300,10 @@ class _Video:
         close_reader(self._container)
 
 
-def is_pattern(path: Path) -> bool:
-    """Whether a name stands for numbered files, such as mask_%06d.png."""
-    return len(_COUNTER.findall(path.name)) == 1 and not path.exists()
-
-
-def numbered_name(pattern: str, number: int) -> str:
-    """The name of one file of a pattern."""
-    return _COUNTER.sub(lambda counter: f"{number:0{int(counter[1] or 0)}d}", pattern)
-
-
-def numbered_files(pattern: Path) -> dict[int, Path]:
-    """The files of a pattern that there are, by number, in order. Raises InputError when its folder
-    cannot be read.
-    """
-    head, _, tail = _COUNTER.split(pattern.name)
-    found = {}
-    for path in _files(pattern.parent):
-        digits = path.name[len(head) : len(path.name) - len(tail)]
-        # As it would be written: mask_7.png is none of mask_%03d.png.
-        if _DIGITS.fullmatch(digits) and numbered_name(pattern.name, int(digits)) == path.name:
-            found[int(digits)] = path
-    return dict(sorted(found.items()))
-
-
 def _in_folder(folder: Path) -> list[Path]:
     """The numbered pictures of a folder, which holds one series of them."""
     series: dict[tuple[str, str], dict[int, Path]] = {}
-    pictures = [path for path in _files(folder) if path.suffix.lower() in ENDINGS]
+    pictures = [path for path in files_of(folder) if path.suffix.lower() in ENDINGS]
     for path in pictures:
         named = _NUMBERED.fullmatch(path.name)
         if named is None:
@@ -355,21 +330,5 @@ def _in_row(files: dict[int, Path], where: Path) -> list[Path]:
             f"{where} holds no numbered picture; write files such as mask_000000.png, or name"
             " another folder"
         )
-    first = min(files)
-    for number in range(first, first + len(files)):
-        if number not in files:
-            raise InputError(
-                f"{where} has no picture of number {number}, and goes on after it: the rest would"
-                " be out of step with the film; add that picture"
-            )
+    check_row(files, where)
     return [files[number] for number in sorted(files)]
-
-
-def _files(folder: Path) -> list[Path]:
-    """What lies in a folder, by name, but for what is hidden. Raises InputError."""
-    try:
-        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    except OSError as error:
-        raise InputError(
-            f"the folder {folder} cannot be read ({error.strerror}); check its name and permissions"
-        ) from None

@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -20,8 +20,10 @@ from vidrepair.encode import OutputPlan, Target, open_target, plan_output
 from vidrepair.errors import UsageError, VidrepairError
 from vidrepair.files import FULL, Unfinished, beside, check_writable, sync
 from vidrepair.frames import Frame, Picture, PixelFormat
-from vidrepair.masks import is_pattern, numbered_files, numbered_name, same_file
+from vidrepair.masks import same_file
 from vidrepair.matte import Codes, matte_clip, matte_frame
+from vidrepair.placement import Numbered
+from vidrepair.sequences import is_pattern, numbered_name
 from vidrepair.settings import OutputSettings
 from vidrepair.tags import Clip
 
@@ -96,7 +98,7 @@ def open_matte(
     if kind == "mov":
         check_writable(path, overwrite=overwrite)
         return VideoMatte(open_target(_prores_clip(gray), _plan(gray, overwrite), path), _prores)
-    return PngMatte(_place(path, overwrite))
+    return PngMatte(_place(path, overwrite), overwrite=overwrite)
 
 
 def matte_kind(path: Path | str) -> Kind:
@@ -210,35 +212,18 @@ def _mixed_blocks(codes: Codes) -> np.ndarray[Any, np.dtype[np.bool_]]:
     return holds.repeat(BLOCK, axis=0).repeat(BLOCK, axis=1)[:height, :width]
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where numbered pictures go."""
-
-    folder: Path
-    pattern: str
-    whole: bool
-    """The folder is made of them, and is not there yet."""
-    overwrite: bool
-
-    @property
-    def own(self) -> dict[int, Path]:
-        """The files of the pattern that are there already, by number."""
-        return numbered_files(self.folder / self.pattern)
-
-
-def _place(path: Path, overwrite: bool) -> _Place:
+def _place(path: Path, overwrite: bool) -> Numbered:
     """Where the pictures of a name go. Raises when they must not, or cannot."""
     if path.suffix.lower() == ".png" and is_pattern(path):
-        place = _Place(path.parent, path.name, whole=False, overwrite=overwrite)
-        taken = place.folder.is_dir() and bool(place.own)
+        place = Numbered(path.parent, path.name, whole=False)
+        taken = place.folder.is_dir() and bool(place.earlier)
     else:
         if path.exists() and not path.is_dir():
             raise UsageError(f"--mask-out {path} is a file; name a folder, or an .mkv file")
-        place = _Place(path, NAME, whole=not path.is_dir(), overwrite=overwrite)
+        place = Numbered(path, NAME, whole=not path.is_dir())
         taken = not place.whole and _holds_anything(path)
-    root = place.folder.absolute().parent if place.whole else place.folder
-    if not root.is_dir():
-        raise VidrepairError(f"the folder {root} does not exist; make it first")
+    if not place.root.is_dir():
+        raise VidrepairError(f"the folder {place.root} does not exist; make it first")
     if taken and not overwrite:
         raise UsageError(
             f"--mask-out {path} exists; add -y to replace the pictures of a matte in it, or choose"
@@ -255,11 +240,9 @@ def _holds_anything(folder: Path) -> bool:
 class PngMatte(Unfinished):
     """A matte that is a picture for each frame, 8-bit gray, numbered as the frames are."""
 
-    def __init__(self, place: _Place) -> None:
-        self._place = place
-        # In the folder itself, if it stays: another may lie on another disk.
-        root = place.folder.absolute().parent if place.whole else place.folder
-        self._temporary = beside(root / place.folder.name)
+    def __init__(self, place: Numbered, *, overwrite: bool) -> None:
+        self._place, self._overwrite = place, overwrite
+        self._temporary = beside(place.root / place.folder.name)
         self._encoder: Any = None
         self._files: list[str] = []
         self._closed = False
@@ -289,7 +272,7 @@ class PngMatte(Unfinished):
 
     def publish(self) -> None:
         with _explained(self._name):
-            self._publish()
+            self._place.publish(self._temporary, self._files, overwrite=self._overwrite)
         self._published = True
 
     def cancel(self) -> None:
@@ -325,26 +308,6 @@ class PngMatte(Unfinished):
         carrier.pts = matte.number
         (packet,) = self._encoder.encode(carrier)
         return bytes(packet)
-
-    def _publish(self) -> None:
-        """Give all pictures their names; those of an earlier matte go."""
-        place = self._place
-        if place.whole:
-            if place.folder.exists():
-                raise VidrepairError(f"{place.folder} appeared meanwhile; add -y to replace it")
-            self._temporary.rename(place.folder)
-            sync(place.folder.absolute().parent)
-            return
-        earlier = {path.name for path in place.own.values()}
-        if earlier and not place.overwrite:
-            raise VidrepairError(f"{self._name} appeared meanwhile; add -y to replace it")
-        for name in self._files:
-            (self._temporary / name).replace(place.folder / name)
-        # Of a longer film: left there, they would be taken for frames of this one.
-        for name in earlier - set(self._files):
-            (place.folder / name).unlink()
-        self._temporary.rmdir()
-        sync(place.folder)
 
 
 @contextmanager

@@ -6,7 +6,6 @@ import math
 import os
 import secrets
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -37,6 +36,10 @@ from vidrepair.losses import (
     lost_labels,
     written_tags,
 )
+from vidrepair.output_plan import OutputPlan
+from vidrepair.picture_plan import check_place, check_unsaid, described, plan_pictures
+from vidrepair.sequences import CODECS as PICTURE_CODECS
+from vidrepair.sequences import SEQUENCE, WRITTEN_AS, check_pattern, is_sequence
 from vidrepair.settings import OutputSettings
 from vidrepair.tags import Clip, kept_tags
 from vidrepair.timecode import later_timecode
@@ -59,48 +62,6 @@ BOTTOM_FIRST = (3, 4)
 """FFmpeg's AV_FIELD_BB and AV_FIELD_TB."""
 
 
-@dataclass(frozen=True, slots=True)
-class OutputPlan:
-    """Everything that is decided before the first frame."""
-
-    container: str
-    """FFmpeg's name of the muxer."""
-    codec: str
-    """FFmpeg's name of the encoder."""
-    pix_fmt: str
-    """The format that the encoder takes; holds the same samples as the source's."""
-    rate: Fraction
-    time_base: Fraction
-    read_as: str = ""
-    """The format that decoders of the output give, where it is another."""
-    options: Options = ()
-    """Of the encoder."""
-    muxing: Options = ()
-    """Of the muxer."""
-    metadata: Options = ()
-    film_metadata: Options = ()
-    """Of the film's own stream, instead of the source's; its title may hold room for `header`."""
-    tag: str = ""
-    """The codec's four letters, where the muxer's choice does not play everywhere."""
-    offset: Fraction = Fraction(0)
-    """Seconds added to the times of all streams, so that none before zero is lost."""
-    fields: str = ""
-    """tff or bff where frames are written as two fields; empty for whole frames."""
-    header: Header | None = None
-    """What is put into the header of the finished file, for FFmpeg's muxers cannot be told."""
-    renumbered: bool = False
-    """Frames lie at 1/rate each; the target knows no other times."""
-    overwrite: bool = False
-    exact: bool = False
-    """Refuse a time that the container would round."""
-    cut: bool = False
-    """The other streams end with the picture, which was stopped early."""
-    warnings: tuple[str, ...] = ()
-    """What will not be carried, in words."""
-    lost: frozenset[str] = frozenset()
-    """The same by name, as `--allow-loss` takes it."""
-
-
 def plan_output(
     clip: Clip, output: Path | None, settings: OutputSettings, carried: Carried | None = None
 ) -> OutputPlan:
@@ -112,7 +73,9 @@ def plan_output(
     VidrepairError when the folder cannot be written.
     """
     container = _container(output)
-    if output is not None:
+    if container == SEQUENCE and output is not None:
+        check_place(clip, output, overwrite=settings.overwrite)
+    elif output is not None:
         _check_output(clip, output, settings.overwrite)
     _check_pix_fmt(clip, settings.pix_fmt)
     if settings.exact_time and (inexact := inexact_times(clip, container)):
@@ -131,6 +94,11 @@ def plan_output(
     if container == "yuv4mpegpipe":
         _check_y4m(clip, settings)
         return _y4m_plan(clip, told, shared)
+    if container == SEQUENCE and output is not None:
+        codec = PICTURE_CODECS[output.suffix.lower()]
+        return plan_pictures(clip, codec, settings, carried, shared)
+    if settings.start_number is not None:
+        raise UsageError(f"--start-number is for numbered pictures, such as {WRITTEN_AS}; leave it")
     codec = _codec(clip, container, settings, told)
     tags = written_tags(clip, container)
     losses = [
@@ -240,12 +208,26 @@ def _timed(tags: dict[str, str], losses: Sequence[Loss], clip: Clip) -> dict[str
 def _container(output: Path | None) -> str:
     if output is None:
         return "yuv4mpegpipe"
-    try:
-        return CONTAINERS[output.suffix.lower()]
-    except KeyError:
+    ending = output.suffix.lower()
+    if ending in PICTURE_CODECS:
+        check_pattern(output)
+        if is_sequence(output):
+            return SEQUENCE
         raise UsageError(
-            f"{output} ends in no container that can be written; use .mkv, .mp4, .mov or .webm"
-        ) from None
+            f"{output} is one picture, and a film has many; write them as"
+            f" {output.with_name(f'{output.stem}_%06d{output.suffix}')}"
+        )
+    if ending == ".exr":
+        raise CannotCarry(
+            f"{output}: OpenEXR holds light as floating-point numbers, and what comes out here are"
+            " whole numbers of 8 to 16 bits of a log or display curve; write .dpx, .tif or .png"
+        )
+    if ending not in CONTAINERS:
+        raise UsageError(
+            f"{output} ends in no container that can be written; use .mkv, .mp4, .mov or .webm, or"
+            f" numbered pictures, such as {WRITTEN_AS}"
+        )
+    return CONTAINERS[ending]
 
 
 def _check_output(clip: Clip, output: Path, overwrite: bool) -> None:
@@ -283,12 +265,9 @@ def _check_pix_fmt(clip: Clip, wanted: str | None) -> None:
 
 def _check_y4m(clip: Clip, settings: OutputSettings) -> None:
     form = clip.picture.format
-    for flag, value in (
-        *(("--codec", settings.codec), ("--crf", settings.crf), ("--preset", settings.preset)),
-        *(("-x", f"{key}={value}") for key, value in settings.encoder_options),
-    ):
-        if value is not None:
-            raise UsageError(f"{flag} {value} has no meaning for y4m; leave it out")
+    check_unsaid(settings, "y4m")
+    for key, value in settings.encoder_options:
+        raise UsageError(f"-x {key}={value} has no meaning for y4m; leave it out")
     if (form.family, form.alpha) not in (("yuv", False), ("gray", False)) or form.name in NOT_Y4M:
         raise CannotCarry(f"y4m cannot hold {form.name}; write an .mkv file instead")
 
@@ -301,7 +280,7 @@ def _codec(clip: Clip, container: str, settings: OutputSettings, told: Told) -> 
         reason = obstacle(name, picture, told)
         if reason:
             raise CannotCarry(
-                f"{name} cannot hold {_described(clip)} ({reason});"
+                f"{name} cannot hold {described(clip)} ({reason});"
                 " use --codec ffv1 with an .mkv output"
             )
     else:
@@ -313,12 +292,12 @@ def _codec(clip: Clip, container: str, settings: OutputSettings, told: Told) -> 
             other = next((codec for codec in others if container in CODECS[codec].containers), None)
             remedy = f", or lose a little with --codec {other}" if other else ""
             raise CannotCarry(
-                f"the default for {_described(clip)} is FFV1, which hardly plays in {container};"
+                f"the default for {described(clip)} is FFV1, which hardly plays in {container};"
                 f" write an .mkv file{remedy}"
             )
         if name == "ffv1" and (reason := obstacle(name, picture, told)):
             raise CannotCarry(
-                f"no codec here holds {_described(clip)} ({reason}); convert the source first"
+                f"no codec here holds {described(clip)} ({reason}); convert the source first"
             )
     containers = CODECS[name].containers
     if container not in containers:
@@ -339,12 +318,6 @@ def _suggested(clip: Clip, container: str, told: Told) -> str:
     if container == "webm":
         name = "av1"
     return "ffv1" if obstacle(name, clip.picture, told) else name
-
-
-def _described(clip: Clip) -> str:
-    picture = clip.picture
-    kind = "lossless " if clip.lossless else ""
-    return f"{kind}{picture.width}x{picture.height} {picture.format.name}"
 
 
 def _muxing(clip: Clip, container: str, tags: FileTags) -> Options:

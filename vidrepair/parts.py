@@ -11,6 +11,7 @@ from pathlib import Path
 from vidrepair.decode import open_source
 from vidrepair.errors import PictureChanged, UsageError
 from vidrepair.files import check_writable
+from vidrepair.sequences import is_sequence
 from vidrepair.settings import Job, SourceSettings
 
 
@@ -27,6 +28,10 @@ def split_at_changes(job: Job) -> list[Job]:
         raise UsageError("--on-change split makes several films; a sidecar tells of one, leave it")
     if job.target.markers is not None:
         raise UsageError("--on-change split makes several films; --markers tells of one, leave it")
+    if is_sequence(job.source) or is_sequence(job.output):
+        raise UsageError(
+            "--on-change split makes several films; numbered pictures are one, leave it out"
+        )
     asked = job.reading
     first, end = asked.start or Fraction(0), asked.end
     edges = [first, *find_changes(job.source, asked), end]
@@ -72,7 +77,9 @@ def find_changes(path: Path, reading: SourceSettings) -> Iterator[Fraction]:
     """
     start = reading.start
     while True:
-        with open_source(path, stream=reading.stream, start=start, end=reading.end) as source:
+        with open_source(
+            path, stream=reading.stream, start=start, end=reading.end, rate=reading.rate
+        ) as source:
             try:
                 for _ in source.read():
                     pass

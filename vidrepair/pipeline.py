@@ -38,6 +38,7 @@ from vidrepair.results import analysis_of, mixtures, report_of, unknown_frames, 
 from vidrepair.run import Run, open_run
 from vidrepair.segment_plan import Share, plan_segments
 from vidrepair.segments import SegmentedTarget
+from vidrepair.sequences import is_sequence
 from vidrepair.settings import Job
 from vidrepair.shots import number_shots
 
@@ -78,7 +79,9 @@ def run_job(
         analysis = analysis_of(run)
         late = [] if analysis is None else write_lists(run, analysis)
         if run.journal is not None:  # last: until then everything can be written again
-            if analysis is None or run.job.target.sidecar is None:
+            pictures = job.output is not None and is_sequence(job.output)
+            # `redo` takes packets out of a film.
+            if analysis is None or job.target.sidecar is None or pictures:
                 run.journal.remove()
             else:
                 keep(run.journal, analysis)

@@ -75,6 +75,8 @@ class PreviewJob:
     stream: int | None = None
     """The number of the video stream; None takes the first."""
     overwrite: bool = False
+    rate: Fraction | None = None
+    """Frames a second of numbered pictures; a film says its own."""
 
     def __post_init__(self) -> None:
         if self.output.suffix.lower() != ".png":
@@ -215,7 +217,7 @@ def make_preview(
 def _open(job: PreviewJob) -> Subject:
     """The film, and how its fields are repaired."""
     asked = job.repair.interlace
-    with open_source(job.source, stream=job.stream) as source:
+    with open_source(job.source, stream=job.stream, rate=job.rate) as source:
         found = Interlacing(source.clip.interlaced, combed=False)
         if asked != "progressive":
             found = source.interlacing()
@@ -224,7 +226,7 @@ def _open(job: PreviewJob) -> Subject:
         way = found.way(asked)
         if way in DEINTERLACED:
             source.deinterlace(doubled=way == "bwdif-fields")
-        return Subject(job.source, source.clip, way, job.repair, job.shares, job.engine)
+        return Subject(job.source, source.clip, way, job.repair, job.shares, job.engine, job.rate)
 
 
 def _places(job: PreviewJob, clip: Clip) -> tuple[tuple[Place, ...], int]:

@@ -113,6 +113,7 @@ def _check(run: Run, facts: FactsBuilder, target: Target, plan: OutputPlan, copi
             offset=plan.offset,
             frames=run.tally.frames if plan.cut else None,
             renumbered=plan.renumbered,
+            rate=plan.rate,
             left=copies.left,
             converted=copies.converted,
             thinned=frozenset(copies.dropped),

@@ -20,7 +20,7 @@ from vidrepair.cuts import Cuts
 from vidrepair.decode import Source, open_source
 from vidrepair.encode import OutputPlan, Target, open_target, plan_output
 from vidrepair.engines import Build, Engine, Spare, make_engine, open_engine
-from vidrepair.errors import UsageError
+from vidrepair.errors import CannotCarry, UsageError
 from vidrepair.facts import FactsBuilder
 from vidrepair.fields import half_of
 from vidrepair.film_clock import FilmClock
@@ -32,18 +32,22 @@ from vidrepair.job_facts import content_facts, end_of, total_frames
 from vidrepair.job_journal import begin, goes_in_segments, open_journal, open_share
 from vidrepair.job_lists import check_lists, open_clock, open_cuts
 from vidrepair.journal import Journal, folder_of, has_parts, read_record
-from vidrepair.masks import MaskReader, is_pattern, open_masks, same_file
+from vidrepair.masks import MaskReader, open_masks, same_file
 from vidrepair.matte_file import MatteFile, matte_kind, open_matte
 from vidrepair.models import ModelFiles
 from vidrepair.nowhere import Nowhere
 from vidrepair.segment_plan import Plan, Seams, Share
 from vidrepair.segments import SegmentedTarget, frames_of
+from vidrepair.sequences import SEQUENCE, is_pattern, is_sequence
 from vidrepair.settings import DEINTERLACED, EngineSettings, Interlace, Job, MaskSettings
 from vidrepair.sidecar import read_analysis
 from vidrepair.stages import Stages
-from vidrepair.streams import Copies, plan_copies
+from vidrepair.streams import LOSSES, Copies, plan_copies
 from vidrepair.tags import Clip, Damage
 from vidrepair.tally import Tally
+
+HEARD = ("audio", "subtitle", "video")
+"""Kinds of streams that nobody may lose unasked where no stream at all is carried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +163,7 @@ def open_run(job: Job, build: Build | None, owned: ExitStack, share: Share | Non
     picture = half_of(clip.picture) if fields else clip.picture
     files, engine, spare = _open_engine(picture, job, build, owned)
     identity = engine.identity.as_dict()
-    warnings = _remarks(job, interlacing, planned, guide, identity)
+    warnings = [*source.remarks, *_remarks(job, interlacing, planned, guide, identity)]
     tally = Tally(clip.picture, stride=2 if fields else 1)
     seams = Seams(job.target.segment, fields=fields)
     record = AnalysisBuilder() if job.target.analysed and share is None else None
@@ -224,7 +228,10 @@ def _remarks(
 
 def _is_named(job: Job) -> bool:
     """Whether the film that a job goes on with was finished, and the run ended right then."""
-    if not job.target.resume or job.output is None or not job.output.is_file():
+    if not job.target.resume or job.output is None:
+        return False
+    there = job.output.parent.is_dir() if is_sequence(job.output) else job.output.is_file()
+    if not there:
         return False
     joined = read_record(folder_of(job.output)).joined
     return joined is not None and joined == content_facts(job.output)
@@ -311,6 +318,7 @@ def open_job_source(job: Job) -> Source:
         stream=job.reading.stream,
         start=job.reading.start,
         end=job.reading.end,
+        rate=job.reading.rate,
     )
     source.alone = job.trial
     return source
@@ -323,7 +331,25 @@ def _plan(source: Source, job: Job, looked: Interlacing) -> tuple[OutputPlan, Co
     plan = plan_output(source.clip, job.output, job.target, carried)
     end = end_of(source.clip, job)
     plan = replace(plan, cut=plan.cut or end is not None)
-    return plan, plan_copies(source.container, source.clip, plan.container, source.covers, end=end)
+    copies = plan_copies(source.container, source.clip, plan.container, source.covers, end=end)
+    if plan.container == SEQUENCE:
+        _check_heard(source.clip, copies, job.target.allow_loss)
+    return plan, copies
+
+
+def _check_heard(clip: Clip, copies: Copies, allowed: frozenset[str]) -> None:
+    """Pictures hold no sound: whoever writes them may have forgotten it. Raises CannotCarry."""
+    silent = [
+        fact
+        for fact in clip.others
+        if fact.index in copies.left and fact.kind in HEARD and LOSSES[fact.kind] not in allowed
+    ]
+    if silent:
+        names = ",".join(dict.fromkeys(LOSSES[fact.kind] for fact in silent))
+        raise CannotCarry(
+            f"numbered pictures cannot hold everything: {'; '.join(map(str, silent))};"
+            f" accept that with --allow-loss {names}, or write an .mkv file"
+        )
 
 
 def _open_target(
@@ -361,15 +387,22 @@ def open_job_matte(clip: Clip, job: Job, owned: ExitStack) -> MatteFile | None:
         return None
     into = Path(job.target.mask_out)
     if matte_kind(job.target.mask_out) == "png":
-        _check_masks_stay(job, into if into.is_dir() else into.parent)
+        _check_pictures_stay(job, into, into.parent if is_pattern(into) else into)
     film = job.output if job.target.writes else None
     overwrite = job.target.overwrite
     matte = open_matte(clip, job.target.mask_out, output=film, overwrite=overwrite)
     return owned.enter_context(matte)
 
 
-def _check_masks_stay(job: Job, folder: Path) -> None:
-    """A matte of pictures removes those of an earlier one: a mask must not be one of them."""
+def _check_pictures_stay(job: Job, into: Path, folder: Path) -> None:
+    """A matte of pictures removes those of an earlier one: neither a mask nor the film must be
+    among them.
+    """
+    for film in (job.source, job.output if job.target.writes else None):
+        if film is not None and is_sequence(film) and same_file(film.parent, folder):
+            raise UsageError(
+                f"--mask-out {into} would go where the pictures {film} are; choose another folder"
+            )
     for mask in (job.repair.mask_in, job.repair.protect):
         if mask is None or not (mask.path.is_dir() or is_pattern(mask.path)):
             continue

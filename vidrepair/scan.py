@@ -14,11 +14,12 @@ import numpy as np
 
 from vidrepair.carriers import Repacker, plane_views
 from vidrepair.containers import close_reader, fraction, open_container, video_stream
-from vidrepair.decode import SOUGHT, Source, open_source
+from vidrepair.decode import SOUGHT, Source, open_film
 from vidrepair.errors import InputError
 from vidrepair.frames import Frame
 from vidrepair.noise import combine, measure_span
 from vidrepair.planes import block_means
+from vidrepair.sequences import origin_at
 from vidrepair.tags import Clip
 
 LOOKS = 40
@@ -84,7 +85,7 @@ def scan_film(path: Path, clip: Clip, stream: int | None = None) -> Scan:
     short = count is None or clip.duration is None or count <= READ_THROUGH
     scan = Scan((), 0) if short or clip.container not in SOUGHT else _leap(path, clip)
     if len(scan.looks) < min(LOOKS // 4, 1 + (count or 0) // 250):
-        with open_source(path, stream=stream) as source:
+        with open_film(path, clip.rate, stream=stream) as source:
             read = _read_through(source)
         scan = Scan(read.looks, scan.decoded + read.decoded)
     if not scan.looks:
@@ -135,7 +136,7 @@ def _leap(path: Path, clip: Clip) -> Scan:
     """From key frame to key frame, at most LOOKS of them."""
     looks: dict[Fraction, Look] = {}
     decoded = 0
-    container = open_container(path)
+    container = open_container(origin_at(path, clip.rate))
     try:
         stream = video_stream(container, clip.name, clip.video.index)
         stream.thread_type = "AUTO"

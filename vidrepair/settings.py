@@ -16,6 +16,10 @@ CHANNELS = ("luma", "alpha")
 """Of a mask."""
 MOST_GROWN = 100
 """Samples on each side that a mask is widened by; more is another mask."""
+MOST_NUMBER = 10**9
+"""Of a picture; FFmpeg counts them in 31 bits."""
+MOST_RATE = 1000
+"""Frames a second."""
 Overlay = Literal["red", "luma", "diff"]
 OVERLAYS: tuple[Overlay, ...] = ("red", "luma", "diff")
 Look = Literal["fidelity", "natural"]
@@ -30,7 +34,7 @@ LISTED = (".otio", ".edl", ".txt")
 """Files of cuts."""
 LOSSES = (
     *("hdr10", "hdr10plus", "dovi", "captions", "sar", "rotation", "range", "matrix"),
-    *("field-order",),
+    *("field-order", "colours"),
     *("chroma-location", "display-offset", "timecode", "film-grain", "tags", "side-data"),
     *("times",),
     *("audio", "subtitles", "chapters", "attachments", "covers", "data"),
@@ -290,6 +294,9 @@ class OutputSettings:
     """Of LOSSES: what may be lost where the target cannot hold it."""
     exact_time: bool = False
     """Refuse a target that would round the times of the picture."""
+    start_number: int | None = None
+    """The number in the name of the first picture, where numbered pictures are written; None takes
+    that of the source, or 0."""
     journal: bool = True
     """Write a long film in segments, so that what is finished stays finished."""
     segment: int = 256
@@ -304,6 +311,10 @@ class OutputSettings:
         self._check_losses()
         if self.segment < 1:
             raise UsageError(f"--segment-frames {self.segment} is too few; use 1 or more")
+        if self.start_number is not None and not 0 <= self.start_number <= MOST_NUMBER:
+            raise UsageError(
+                f"--start-number {self.start_number} is out of range; use 0 to {MOST_NUMBER}"
+            )
         if self.frames is not None and self.frames < 1:
             raise UsageError(f"--frames {self.frames} leaves nothing to write; use 1 or more")
         if self.overlay is not None and self.overlay not in OVERLAYS:
@@ -352,10 +363,14 @@ class SourceSettings:
     """The output starts with the first frame at or after this, in seconds from the first."""
     end: Fraction | None = None
     """It stops before the first frame at or after this, in seconds from the first."""
+    rate: Fraction | None = None
+    """Frames a second of a source that is numbered pictures; a film says its own."""
 
     def __post_init__(self) -> None:
         if self.stream is not None and self.stream < 0:
             raise UsageError(f"--video-stream {self.stream} is no stream; use 0 or more")
+        if self.rate is not None and not 0 < self.rate <= MOST_RATE:
+            raise UsageError(f"--rate {self.rate} is out of range; use above 0 to {MOST_RATE}")
         for flag, seconds in (("--ss", self.start), ("--to", self.end)):
             if seconds is not None and seconds < 0:
                 raise UsageError(f"{flag} {float(seconds):g} is before the start; use 0 or more")

@@ -17,7 +17,7 @@ from typing import Literal
 
 import numpy as np
 
-from vidrepair.decode import Source, open_source
+from vidrepair.decode import Source, open_film
 from vidrepair.display import Shown, show_difference, show_planes
 from vidrepair.encode import open_target, plan_output
 from vidrepair.errors import UsageError
@@ -82,6 +82,8 @@ class CompareJob:
     frames: int = 6
     """Of a sheet: how many."""
     overwrite: bool = False
+    rate: Fraction | None = None
+    """Frames a second of those that are numbered pictures."""
 
     def __post_init__(self) -> None:
         ending = self.output.suffix.lower()
@@ -146,7 +148,9 @@ def compare(job: CompareJob) -> CompareReport:
             raise UsageError(f"{job.output} is one of the films itself; choose another name")
     check_writable(job.output, overwrite=job.overwrite)
     with ExitStack() as owned:
-        sources = [owned.enter_context(open_source(path)) for path in (job.first, job.second)]
+        sources = [
+            owned.enter_context(open_film(path, job.rate)) for path in (job.first, job.second)
+        ]
         first, second = (source.clip for source in sources)
         _check_alike(first, second, job)
         if not job.sheet:
@@ -273,7 +277,7 @@ def _sought(job: CompareJob, seconds: Fraction) -> _Pair:
     found = []
     for path in (job.first, job.second):
         try:
-            source = open_source(path, start=seconds, lead=LEAD)
+            source = open_film(path, job.rate, start=seconds, lead=LEAD)
         except UsageError as error:
             raise UsageError(
                 f"--at {float(seconds):g} lies behind the last frame of {path}; choose less"

@@ -40,6 +40,18 @@ def read_kinds(text: str) -> tuple[str, ...]:
     return kinds
 
 
+def read_rate(text: str) -> Fraction:
+    """Frames a second: a number or a fraction; 23.976 and its like are what they round."""
+    if re.fullmatch(r"\d+(\.\d+)?|\d+/0*[1-9]\d*", text, re.ASCII) is None:
+        raise ValueError(f"{text!r} is no rate such as 24, 23.976 or 24000/1001")
+    rate = Fraction(text)
+    for whole in (24, 30, 48, 60, 120):
+        exact = Fraction(whole * 1000, 1001)
+        if rate in (round(exact, 2), round(exact, 3)):
+            return exact
+    return rate
+
+
 def read_time(text: str) -> Fraction:
     """Seconds, or hours, minutes and seconds with colons; in seconds."""
     if re.fullmatch(r"(\d+:){0,2}\d+(\.\d+)?", text, re.ASCII) is None:

@@ -245,6 +245,8 @@ class Clip:
     chapters: int
     metadata: tuple[tuple[str, str], ...]
     video_metadata: tuple[tuple[str, str], ...]
+    number: int | None = None
+    """Of the first picture, in its name, where the source is numbered pictures."""
 
     @property
     def cut(self) -> bool:
@@ -263,6 +265,7 @@ class Clip:
             time_base=self.time_base / 2,
             rate=None if self.rate is None else 2 * self.rate,
             frame_count=None if self.frame_count is None else 2 * self.frame_count,
+            number=None,
             metadata=_doubled(self.metadata),
             video_metadata=_doubled(self.video_metadata),
         )

@@ -22,9 +22,10 @@ from vidrepair.expected_times import Clock, source_clock, spoken_time, times_off
 from vidrepair.facts import Chapter, Facts, FactsBuilder, Integers, read_facts
 from vidrepair.frames import Frame
 from vidrepair.gaps import Gaps, fill_gaps
-from vidrepair.losses import HARMLESS_SIDE_DATA
+from vidrepair.losses import HARMLESS_SIDE_DATA, TIMECODE
 from vidrepair.picture_facts import BY_CONTAINER
 from vidrepair.report import Difference
+from vidrepair.sequences import SEQUENCE, is_sequence
 from vidrepair.settings import DEINTERLACED, SourceSettings
 from vidrepair.stream_check import check_names, check_streams, check_tags
 from vidrepair.streams import LOSSES
@@ -43,11 +44,12 @@ def check(
     `whole` decodes every frame; else the first and those after the last key frame, while all
     packets are read. A file that cannot be read differs; nothing is raised for it.
     """
+    allowed = allowed or Expectation()
     try:
-        found = read_facts(output, whole=whole)
+        found = read_facts(output, whole=whole, rate=allowed.rate)
     except InputError as error:
         return (Difference("content", "the file", "readable", f"not ({error})"),)
-    return compare(source, found, allowed or Expectation())
+    return compare(source, found, allowed)
 
 
 def check_files(
@@ -65,7 +67,11 @@ def check_files(
     """
     made = made or Made()
     asked = reading or SourceSettings()
-    with open_source(against, stream=asked.stream, start=asked.start, end=asked.end) as source:
+    # That of the source is for both; one that is no pictures may come with pictures made of it.
+    rate = None if is_sequence(output) and not is_sequence(against) else asked.rate
+    with open_source(
+        against, stream=asked.stream, start=asked.start, end=asked.end, rate=rate
+    ) as source:
         if made.interlace in DEINTERLACED:
             source.deinterlace(doubled=made.interlace == "bwdif-fields")
             made = replace(made, lost=made.lost | {"field-order"})
@@ -79,7 +85,7 @@ def check_files(
         before = int(np.count_nonzero(facts.pts < math.ceil(end / facts.time_base)))
         frames = before if frames is None else min(frames, before)
     left = {other.index for other in clip.others if LOSSES.get(other.kind) in made.lost}
-    found = read_facts(output, whole=whole)
+    found = read_facts(output, whole=whole, rate=asked.rate or clip.rate)
     texts = _converted_texts(facts, found, left)
     allowed = Expectation(
         clip.offset, frames, left=frozenset(left), lost=made.lost, converted=texts
@@ -127,9 +133,11 @@ def compare(source: Facts, found: Facts, allowed: Expectation) -> tuple[Differen
     expected = source.pts if allowed.frames is None else source.pts[: allowed.frames]
     told = [Difference("content", "the file", "whole", flaw) for flaw in found.flaws]
     if allowed.renumbered:
+        # What y4m does not say about the picture nobody can read there.
         told += _numbers(len(expected), len(found.pts))
-        told += _picture(source, found, ("size", "pixel format"))
-        return tuple(told)
+        only = () if found.container == SEQUENCE else ("size", "pixel format")
+        told += _picture(source, found, only)
+        return tuple(difference for difference in told if not allowed.excuses(difference))
     clock = source_clock(source, found, allowed)
     told += _frames(clock.ticks(expected, source.time_base, found.time_base), found)
     told += _picture(source, found, read_as=allowed.read_as)
@@ -171,6 +179,8 @@ def _picture(
     if only:
         return
     for name in source.side_data:
+        if name == TIMECODE and source.container == SEQUENCE:
+            continue  # compared above
         if name not in HARMLESS_SIDE_DATA and name not in found.side_data:
             yield Difference(f"side data {name}", "the picture", "present", "missing")
 
@@ -178,12 +188,14 @@ def _picture(
 def _same_meaning(name: str, form: str, expected: str, found: str) -> bool:
     """Whether two values of a fact show the same picture of that pixel format."""
     if name == "range":
+        if form.startswith("gray"):  # untagged it is full, as players have it
+            return {expected, found} == {"not said", "full"}
         # MP4 cannot leave it open, and Y'CbCr that says nothing is limited everywhere.
         return form.startswith("gbr") or (
             form[0] == "y" and {expected, found} == {"not said", "limited"}
         )
     if name == "matrix":
-        return form.startswith("gbr")
+        return form.startswith(("gbr", "gray", "ya"))  # gray has no colours to mix
     if name == "field order":
         return f"{found}{BY_CONTAINER}" == expected  # the frames may say so, too
     # Left is what everybody takes for granted.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
@@ -12,8 +13,16 @@ from vidrepair.cli.engine import engine_options
 from vidrepair.cli.lists import marker_options
 from vidrepair.cli.progress import progress_options, show_messages, show_progress
 from vidrepair.cli.repair import repair_options
+from vidrepair.cli.types import RATE
 from vidrepair.pipeline import run_job
-from vidrepair.settings import EngineSettings, Job, OutputSettings, RepairSettings
+from vidrepair.sequences import sidecar_of
+from vidrepair.settings import (
+    EngineSettings,
+    Job,
+    OutputSettings,
+    RepairSettings,
+    SourceSettings,
+)
 
 
 @click.command()
@@ -26,6 +35,7 @@ from vidrepair.settings import EngineSettings, Job, OutputSettings, RepairSettin
     help="By default beside IN, as IN.vr.json.",
 )
 @click.option("-y", "--overwrite", is_flag=True, help="Replace FILE if it exists.")
+@click.option("--rate", type=RATE, metavar="N", help="Frames a second of numbered pictures.")
 @repair_options
 @marker_options
 @engine_options
@@ -34,6 +44,7 @@ def analyze(
     source: Path,
     output: Path | None,
     overwrite: bool,
+    rate: Fraction | None,
     repair: RepairSettings,
     markers: Path | None,
     shots: Path | None,
@@ -47,9 +58,10 @@ def analyze(
     vidrepair run IN -o OUT --analysis FILE and the same options. docs/sidecar.md has its parts.
     """
     show_messages(log_level, progress)
-    sidecar = output or Path(f"{source}.vr.json")
+    sidecar = output or sidecar_of(source)
     target = OutputSettings(overwrite=overwrite, sidecar=sidecar, markers=markers, writes=False)
-    job = Job(source, sidecar, repair, engine, target, shots=shots)
+    reading = SourceSettings(rate=rate)
+    job = Job(source, sidecar, repair, engine, target, reading=reading, shots=shots)
     with show_progress(progress) as observer:
         build = partial(build_engine, progress=observer.compiling)
         observer.done(run_job(job, observer, build))

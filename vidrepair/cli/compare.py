@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from vidrepair.cli.types import CROP, TIME
+from vidrepair.cli.types import CROP, RATE, TIME
 from vidrepair.regions import Box
 from vidrepair.side_by_side import MODES, CompareJob, Mode
 from vidrepair.side_by_side import compare as write_comparison
@@ -48,6 +48,9 @@ FILE = click.Path(path_type=Path)
 @click.option(
     "--frames", type=int, default=6, show_default=True, metavar="N", help="Of a sheet: how many."
 )
+@click.option(
+    "--rate", type=RATE, metavar="N", help="Frames a second of those that are numbered pictures."
+)
 def compare(
     first: Path,
     second: Path,
@@ -57,7 +60,8 @@ def compare(
     crop: Box | None,
     at: tuple[Fraction, ...],
     frames: int,
+    rate: Fraction | None,
 ) -> None:
     """Show two films, or a film and its source, beside one another: where they differ most."""
-    job = CompareJob(first, second, output, mode, crop, at, frames, overwrite)
+    job = CompareJob(first, second, output, mode, crop, at, frames, overwrite, rate)
     click.echo(write_comparison(job).summary())

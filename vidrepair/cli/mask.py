@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
@@ -11,9 +12,15 @@ from trt_build.build import build_engine
 from vidrepair.cli.engine import engine_options
 from vidrepair.cli.progress import progress_options, show_messages, show_progress
 from vidrepair.cli.repair import repair_options
-from vidrepair.cli.types import path_or_pipe
+from vidrepair.cli.types import RATE, path_or_pipe
 from vidrepair.pipeline import run_job
-from vidrepair.settings import EngineSettings, Job, OutputSettings, RepairSettings
+from vidrepair.settings import (
+    EngineSettings,
+    Job,
+    OutputSettings,
+    RepairSettings,
+    SourceSettings,
+)
 
 
 @click.command()
@@ -33,6 +40,7 @@ from vidrepair.settings import EngineSettings, Job, OutputSettings, RepairSettin
     metavar="FILE",
     help="Follow a sidecar: of the damage, what it keeps.",
 )
+@click.option("--rate", type=RATE, metavar="N", help="Frames a second of numbered pictures.")
 @repair_options
 @engine_options
 @progress_options
@@ -42,6 +50,7 @@ def mask(
     overwrite: bool,
     frames: int | None,
     analysis: Path | None,
+    rate: Fraction | None,
     repair: RepairSettings,
     engine: EngineSettings,
     progress: str,
@@ -50,7 +59,8 @@ def mask(
     """Write only the matte of IN: gray, above 0 where run would repair the picture."""
     show_messages(log_level, progress)
     target = OutputSettings(overwrite=overwrite, frames=frames, mask_out=output, writes=False)
-    job = Job(path_or_pipe(source), Path(output), repair, engine, target, analysis)
+    reading = SourceSettings(rate=rate)
+    job = Job(path_or_pipe(source), Path(output), repair, engine, target, analysis, reading)
     with show_progress(progress) as observer:
         build = partial(build_engine, progress=observer.compiling)
         observer.done(run_job(job, observer, build))

@@ -13,7 +13,7 @@ from trt_build.build import build_engine
 from vidrepair.cli.engine import engine_options
 from vidrepair.cli.progress import progress_options, show_messages, show_progress
 from vidrepair.cli.repair import repair_options_anywhere
-from vidrepair.cli.types import STRENGTHS, TIME
+from vidrepair.cli.types import RATE, STRENGTHS, TIME
 from vidrepair.previews import PreviewJob, make_preview
 from vidrepair.settings import EngineSettings, Pair, RepairSettings
 
@@ -40,6 +40,7 @@ FILE = click.Path(path_type=Path)
     metavar="T",
     help="Show the frame at this time instead: seconds, or HH:MM:SS.mmm; as often as you like.",
 )
+@click.option("--rate", type=RATE, metavar="N", help="Frames a second of numbered pictures.")
 @click.option("--video-stream", "stream", type=int, metavar="N", help="By its number in probe.")
 @click.option(
     "--denoise",
@@ -61,6 +62,7 @@ def preview(
     frames: int,
     at: tuple[Fraction, ...],
     stream: int | None,
+    rate: Fraction | None,
     strengths: tuple[Pair, ...],
     repair: RepairSettings,
     engine: EngineSettings,
@@ -74,7 +76,7 @@ def preview(
     into vidrepair run IN -o OUT, where --denoise 70/100 is --denoise 70,100.
     """
     show_messages(log_level, progress)
-    job = PreviewJob(source, output, repair, engine, strengths, frames, at, stream, overwrite)
+    job = PreviewJob(source, output, repair, engine, strengths, frames, at, stream, overwrite, rate)
     with show_progress(progress) as observer:
         report = make_preview(job, observer, partial(build_engine, progress=observer.compiling))
     click.echo(json.dumps(report.as_dict()) if as_json else report.summary())

@@ -94,7 +94,7 @@ def go_on(output: Path, changed: list[str]) -> None:
     wanted = output.absolute()
     with chdir(folder):
         context = run.make_context("run", with_options(arguments, [*changed, "--resume"]))
-        if Path(context.params["output"]).resolve() != wanted.resolve():
+        if folder_of(Path(context.params["output"])).resolve() != folder_of(wanted).resolve():
             raise UsageError(
                 f"the job of {output} was to write {context.params['output']}; move its folder"
                 f" {folder_of(wanted)} back beside that"

@@ -20,6 +20,7 @@ from vidrepair.errors import InputError, UsageError
 from vidrepair.jobs.workers import run_with_workers
 from vidrepair.journal import finished_segments, folder_of, read_record
 from vidrepair.parts import split_at_changes
+from vidrepair.sequences import sidecar_of
 from vidrepair.settings import (
     EngineSettings,
     Job,
@@ -42,7 +43,11 @@ class _Recorded(click.Command):
 @click.command(cls=_Recorded)
 @click.argument("source", metavar="IN")
 @click.option(
-    "-o", "--output", required=True, metavar="OUT", help="mkv, mp4, mov or webm; - is y4m."
+    "-o",
+    "--output",
+    required=True,
+    metavar="OUT",
+    help="mkv, mp4, mov or webm; numbered pictures such as out/%06d.dpx; - is y4m.",
 )
 @target_options
 @reading_options
@@ -98,7 +103,8 @@ def run(
 ) -> None:
     """Repair IN into OUT, keeping sound, subtitles, timing and tags.
 
-    IN is any video file, or - for a y4m pipe. A pipe answers once two or three spans of 64
+    IN is any video file, numbered pictures (DPX, TIFF or PNG) such as scan/%06d.dpx with --rate 24,
+    or - for a y4m pipe. A pipe answers once two or three spans of 64
     frames of one shot have come in, on a card up to nine.
     """
     show_messages(log_level, progress)
@@ -106,7 +112,7 @@ def run(
     if sidecar:
         if out is None:
             raise UsageError("--sidecar lies beside OUT, and a pipe has no place; leave it out")
-        target = replace(target, sidecar=Path(f"{out}.vr.json"))
+        target = replace(target, sidecar=sidecar_of(out))
     target = replace(target, markers=markers)
     if on_change == "split":
         target = replace(target, journal=False)  # one journal tells of one film

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from vidrepair.cli.types import NAMES, PAIRS, TIME
+from vidrepair.cli.types import NAMES, PAIRS, RATE, TIME
 from vidrepair.settings import OVERLAYS, OutputSettings, SourceSettings
 
 _READING = (
@@ -26,6 +26,12 @@ _READING = (
         help="Start there: seconds, or HH:MM:SS.mmm, into the picture.",
     ),
     click.option("--to", type=TIME, metavar="T", help="Stop there, counted as --ss counts."),
+    click.option(
+        "--rate",
+        type=RATE,
+        metavar="N",
+        help="Frames a second of IN where it is numbered pictures, such as frames/%06d.dpx.",
+    ),
 )
 _WRITING = (
     click.option("-y", "--overwrite", is_flag=True, help="Replace OUT if it exists."),
@@ -59,6 +65,13 @@ _WRITING = (
     ),
     click.option("--frames", type=int, metavar="N", help="Stop after N frames."),
     click.option(
+        "--start-number",
+        type=int,
+        metavar="N",
+        help="Number of the first picture where OUT is numbered pictures; by default that of IN, or"
+        " 0.",
+    ),
+    click.option(
         "--journal/--no-journal",
         default=True,
         help="Write a long film in segments that a broken-off run leaves behind for vidrepair"
@@ -89,7 +102,7 @@ _WRITING = (
 )
 _WRITTEN = (
     *("overwrite", "codec", "crf", "preset", "encoder_options", "pix_fmt", "allow_loss"),
-    *("exact_time", "frames", "journal", "segment", "resume", "allow_mixed"),
+    *("exact_time", "frames", "start_number", "journal", "segment", "resume", "allow_mixed"),
     *("mask_out", "overlay"),
 )
 
@@ -98,8 +111,8 @@ def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options of what is read, handed to it as one `reading`."""
 
     @functools.wraps(command)
-    def wrapped(video_stream: int | None, ss: Any, to: Any, **others: Any) -> Any:
-        return command(reading=SourceSettings(video_stream, ss, to), **others)
+    def wrapped(video_stream: int | None, ss: Any, to: Any, rate: Any, **others: Any) -> Any:
+        return command(reading=SourceSettings(video_stream, ss, to, rate), **others)
 
     for option in reversed(_READING):
         wrapped = option(wrapped)

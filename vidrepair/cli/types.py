@@ -11,7 +11,7 @@ import click
 from vidrepair.errors import UsageError
 from vidrepair.regions import Box
 from vidrepair.settings import Pair
-from vidrepair.spelling import read_kinds, read_pair, read_time
+from vidrepair.spelling import read_kinds, read_pair, read_rate, read_time
 
 
 class PairType(click.ParamType[Pair | None]):
@@ -175,6 +175,25 @@ class TimeType(click.ParamType[Fraction]):
             self.fail(str(error), param, ctx)
 
 
+class RateType(click.ParamType[Fraction]):
+    """Frames a second."""
+
+    name = "rate"
+
+    def convert(
+        self,
+        value: str | Fraction,
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Fraction:
+        if not isinstance(value, str):
+            return value
+        try:
+            return read_rate(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
 class NamesType(click.ParamType[tuple[str, ...]]):
     """Several names, with commas between."""
 
@@ -216,6 +235,7 @@ FRAMES = FramesType()
 NAMES = NamesType()
 PAIRS = PairsType()
 PAIR = PairType()
+RATE = RateType()
 REPAIR = RepairType()
 SIZE = SizeType()
 STRENGTHS = StrengthsType()

@@ -87,7 +87,7 @@ def verify(
         )
     shots: tuple[ShotFigures, ...] = ()
     if picture or matte is not None:
-        shots, stray = compare_pictures(output, against, matte)
+        shots, stray = compare_pictures(output, against, matte, reading.rate)
         differences += stray
     if as_json:
         click.echo(json.dumps(_as_dict(output, against, differences, shots), indent=2))

@@ -9,10 +9,11 @@ from string import Formatter
 
 from vidrepair.errors import UsageError
 from vidrepair.outputs import CONTAINERS
+from vidrepair.sequences import is_sequence
 
 FIELDS = ("stem", "ext", "parent")
-"""What a template may say of a source: its name without the ending, the ending of the output with
-its dot, and the name of the folder that the source is in."""
+"""What a template may say of a source: its name without the ending, or of numbered pictures that of
+their folder; the ending of the output with its dot; and the name of the folder that it is in."""
 TEMPLATE = "{stem}_restored{ext}"
 KEPT = (".mkv", ".mp4", ".mov", ".webm")
 """Endings that an output takes over from its source, and that `--ext` takes."""
@@ -45,7 +46,8 @@ class Naming:
         """
         kept = source.suffix if source.suffix.lower() in KEPT else ".mkv"
         parent = absolute(source).parent.name
-        name = self.template.format(stem=source.stem, ext=self.ext or kept, parent=parent)
+        stem = parent if is_sequence(source) else source.stem
+        name = self.template.format(stem=stem, ext=self.ext or kept, parent=parent)
         # Put together only after the check: a name that starts with / would drop the place.
         self._check(name, f"--name makes {name!r} of {source}, which")
         return self._joined(place / name)
