@@ -174,6 +174,25 @@ def test_a_redo_that_is_broken_off_goes_on(film: Path, monkeypatch: pytest.Monke
     assert read_record(folder_of(film)).kept
 
 
+def test_a_redo_that_is_interrupted_while_it_is_planned_goes_on(
+    film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = hashes(film)
+    follow = edited(film, move_cut)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("vidrepair.pipeline.cut_spans", interrupt)
+        assert call("redo", film, "--analysis", follow).exit_code == 130
+    assert hashes(film) == before
+    done = call("resume", film, "--progress", "none")
+    assert done.exit_code == 0, done.output
+    assert hashes(film) != before
+    assert read_record(folder_of(film)).kept
+
+
 def test_a_redo_by_another_version_is_refused_and_leaves_all_as_it_was(
     film: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -301,6 +301,21 @@ def test_another_engine_goes_on_only_where_that_is_allowed(
     assert hashes(out) == hashes(film)
 
 
+def test_a_job_of_another_format_is_refused_and_stays(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "a.mkv"
+    with monkeypatch.context() as patched:
+        for module in ("record", "journal"):
+            patched.setattr(f"vidrepair.{module}.FORMAT", 99)
+        broken_off(film, out, monkeypatch)
+    before = sorted(folder_of(out).iterdir())
+    assert call("resume", out).exit_code == 2
+    with pytest.raises(UsageError, match="is of another version of vidrepair"):
+        in_segments(film, out, resume=True)
+    assert sorted(folder_of(out).iterdir()) == before
+
+
 def test_an_unfinished_job_is_not_overwritten_unasked(
     film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

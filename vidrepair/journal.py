@@ -118,7 +118,9 @@ class Journal(Closing):
 
     def leave(self) -> None:
         """The run is over: nothing is left of a job of which nothing was finished."""
-        if self.record.segments or self.record.plan or self._aside:
+        record = self.record
+        worth = record.segments or record.plan or record.foreign or has_parts(self.folder)
+        if worth or self._aside:
             self.close()
         else:
             self.remove()
