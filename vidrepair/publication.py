@@ -15,7 +15,7 @@ from vidrepair.job_facts import content_facts, file_facts
 from vidrepair.journal import Journal
 from vidrepair.packets import write_heads
 from vidrepair.run import Run, open_job_matte, open_job_source
-from vidrepair.segments import frames_of, join
+from vidrepair.segments import fell_short, frames_of, join
 from vidrepair.settings import DEINTERLACED
 from vidrepair.sidecar import write_analysis
 from vidrepair.streams import Copies
@@ -50,6 +50,9 @@ def _join(run: Run, journal: Journal, plan: OutputPlan, copies: Copies) -> None:
     """Join the segments with everything else that the source holds; the film gets its name."""
     clip = run.source.clip
     _check_source(run, journal)
+    decoded, finished = not run.written, journal.record.frames
+    if decoded and run.facts.frames < finished:
+        raise fell_short(clip, run.facts.frames, finished)
     if journal.record.ended is None:
         journal.end(run.at_end())
     journal.drop_parts()  # of a run that was killed while it joined
@@ -62,9 +65,9 @@ def _join(run: Run, journal: Journal, plan: OutputPlan, copies: Copies) -> None:
     ):
         facts = FactsBuilder(source.container, clip.video.index, run.source.carried)
         join(journal, target, _heard(source, facts), plan.time_base, end)
-        if run.facts.frames >= journal.record.frames:
+        if decoded:
             facts.take_times(run.facts.times())  # what was decoded is the better witness
-        else:  # this run had only to join
+        else:
             for segment in journal.record.segments:
                 for pts in segment.pts():
                     facts.add_pts(pts)
