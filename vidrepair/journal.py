@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,15 @@ def read_record(folder: Path, name: str = JOURNAL) -> Record:
         ) from error
 
 
+def is_unfinished(folder: Path) -> bool:
+    """Whether a job was begun there, by whatever version, and is not done. Raises as `read_record`.
+
+    A run that ends right when it makes the folder, or removes it, leaves one without a job.
+    """
+    record = read_record(folder)
+    return record.foreign or (record.job is not None and not record.kept)
+
+
 def finished_segments(folder: Path, record: Record) -> list[Segment]:
     """All of a recorded job that are finished, by itself and by its workers."""
     return [*record.segments, *_finished_apart(folder, record).values()]
@@ -83,6 +93,24 @@ def _finished_apart(folder: Path, record: Record) -> dict[int, Segment]:
     return {n: one for n, one in found.items() if n >= len(record.segments)}
 
 
+def _locked(file: FileIO) -> bool:
+    """Lock a file; False where another process has it."""
+    with suppress(OSError):  # some network file systems cannot
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+
+
+def _is_at(path: Path, file: FileIO) -> bool:
+    """Whether it is still that file: who had it until now may have removed or replaced it."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
 class Journal(Closing):
     """An open journal; nobody else has it."""
 
@@ -91,11 +119,12 @@ class Journal(Closing):
         open, or the folder cannot be written.
         """
         self.folder = folder
+        self._path = folder / name
         try:
             folder.mkdir(exist_ok=True)
             with suppress(OSError):  # some network file systems cannot
                 sync(folder.parent)
-            self._file = (folder / name).open("a+b", buffering=0)
+            self._file = self._path.open("a+b", buffering=0)
         except OSError as error:
             raise VidrepairError(
                 f"{folder} cannot be written ({error.strerror}); free it, or add --no-journal"
@@ -258,9 +287,22 @@ class Journal(Closing):
                 path.unlink()
 
     def remove(self) -> None:
-        """The film has its name: nothing of this is needed any more."""
-        self.close()
+        """The film has its name: nothing of this is needed any more.
+
+        Whatever breaks that off, what is left tells of no job, and nobody begins one meanwhile.
+        """
+        if self._file.closed:  # what is there is another run's
+            return
+        with suppress(OSError):
+            self.start_over()
+        for path in self.folder.iterdir():
+            if path.name != JOURNAL:
+                with suppress(OSError):
+                    path.unlink()
+        if sys.platform == "win32":
+            self.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+        self.close()
 
     def close(self) -> None:
         self._file.close()
@@ -268,13 +310,11 @@ class Journal(Closing):
     def _lock(self) -> None:
         if sys.platform == "win32":
             return
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        if not (_locked(self._file) and _is_at(self._path, self._file)):
             self.close()
             raise VidrepairError(
                 f"another run is at work in {self.folder}; wait for it, or choose another output"
-            ) from error
+            )
 
     def _cut(self, record: Record) -> None:
         """Back to what a record says."""

@@ -90,8 +90,8 @@ def _shared_out(job: Job) -> list[Job]:
 
 def missing(journal: Journal) -> list[int]:
     """The numbers of the segments of a planned job that nobody has finished."""
-    plan = journal.record.plan
-    assert plan is not None
+    if (plan := journal.record.plan) is None:  # the film has its name, and was made without one
+        return []
     done = {segment.number for segment in journal.finished()}
     return [one.number for one in plan.segments if one.number not in done]
 
