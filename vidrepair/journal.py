@@ -228,9 +228,9 @@ class Journal(Closing):
         """The film has no more segments."""
         self._append({"end": dict(told)})
 
-    def join(self, told: Mapping[str, Any]) -> None:
-        """The film is finished, and gets its name now."""
-        self._append({"joined": dict(told)})
+    def join(self, told: Mapping[str, Any], *, alike: bool) -> None:
+        """The film is finished, and gets its name now. The one that has it may be `alike`."""
+        self._append({"joined": dict(told), "alike": alike})
 
     def forget(self, numbers: Collection[int]) -> None:
         """Those segments are not finished. Nor are those that follow, unless there is a plan."""
@@ -273,7 +273,9 @@ class Journal(Closing):
         self.close()
 
     def end_redo(self) -> None:
-        """The film stays as it is."""
+        """The film stays as it is, unless the new one is finished, and may have its name."""
+        if self.record.joined is not None or not (self.folder / BEFORE).is_file():
+            return
         (self.folder / BEFORE).replace(self.folder / JOURNAL)
         self._drop("*.packets", f"{WORKER}*")
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from typing import Any
 
 from vidrepair.decode import Source
 from vidrepair.encode import OutputPlan, Target, open_target
@@ -73,7 +74,7 @@ def _join(run: Run, journal: Journal, plan: OutputPlan, copies: Copies) -> None:
                     facts.add_pts(pts)
         _check(run, facts, target, plan, copies)
         assert target.written is not None
-        journal.join(content_facts(target.written))
+        journal.join(told := content_facts(target.written), alike=_is_alike(run, told))
         target.publish()
 
 
@@ -99,6 +100,12 @@ def _check_source(run: Run, journal: Journal) -> None:
             f"{run.job.source} changed while it was read; put back what it was, and go on with"
             " vidrepair resume"
         )
+
+
+def _is_alike(run: Run, told: Mapping[str, Any]) -> bool:
+    """Whether what lies under the name of the film cannot be told from it by these facts."""
+    output = run.job.output
+    return output is not None and output.is_file() and content_facts(output) == told
 
 
 def _heard(source: Source, facts: FactsBuilder) -> Iterator[Copied]:

@@ -215,8 +215,10 @@ def _is_named(job: Job) -> bool:
     """Whether the film that a job goes on with was finished, and the run ended right then."""
     if not job.target.resume or job.output is None or not job.output.is_file():
         return False
-    joined = read_record(folder_of(job.output)).joined
-    return joined is not None and joined == content_facts(job.output)
+    record = read_record(folder_of(job.output))
+    if record.joined is None or record.alike:
+        return False
+    return record.joined == content_facts(job.output)
 
 
 def _known_gaps(journal: Journal | None) -> Gaps:
