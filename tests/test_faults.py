@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,18 @@ import pytest
 from calling import call, hashes
 from clips import Extras, moving, write_clip
 
+from vidrepair.decode import Source
 from vidrepair.encode import Target
 from vidrepair.encoder import Encoder
 from vidrepair.errors import EngineError
+from vidrepair.jobs.processes import Outcome, work_here
 from vidrepair.journal import Journal, folder_of, read_record
 from vidrepair.verification import check_files
 
 SIZE = (64, 48)
 COUNT = 330
 FLAGS = ("-c", "ffv1", "--segment-frames", "64", "--progress", "none")
+QUIET = ("--repair", "none", "--denoise", "0")
 NOISY = ("--repair", "none", "--noise", "6")
 
 
@@ -141,6 +145,56 @@ def test_a_source_that_goes_while_it_is_read_may_come_back(
     away.rename(source)
     assert call("resume", out, "--progress", "none").exit_code == 0
     assert hashes(out) == whole
+
+
+def ends_after(frames: int) -> Callable[[Source], Iterator[Any]]:
+    """What reads a source that seems to end there, as over a network that fails meanwhile."""
+    packets = Source._packets
+
+    def limited(source: Source) -> Iterator[Any]:
+        yield from islice((one for one in packets(source) if one.stream.index == 0), frames)
+        last: Any = av.Packet()
+        last.stream = source._stream
+        yield last
+
+    return limited
+
+
+def test_a_source_that_seems_to_end_sooner_than_before_makes_no_film(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "a.mkv"
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "add", after(2, Journal.add, KeyboardInterrupt()))
+        assert call("run", film, "-o", out, *FLAGS, *QUIET).exit_code == 130
+    with monkeypatch.context() as patched:
+        patched.setattr(Source, "_packets", ends_after(100))
+        short = call("resume", out, "--progress", "none")
+    assert short.exit_code == 1
+    assert "ended after 100 frames, and had at least 128 before" in short.stderr
+    assert not out.exists()
+    assert call("resume", out, "--progress", "none").exit_code == 0
+    assert hashes(out) == hashes(film)
+
+
+def test_workers_to_whom_a_source_seems_to_end_make_no_film(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "a.mkv"
+
+    def work(shares: Any, tell: Any) -> Outcome:
+        with monkeypatch.context() as patched:
+            patched.setattr(Source, "_packets", ends_after(100))
+            return work_here(shares, tell)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("vidrepair.jobs.workers.work_in_processes", work)
+        short = call("run", film, "-o", out, *FLAGS, *QUIET, "--workers", "2")
+    assert short.exit_code == 1, short.output
+    assert "ended after 100 frames, and had at least 128 before" in short.stderr
+    assert not out.exists()
+    assert call("resume", out, "--workers", "1", "--progress", "none").exit_code == 0
+    assert hashes(out) == hashes(film)
 
 
 def test_a_clock_that_is_set_back_changes_nothing(

@@ -14,11 +14,13 @@ from calling import call, hashes
 from click.testing import CliRunner
 from clips import moving, write_clip
 
+from vidrepair import pipeline
 from vidrepair.analysis_changes import changed_frames
 from vidrepair.cli import main
 from vidrepair.findings import Analysis, DefectFacts
 from vidrepair.journal import folder_of, read_record
 from vidrepair.packets import film_data
+from vidrepair.run import Run
 from vidrepair.segment_plan import Seams, plan_segments
 from vidrepair.sidecar import read_analysis
 
@@ -154,7 +156,7 @@ def test_a_redo_that_is_broken_off_goes_on(film: Path, monkeypatch: pytest.Monke
     class Crash(BaseException):
         pass
 
-    def crash(*_: object) -> None:
+    def crash(*_: object, **__: object) -> None:
         raise Crash
 
     with monkeypatch.context() as patched:
@@ -174,6 +176,25 @@ def test_a_redo_that_is_broken_off_goes_on(film: Path, monkeypatch: pytest.Monke
     assert read_record(folder_of(film)).kept
 
 
+def test_a_redo_that_is_interrupted_while_it_is_planned_goes_on(
+    film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = hashes(film)
+    follow = edited(film, move_cut)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("vidrepair.pipeline.cut_spans", interrupt)
+        assert call("redo", film, "--analysis", follow).exit_code == 130
+    assert hashes(film) == before
+    done = call("resume", film, "--progress", "none")
+    assert done.exit_code == 0, done.output
+    assert hashes(film) != before
+    assert read_record(folder_of(film)).kept
+
+
 def test_a_redo_by_another_version_is_refused_and_leaves_all_as_it_was(
     film: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -186,6 +207,57 @@ def test_a_redo_by_another_version_is_refused_and_leaves_all_as_it_was(
     assert "version was" in refused.stderr
     assert film.read_bytes() == before
     assert call("redo", film, "--analysis", follow, "--progress", "none").exit_code == 0
+
+
+def test_a_redo_that_fails_after_the_film_was_replaced_is_not_taken_back(
+    film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, sidecar = hashes(film), Path(f"{film}.vr.json")
+    follow = edited(film, switch_off(20))
+    written = pipeline.write_sidecar
+
+    def write(run: Run) -> Analysis | None:
+        sidecar.unlink()
+        sidecar.mkdir()
+        return written(run)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pipeline, "write_sidecar", write)
+        assert call("redo", film, "--analysis", follow).exit_code == 2
+    assert differing(before, film) == [20]
+    sidecar.rmdir()
+    done = call("resume", film, "--progress", "none")
+    assert done.exit_code == 0, done.output
+    assert differing(before, film) == [20]
+    assert "asks for nothing else" in call("redo", film, "--analysis", follow).stderr
+
+
+def test_a_film_of_the_same_size_and_ends_is_not_taken_for_the_new_one(
+    film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = hashes(film)
+
+    class Crash(BaseException):
+        pass
+
+    def crash(*_: object) -> None:
+        raise Crash
+
+    follow = edited(film, switch_off(20))
+    told = read_record(folder_of(film)).joined
+    # As of films of many megabytes whose frames are of one size.
+    for module in ("publication", "run", "jobs.redo"):
+        monkeypatch.setattr(f"vidrepair.{module}.content_facts", lambda _: told)
+    with monkeypatch.context() as patched:
+        patched.setattr("vidrepair.encode.Target.publish", crash)
+        with pytest.raises(Crash):
+            CliRunner().invoke(
+                main, ["redo", str(film), "--analysis", str(follow)], catch_exceptions=False
+            )
+    assert hashes(film) == before
+    done = call("resume", film, "--progress", "none")
+    assert done.exit_code == 0, done.output
+    assert differing(before, film) == [20]
 
 
 def test_what_cannot_be_done_anew_is_refused(made: Path, tmp_path: Path) -> None:

@@ -301,6 +301,21 @@ def test_another_engine_goes_on_only_where_that_is_allowed(
     assert hashes(out) == hashes(film)
 
 
+def test_a_job_of_another_format_is_refused_and_stays(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "a.mkv"
+    with monkeypatch.context() as patched:
+        for module in ("record", "journal"):
+            patched.setattr(f"vidrepair.{module}.FORMAT", 99)
+        broken_off(film, out, monkeypatch)
+    before = sorted(folder_of(out).iterdir())
+    assert call("resume", out).exit_code == 2
+    with pytest.raises(UsageError, match="is of another version of vidrepair"):
+        in_segments(film, out, resume=True)
+    assert sorted(folder_of(out).iterdir()) == before
+
+
 def test_an_unfinished_job_is_not_overwritten_unasked(
     film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -337,6 +352,88 @@ def test_jobs_are_shown_retried_and_cleaned(
     broken_off(film, out, monkeypatch)
     assert call("jobs", "retry", tmp_path).exit_code == 0
     assert hashes(out) == hashes(film)
+
+
+def finished_but_not_removed(film: Path, out: Path) -> None:
+    """A run that ends right after the film has its name."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Journal, "remove", lambda _: (_ for _ in ()).throw(Stop))
+        call("run", film, "-o", out, "-c", "ffv1", "--segment-frames", "64", *FLAGS)
+    assert read_record(folder_of(out)).joined
+    assert hashes(out) == hashes(film)
+
+
+def test_workers_have_nothing_to_do_for_a_film_that_has_its_name(
+    film: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "a.mkv"
+    finished_but_not_removed(film, out)
+    done = call("resume", out, "--workers", "2", "--progress", "none")
+    assert done.exit_code == 0, done.output
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mkv"]
+
+
+def test_a_job_that_is_half_removed_is_none(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "a.mkv"
+    finished_but_not_removed(film, out)
+    unlinked = Path.unlink
+
+    def unlink(path: Path) -> None:
+        unlinked(path)
+        raise Stop
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", unlink)
+        patched.setattr(shutil, "rmtree", lambda path, **_: next(Path(path).iterdir()).unlink())
+        with pytest.raises(Stop), Journal(folder_of(out)) as journal:
+            journal.remove()
+    assert folder_of(out).is_dir()
+    assert "says nothing of a job" in call("resume", out).stderr
+    assert call("jobs", "clean", out).exit_code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mkv"]
+
+
+@pytest.mark.parametrize("names", [(), ("journal",), ("000000000.packets",)])
+def test_a_folder_without_a_job_stops_nobody(
+    film: Path, tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    """Of a run that was killed before its first line, or when it removed the folder."""
+    out = tmp_path / "a.mkv"
+    folder_of(out).mkdir()
+    for name in names:
+        (folder_of(out) / name).touch()
+    done = call("run", film, "-o", out, "-c", "ffv1", "--segment-frames", "64", *FLAGS)
+    assert done.exit_code == 0, done.output
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mkv"]
+
+
+def test_a_journal_that_goes_while_it_is_opened_is_nobodys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = folder_of(tmp_path / "a.mkv")
+    other, locked = Journal(folder), Journal._lock
+
+    def lock(journal: Journal) -> None:
+        other.remove()
+        locked(journal)
+
+    monkeypatch.setattr(Journal, "_lock", lock)
+    with pytest.raises(VidrepairError, match="another run is at work"):
+        Journal(folder)
+
+
+def test_a_run_over_a_film_that_is_kept_tells_of_no_rest(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "a.mkv"
+    words = ("run", film, "-o", out, "-c", "ffv1", "--segment-frames", "64", *FLAGS)
+    assert call(*words, "--sidecar").exit_code == 0
+    with Journal(folder_of(out)):
+        busy = call(*words, "-y")
+    assert busy.exit_code == 1
+    assert "goes on from there" not in busy.stderr
 
 
 # Damage to what lies on the disk.

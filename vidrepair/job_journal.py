@@ -10,7 +10,7 @@ from typing import Any
 
 from vidrepair.errors import UsageError
 from vidrepair.job_facts import MIXABLE, changes, job_facts, total_frames
-from vidrepair.journal import JOURNAL, Journal, folder_of, read_record, worker_name
+from vidrepair.journal import JOURNAL, Journal, folder_of, is_unfinished, read_record, worker_name
 from vidrepair.outputs import OutputPlan
 from vidrepair.record import Record
 from vidrepair.segment_plan import Plan, Share
@@ -39,7 +39,7 @@ def goes_in_segments(job: Job, clip: Clip, plan: OutputPlan) -> bool:
             " beside it are 8 bytes longer: choose a shorter one"
         ) from error
     done = read_record(folder).kept
-    if there and not (done or asked.resume or asked.overwrite):
+    if is_unfinished(folder) and not (asked.resume or asked.overwrite):
         raise UsageError(
             f"an unfinished job for {job.output} lies in {folder}; go on with vidrepair resume"
             f" {job.output}, or add -y to begin anew"

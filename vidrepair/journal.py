@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,15 @@ def read_record(folder: Path, name: str = JOURNAL) -> Record:
         ) from error
 
 
+def is_unfinished(folder: Path) -> bool:
+    """Whether a job was begun there, by whatever version, and is not done. Raises as `read_record`.
+
+    A run that ends right when it makes the folder, or removes it, leaves one without a job.
+    """
+    record = read_record(folder)
+    return record.foreign or (record.job is not None and not record.kept)
+
+
 def finished_segments(folder: Path, record: Record) -> list[Segment]:
     """All of a recorded job that are finished, by itself and by its workers."""
     return [*record.segments, *_finished_apart(folder, record).values()]
@@ -84,6 +94,24 @@ def _finished_apart(folder: Path, record: Record) -> dict[int, Segment]:
     return {n: one for n, one in found.items() if n >= len(record.segments)}
 
 
+def _locked(file: FileIO) -> bool:
+    """Lock a file; False where another process has it."""
+    with suppress(OSError):  # some network file systems cannot
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+
+
+def _is_at(path: Path, file: FileIO) -> bool:
+    """Whether it is still that file: who had it until now may have removed or replaced it."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
 class Journal(Closing):
     """An open journal; nobody else has it."""
 
@@ -92,11 +120,12 @@ class Journal(Closing):
         open, or the folder cannot be written.
         """
         self.folder = folder
+        self._path = folder / name
         try:
             folder.mkdir(exist_ok=True)
             with suppress(OSError):  # some network file systems cannot
                 sync(folder.parent)
-            self._file = (folder / name).open("a+b", buffering=0)
+            self._file = self._path.open("a+b", buffering=0)
         except OSError as error:
             raise VidrepairError(
                 f"{folder} cannot be written ({error.strerror}); free it, or add --no-journal"
@@ -119,7 +148,9 @@ class Journal(Closing):
 
     def leave(self) -> None:
         """The run is over: nothing is left of a job of which nothing was finished."""
-        if self.record.segments or self.record.plan or self._aside:
+        record = self.record
+        worth = record.segments or record.plan or record.foreign or has_parts(self.folder)
+        if worth or self._aside:
             self.close()
         else:
             self.remove()
@@ -198,9 +229,9 @@ class Journal(Closing):
         """The film has no more segments."""
         self._append({"end": dict(told)})
 
-    def join(self, told: Mapping[str, Any]) -> None:
-        """The film is finished, and gets its name now."""
-        self._append({"joined": dict(told)})
+    def join(self, told: Mapping[str, Any], *, alike: bool) -> None:
+        """The film is finished, and gets its name now. The one that has it may be `alike`."""
+        self._append({"joined": dict(told), "alike": alike})
 
     def forget(self, numbers: Collection[int]) -> None:
         """Those segments are not finished. Nor are those that follow, unless there is a plan."""
@@ -243,7 +274,9 @@ class Journal(Closing):
         self.close()
 
     def end_redo(self) -> None:
-        """The film stays as it is."""
+        """The film stays as it is, unless the new one is finished, and may have its name."""
+        if self.record.joined is not None or not (self.folder / BEFORE).is_file():
+            return
         (self.folder / BEFORE).replace(self.folder / JOURNAL)
         self._drop("*.packets", f"{WORKER}*")
 
@@ -260,9 +293,22 @@ class Journal(Closing):
                     path.unlink()
 
     def remove(self) -> None:
-        """The film has its name: nothing of this is needed any more."""
-        self.close()
+        """The film has its name: nothing of this is needed any more.
+
+        Whatever breaks that off, what is left tells of no job, and nobody begins one meanwhile.
+        """
+        if self._file.closed:  # what is there is another run's
+            return
+        with suppress(OSError):
+            self.start_over()
+        for path in self.folder.iterdir():
+            if path.name != JOURNAL:
+                with suppress(OSError):
+                    path.unlink()
+        if sys.platform == "win32":
+            self.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+        self.close()
 
     def close(self) -> None:
         self._file.close()
@@ -270,13 +316,11 @@ class Journal(Closing):
     def _lock(self) -> None:
         if sys.platform == "win32":
             return
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        if not (_locked(self._file) and _is_at(self._path, self._file)):
             self.close()
             raise VidrepairError(
                 f"another run is at work in {self.folder}; wait for it, or choose another output"
-            ) from error
+            )
 
     def _cut(self, record: Record) -> None:
         """Back to what a record says."""

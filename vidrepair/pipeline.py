@@ -299,7 +299,7 @@ def _encode_stretch(run: Run, stretch: int, answers: Iterable[Answer], tell: Tel
         if run.tally.frames == run.job.target.frames and run.share is None:
             break
     if last is not None and isinstance(run.target, SegmentedTarget):
-        run.target.end_stretch(last.until)
+        run.target.end_stretch(last)
 
 
 def _teller(run: Run, observer: Observer | None) -> Teller:

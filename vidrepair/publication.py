@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from typing import Any
 
 from vidrepair.decode import Source
 from vidrepair.encode import OutputPlan, Target, open_target
@@ -16,7 +17,7 @@ from vidrepair.job_facts import content_facts, file_facts
 from vidrepair.journal import Journal
 from vidrepair.packets import write_heads
 from vidrepair.run import Run, open_job_matte, open_job_source
-from vidrepair.segments import frames_of, join
+from vidrepair.segments import fell_short, frames_of, join
 from vidrepair.settings import DEINTERLACED
 from vidrepair.sidecar import write_analysis
 from vidrepair.streams import Copies
@@ -51,6 +52,9 @@ def _join(run: Run, journal: Journal, plan: OutputPlan, copies: Copies) -> None:
     """Join the segments with everything else that the source holds; the film gets its name."""
     clip = run.source.clip
     _check_source(run, journal)
+    decoded, finished = not run.written, journal.record.frames
+    if decoded and run.facts.frames < finished:
+        raise fell_short(clip, run.facts.frames, finished)
     if journal.record.ended is None:
         journal.end(run.at_end())
     journal.drop_parts()  # of a run that was killed while it joined
@@ -63,15 +67,15 @@ def _join(run: Run, journal: Journal, plan: OutputPlan, copies: Copies) -> None:
     ):
         facts = FactsBuilder(source.container, clip.video.index, run.source.carried)
         join(journal, target, _heard(source, facts), plan.time_base, end)
-        if run.facts.frames >= journal.record.frames:
+        if decoded:
             facts.take_times(run.facts.times())  # what was decoded is the better witness
-        else:  # this run had only to join
+        else:
             for segment in journal.record.segments:
                 for pts in segment.pts():
                     facts.add_pts(pts)
         _check(run, facts, target, plan, copies)
         assert target.written is not None
-        journal.join(content_facts(target.written))
+        journal.join(told := content_facts(target.written), alike=_is_alike(run, told))
         target.publish()
 
 
@@ -97,6 +101,12 @@ def _check_source(run: Run, journal: Journal) -> None:
             f"{run.job.source} changed while it was read; put back what it was, and go on with"
             " vidrepair resume"
         )
+
+
+def _is_alike(run: Run, told: Mapping[str, Any]) -> bool:
+    """Whether what lies under the name of the film cannot be told from it by these facts."""
+    output = run.job.output
+    return output is not None and output.is_file() and content_facts(output) == told
 
 
 def _heard(source: Source, facts: FactsBuilder) -> Iterator[Copied]:

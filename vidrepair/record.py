@@ -62,6 +62,10 @@ class Record:
     """What was told when the film had no more segments; None where it may have more."""
     joined: dict[str, Any] | None = None
     """What tells the finished film from another; None where it is not finished."""
+    alike: bool = False
+    """Whether the film that it replaces cannot be told from it by that: the same size, the same
+    ends, as where frames are of one size.
+    """
     foreign: bool = False
     """Whether it is of another format, and cannot be read from there on."""
     kept: bool = False
@@ -110,7 +114,7 @@ class Record:
         elif "end" in entry:
             self.ended = entry["end"]
         elif "joined" in entry:
-            self.joined = entry["joined"]
+            self.joined, self.alike = entry["joined"], entry.get("alike", False)
         elif "kept" in entry:
             self.kept = True
         self.size += len(line) + 1

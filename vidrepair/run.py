@@ -233,8 +233,10 @@ def _is_named(job: Job) -> bool:
     there = job.output.parent.is_dir() if is_sequence(job.output) else job.output.is_file()
     if not there:
         return False
-    joined = read_record(folder_of(job.output)).joined
-    return joined is not None and joined == content_facts(job.output)
+    record = read_record(folder_of(job.output))
+    if record.joined is None or record.alike:
+        return False
+    return record.joined == content_facts(job.output)
 
 
 def _known_gaps(journal: Journal | None) -> Gaps:

@@ -32,7 +32,7 @@ from vidrepair.packed_times import pack_times
 from vidrepair.packets import PacketWriter, read_packets
 from vidrepair.record import Segment
 from vidrepair.report import spoken_size
-from vidrepair.segment_plan import Plan, Seams
+from vidrepair.segment_plan import Plan, Planned, Seams
 from vidrepair.tags import Clip, Copied
 from vidrepair.touches import TouchWriter, read_touches
 
@@ -97,11 +97,16 @@ class SegmentedTarget(Closing):
             for packet in self._open.encoder.encode(frame):
                 self._open.packets.add(packet)
 
-    def end_stretch(self, until: int | None) -> None:
-        """What follows is written by somebody else, or was; its first frame is shown at `until`."""
+    def end_stretch(self, last: Planned) -> None:
+        """What follows the `last` segment is written by somebody else, or was.
+
+        Raises VidrepairError where not all of its frames have come.
+        """
         if self._open is not None:
+            if (reached := self._open.first + len(self._open.times)) < last.after:
+                raise fell_short(self._clip, reached, last.after)
             with self._explained():
-                self._finish(until)
+                self._finish(last.until)
 
     def note(self, touch: Touch) -> None:
         """Keep what was done to the frame that was written last."""
@@ -205,6 +210,14 @@ class SegmentedTarget(Closing):
             raise VidrepairError(
                 f"{folder} cannot be written ({reason}); try another folder, or another --codec"
             ) from error
+
+
+def fell_short(clip: Clip, now: int, before: int) -> VidrepairError:
+    """A film that is read again gave fewer frames, as over a network that failed meanwhile."""
+    return VidrepairError(
+        f"{clip.name} ended after {now} frames, and had at least {before} before; see to its disk"
+        " or network, and go on with vidrepair resume"
+    )
 
 
 def damaged(journal: Journal) -> list[int]:

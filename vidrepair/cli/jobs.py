@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import click
@@ -67,10 +66,10 @@ def retry(folder: Path) -> None:
 def clean(output: Path) -> None:
     """Remove what is left of the unfinished job of OUT."""
     folder = folder_of(output)
-    if not (folder / JOURNAL).is_file():
+    if not folder.is_dir():
         raise UsageError(f"there is no unfinished job for {output}: {folder} is not there")
-    with Journal(folder):  # nobody is at work in it
-        shutil.rmtree(folder)
+    with Journal(folder) as journal:  # nobody is at work in it
+        journal.remove()
 
 
 def _state(output: Path) -> str:

@@ -147,8 +147,9 @@ def _tell_of_rest(output: Path | None) -> None:
     if output is None or not folder_of(output).is_dir():
         return
     folder = folder_of(output)
-    frames = sum(segment.frames for segment in finished_segments(folder, read_record(folder)))
-    if not frames:
+    record = read_record(folder)
+    frames = sum(segment.frames for segment in finished_segments(folder, record))
+    if record.kept or not frames:
         return
     logging.getLogger(__name__).warning(
         "%d frames are finished; vidrepair resume %s goes on from there", frames, output

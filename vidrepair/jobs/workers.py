@@ -90,8 +90,8 @@ def _shared_out(job: Job) -> list[Job]:
 
 def missing(journal: Journal) -> list[int]:
     """The numbers of the segments of a planned job that nobody has finished."""
-    plan = journal.record.plan
-    assert plan is not None
+    if (plan := journal.record.plan) is None:  # the film has its name, and was made without one
+        return []
     done = {segment.number for segment in journal.finished()}
     return [one.number for one in plan.segments if one.number not in done]
 
@@ -125,9 +125,10 @@ def compute(jobs: Sequence[Job], observer: Observer | None, work: Crew) -> list[
             warnings += outcome.warnings
             before, left = left, missing(journal)
             if left and len(left) == len(before):
+                how = outcome.deaths[0] if outcome.deaths else "the source ended too early"
                 raise EngineError(
-                    f"{outcome.deaths[0]}, with nothing finished; look for what ended it, such as"
-                    " too little memory, and go on with vidrepair resume"
+                    f"{how}, with nothing finished; look for what ended it, such as too little"
+                    " memory or a network that failed, and go on with vidrepair resume"
                 )
             for death in outcome.deaths:
                 log.warning("%s; what it had not finished is shared out anew", death)
