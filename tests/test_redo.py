@@ -18,8 +18,9 @@ from vidrepair import pipeline
 from vidrepair.analysis_changes import changed_frames
 from vidrepair.cli import main
 from vidrepair.findings import Analysis, DefectFacts
+from vidrepair.jobs.redo import EDITED
 from vidrepair.journal import folder_of, read_record
-from vidrepair.packets import film_data
+from vidrepair.packets import PacketWriter, film_data
 from vidrepair.run import Run
 from vidrepair.segment_plan import Seams, plan_segments
 from vidrepair.sidecar import read_analysis
@@ -258,6 +259,29 @@ def test_a_film_of_the_same_size_and_ends_is_not_taken_for_the_new_one(
     done = call("resume", film, "--progress", "none")
     assert done.exit_code == 0, done.output
     assert differing(before, film) == [20]
+
+
+def test_a_disk_that_is_full_while_the_film_is_taken_apart_loses_nothing(
+    film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, folder = hashes(film), folder_of(film)
+    names = {path.name for path in folder.iterdir()}
+    follow = edited(film, switch_off(200))
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PacketWriter, "finish", full)
+        broken = call("redo", film, "--analysis", follow, "--progress", "none")
+    assert broken.exit_code == 1
+    assert f"cannot be put into {folder} (No space left on device); free some" in broken.stderr
+    assert {path.name for path in folder.iterdir()} == names | {EDITED}
+    assert hashes(film) == before
+    # What was copied into the folder may be followed itself.
+    done = call("redo", film, "--analysis", folder / EDITED, "--progress", "none")
+    assert done.exit_code == 0, done.output
+    assert differing(before, film) == [200]
 
 
 def test_what_cannot_be_done_anew_is_refused(made: Path, tmp_path: Path) -> None:

@@ -278,6 +278,10 @@ class Journal(Closing):
         if self.record.joined is not None or not (self.folder / BEFORE).is_file():
             return
         (self.folder / BEFORE).replace(self.folder / JOURNAL)
+        self.drop_packets()
+
+    def drop_packets(self) -> None:
+        """No segment's packets are left, nor what workers have."""
         self._drop("*.packets", f"{WORKER}*")
 
     def drop_parts(self) -> None:

@@ -7,9 +7,10 @@ import logging
 import multiprocessing
 import os
 import signal
+import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.connection import Connection, wait
@@ -20,6 +21,9 @@ from vidrepair.errors import VidrepairError, tell_error, told_error
 from vidrepair.pipeline import work_job
 from vidrepair.segment_plan import Share
 from vidrepair.settings import Job
+
+PATIENCE = 5.0
+"""Seconds that a worker has to end when it is told to."""
 
 
 @dataclass(slots=True)
@@ -85,6 +89,8 @@ def work_in_processes(
         for worker in workers:
             worker.process.terminate()
         for worker in workers:
+            worker.process.join(PATIENCE)
+            worker.process.kill()  # one that was stopped hears nothing else
             worker.process.join()
             worker.line.close()
     return outcome
@@ -95,9 +101,23 @@ def _start(job: Job, share: Share) -> _Worker:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(job, share, theirs), daemon=True)
-    process.start()
+    with _without_interrupts():
+        process.start()
     theirs.close()
     return _Worker(share.worker, process, ours)
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """A process that is started meanwhile hears no Ctrl-C; this one does when it is over."""
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _hear(worker: _Worker, outcome: Outcome, tell: Callable[[int, int], None]) -> bool:

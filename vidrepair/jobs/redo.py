@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from vidrepair.analysis_changes import Frames, changed_frames
-from vidrepair.errors import InputError, UsageError
+from vidrepair.errors import InputError, UsageError, VidrepairError
+from vidrepair.files import write_bytes
 from vidrepair.findings import Analysis
 from vidrepair.job_facts import content_facts, file_facts, with_options, without_option
 from vidrepair.journal import JOURNAL, Journal, folder_of
@@ -45,13 +46,29 @@ def begin_redo(output: Path, edited: Path) -> tuple[int, int]:
         left = total - sum(one.frames for one in kept)
         if left:
             own = folder / EDITED
-            shutil.copy(edited, own)
+            write_bytes(own, [edited.read_bytes()], overwrite=True)
             job = _job(journal.record.job or {}, own)
             # A cut that was moved moves the spans after it, and so where segments may end.
             plan = journal.record.as_plan() if before.shots == after.shots else None
             parts = _unpacked(journal, output, {one.number for one in kept})
-            journal.begin_redo(job, parts, plan)
+            with _undone(journal):
+                journal.begin_redo(job, parts, plan)
     return left, total
+
+
+@contextmanager
+def _undone(journal: Journal) -> Iterator[None]:
+    """What was taken out of a film does not stay where not all of it could be."""
+    try:
+        yield
+    except BaseException as error:
+        journal.drop_packets()
+        if isinstance(error, OSError):
+            raise VidrepairError(
+                f"what stays of the film cannot be put into {journal.folder}"
+                f" ({error.strerror or error}); free some space there, and redo it again"
+            ) from error
+        raise
 
 
 def end_redo(output: Path) -> None:
