@@ -369,9 +369,7 @@ main(["waits"])
 
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
 def test_an_interruption_that_falls_into_a_finaliser_is_not_lost(name: str, code: int) -> None:
-    started = time.monotonic()
     command = [sys.executable, "-c", LOST.format(name=name)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
-    assert time.monotonic() - started < 20
