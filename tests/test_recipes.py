@@ -163,14 +163,17 @@ def test_make_does_what_is_not_done_yet(kitchen: Kitchen) -> None:
     needs("make")
     for name in ("one", "two"):
         kitchen.film(f"reels/{name}.mkv", frames=4)
-    kitchen.cook("A hundred reels")
     restored = kitchen.folder / "restored"
-    assert sorted(path.name for path in restored.iterdir()) == ["one.mkv", "two.mkv"]
-    assert "vidrepair" not in kitchen.cook("A hundred reels")
-    (restored / "two.mkv").unlink()
+    # An unfinished job of which nothing is left: it is resumed, fails, and does not stop the other.
+    (restored / "two.mkv.vrjob").mkdir(parents=True)
+    with pytest.raises(AssertionError, match=r"vidrepair resume restored/two\.mkv"):
+        kitchen.cook("A hundred reels")
+    (restored / "two.mkv.vrjob").rmdir()
+    assert [path.name for path in restored.iterdir()] == ["one.mkv"]
     again = kitchen.cook("A hundred reels")
-    assert "restored/two.mkv" in again
-    assert "restored/one.mkv" not in again
+    assert "vidrepair run reels/two.mkv" in again
+    assert "one.mkv" not in again
+    assert "vidrepair" not in kitchen.cook("A hundred reels")
 
 
 def test_parallel_runs_a_film_in_each_slot(kitchen: Kitchen) -> None:
