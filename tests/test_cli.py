@@ -347,3 +347,29 @@ def test_the_public_names_are_these() -> None:
         ),
         *("UsageError", "VidrepairError"),
     }
+
+
+LOST = """
+import os, signal, sys, time
+from vidrepair.cli import main
+
+class Last:
+    def __del__(self):
+        os.kill(os.getpid(), signal.{name})
+        time.sleep(0.05)
+
+@main.command()
+def waits():
+    Last()
+    time.sleep(20)
+
+main(["waits"])
+"""
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_an_interruption_that_falls_into_a_finaliser_is_not_lost(name: str, code: int) -> None:
+    command = [sys.executable, "-c", LOST.format(name=name)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr

@@ -215,15 +215,15 @@ def test_a_redo_that_fails_after_the_film_was_replaced_is_not_taken_back(
 ) -> None:
     before, sidecar = hashes(film), Path(f"{film}.vr.json")
     follow = edited(film, switch_off(20))
-    written = pipeline.write_sidecar
+    written = pipeline.write_lists
 
-    def write(run: Run) -> Analysis | None:
+    def write(run: Run, analysis: Analysis) -> list[str]:
         sidecar.unlink()
         sidecar.mkdir()
-        return written(run)
+        return written(run, analysis)
 
     with monkeypatch.context() as patched:
-        patched.setattr(pipeline, "write_sidecar", write)
+        patched.setattr(pipeline, "write_lists", write)
         assert call("redo", film, "--analysis", follow).exit_code == 2
     assert differing(before, film) == [20]
     sidecar.rmdir()

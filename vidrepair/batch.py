@@ -191,12 +191,12 @@ class _Cutter:
             return
         closed = _close(span, ahead, self._grid, self._profilers)
         if before is not None and fades:
-            yield _tail(closed, before)
+            yield tail_of(closed, before)
         if here is not None:
             yield replace(closed, stretch=here)
 
 
-def _tail(span: Span, stretch: int) -> Span:
+def tail_of(span: Span, stretch: int) -> Span:
     """As much of a span as the one before, of that stretch, needs to end."""
     return replace(
         span,

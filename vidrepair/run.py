@@ -39,7 +39,14 @@ from vidrepair.nowhere import Nowhere
 from vidrepair.segment_plan import Plan, Seams, Share
 from vidrepair.segments import SegmentedTarget, frames_of
 from vidrepair.sequences import SEQUENCE, is_pattern, is_sequence
-from vidrepair.settings import DEINTERLACED, EngineSettings, Interlace, Job, MaskSettings
+from vidrepair.settings import (
+    DEINTERLACED,
+    EngineSettings,
+    Interlace,
+    Job,
+    MaskSettings,
+    RepairSettings,
+)
 from vidrepair.sidecar import read_analysis
 from vidrepair.stages import Stages
 from vidrepair.streams import LOSSES, Copies, plan_copies
@@ -161,7 +168,7 @@ def open_run(job: Job, build: Build | None, owned: ExitStack, share: Share | Non
     cuts = open_cuts(job, clip, clock)
     planned = _plan(source, job, interlacing) if job.target.writes else None
     picture = half_of(clip.picture) if fields else clip.picture
-    files, engine, spare = _open_engine(picture, job, build, owned)
+    files, engine, spare = open_engines(picture, job.repair, job.engine, build, owned)
     identity = engine.identity.as_dict()
     warnings = [*source.remarks, *_remarks(job, interlacing, planned, guide, identity)]
     tally = Tally(clip.picture, stride=2 if fields else 1)
@@ -424,13 +431,17 @@ def _interlacing(source: Source, job: Job) -> Interlacing:
     return found
 
 
-def _open_engine(
-    picture: Picture, job: Job, build: Build | None, owned: ExitStack
+def open_engines(
+    picture: Picture,
+    repair: RepairSettings,
+    settings: EngineSettings,
+    build: Build | None,
+    owned: ExitStack,
 ) -> tuple[ModelFiles, Engine, Spare]:
     """The model, the engine, and what takes over where its output overflows."""
     # Nothing is computed where nothing is asked for.
-    settings = job.engine if job.repair.asks else job.engine.idle()
-    damage = job.repair.mends
+    settings = settings if repair.asks else settings.idle()
+    damage = repair.mends
     files, engine = open_engine(picture, settings, damage=damage, build=build)
     owned.callback(engine.close)
     exact = _exact(settings, engine)

@@ -21,7 +21,7 @@ from vidrepair.cli.doctor import doctor
 from vidrepair.cli.engines import engines
 from vidrepair.cli.estimate import estimate
 from vidrepair.cli.grain import grain
-from vidrepair.cli.interruption import INTERRUPTED, TERMINATED, Terminated
+from vidrepair.cli.interruption import INTERRUPTED, TERMINATED, Terminated, telling_lost
 from vidrepair.cli.jobs import jobs
 from vidrepair.cli.markers import markers
 from vidrepair.cli.mask import mask
@@ -49,7 +49,8 @@ class Commands(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> Any:
         signal.signal(signal.SIGTERM, _terminate)
         try:
-            return super().main(*args, **{**kwargs, "standalone_mode": False})
+            with telling_lost():
+                return super().main(*args, **{**kwargs, "standalone_mode": False})
         except VidrepairError as error:
             _fail(str(error), error.exit_code)
         except click.ClickException as error:
