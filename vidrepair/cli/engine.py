@@ -25,8 +25,8 @@ _OPTIONS = (
         type=click.Choice(LOOKS),
         default="fidelity",
         show_default=True,
-        help="natural gives back more of the texture that strong noise hides, for flat places that"
-        " are a little less even.",
+        help="natural gives back more of the texture that strong noise hides, but flat places are"
+        " less even, and less damage is found.",
     ),
     click.option("--backend", type=click.Choice(BACKENDS), default="auto", show_default=True),
     click.option(
