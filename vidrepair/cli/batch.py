@@ -12,6 +12,7 @@ import click
 from trt_build.build import build_engine
 from vidrepair.cli.batch_progress import BatchDisplay
 from vidrepair.cli.engine import engine_options
+from vidrepair.cli.headings import Headed
 from vidrepair.cli.interruption import INTERRUPTED, TERMINATED, Terminated
 from vidrepair.cli.progress import progress_options, show_messages
 from vidrepair.cli.repair import repair_options
@@ -40,7 +41,7 @@ from vidrepair.settings import (
 FILE = click.Path(path_type=Path)
 
 
-@click.command()
+@click.command(cls=Headed)
 @click.argument("inputs", nargs=-1, metavar="INPUTS...")
 @click.option(
     "-P",

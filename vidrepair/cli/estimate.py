@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from vidrepair.cli.engine import engine_options
+from vidrepair.cli.headings import Headed
 from vidrepair.cli.progress import progress_options, show_messages, show_progress
 from vidrepair.cli.repair import repair_options
 from vidrepair.cli.target import reading_options, target_options
@@ -37,7 +38,7 @@ from vidrepair.settings import (
 )
 
 
-@click.command()
+@click.command(cls=Headed)
 @click.argument("sources", nargs=-1, required=True, metavar="IN...")
 @click.option(
     "--pieces",

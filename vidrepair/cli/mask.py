@@ -10,6 +10,7 @@ import click
 
 from trt_build.build import build_engine
 from vidrepair.cli.engine import engine_options
+from vidrepair.cli.headings import Headed
 from vidrepair.cli.progress import progress_options, show_messages, show_progress
 from vidrepair.cli.repair import repair_options
 from vidrepair.cli.types import RATE, path_or_pipe
@@ -23,7 +24,7 @@ from vidrepair.settings import (
 )
 
 
-@click.command()
+@click.command(cls=Headed)
 @click.argument("source", metavar="IN")
 @click.option(
     "-o",

@@ -11,6 +11,7 @@ import click
 
 from trt_build.build import build_engine
 from vidrepair.cli.engine import engine_options
+from vidrepair.cli.headings import Headed
 from vidrepair.cli.lists import marker_options
 from vidrepair.cli.progress import progress_options, show_messages, show_progress
 from vidrepair.cli.repair import repair_options
@@ -32,7 +33,7 @@ from vidrepair.settings import (
 ARGUMENTS = "vidrepair.arguments"
 
 
-class _Recorded(click.Command):
+class _Recorded(Headed):
     """Remembers the words that it was called with: they are what `resume` repeats."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

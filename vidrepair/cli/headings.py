@@ -1,0 +1,49 @@
+"""Help in which the options stand by purpose, those that most people need first."""
+
+from __future__ import annotations
+
+import click
+
+HEADINGS: dict[str, tuple[str | None, ...]] = {
+    "What most people need": ("output", "overwrite", "purpose", "denoise", "repair", "frames"),
+    "The film that is written": (
+        *("codec", "crf", "preset", "encoder_options", "pix_fmt", "allow_loss", "exact_time"),
+        *("start_number", "on_change"),
+    ),
+    "The part that is read": ("video_stream", "ss", "to", "rate"),
+    "Noise and grain": ("noise", "noise_profile", "look", "grain"),
+    "Damage": (
+        *("min_confidence", "deflicker", "bad_frames", "fill_gaps", "max_change"),
+        *("mask_in", "protect_mask", "mask_threshold", "mask_grow", "mask_invert", "mask_channel"),
+    ),
+    "Interlaced film": ("interlace",),
+    "Review": ("report", "mask_out", "overlay", "sidecar", "analysis", "markers", "shots"),
+    "Long films": ("journal", "segment", "workers", "ray"),
+    "What computes": (
+        *("model", "backend", "device", "precision", "tile", "memory", "threads", "trust_engine"),
+    ),
+    "Messages": ("progress", "log_level", None),
+}
+"""Names of options by heading. What is under none is a command's own, and comes first; None
+stands for the one that asks for the help."""
+
+
+class Headed(click.Command):
+    """A command whose help has headings."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options that this command has of each heading."""
+        asks = self.get_help_option(ctx)
+        left = {
+            None if option is asks else option.name: record
+            for option in self.get_params(ctx)
+            if isinstance(option, click.Option)
+            and (record := option.get_help_record(ctx)) is not None
+        }
+        known = {name for names in HEADINGS.values() for name in names}
+        own = tuple(name for name in left if name not in known)
+        for heading, names in {"Of this command": own, **HEADINGS}.items():
+            records = [left[name] for name in names if name in left]
+            if records:
+                with formatter.section(heading):
+                    formatter.write_dl(records)
