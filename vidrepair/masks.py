@@ -29,6 +29,9 @@ _COUNTER = re.compile(r"%(?:0([0-9]{1,2}))?d")
 _DIGITS = re.compile("[0-9]{1,18}")
 _NUMBERED = re.compile(r"(.*?)([0-9]{1,18})(\.[^.]+)", re.DOTALL)
 
+BLACK = 0.5 / 255.0
+"""Share of the way to white up to which a matte is black: what is 0 of 8 bits."""
+
 
 def open_masks(
     settings: MaskSettings,
