@@ -336,7 +336,7 @@ def test_the_public_names_are_these() -> None:
         *("probe", "repair", "__version__", "Clip", "Progress", "Report"),
         *("DamageSettings", "EngineSettings", "Job", "MaskSettings", "OutputSettings"),
         *("Difference", "verify"),
-        *("compare", "estimate", "preview"),
+        *("compare", "estimate", "preview", "write_report"),
         *("RepairSettings", "SourceSettings"),
         *(
             "CannotCarry",

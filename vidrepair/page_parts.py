@@ -12,7 +12,7 @@ import numpy as np
 from vidrepair.display import Shown
 from vidrepair.findings import Analysis, FigureFacts
 from vidrepair.noise import LEVELS
-from vidrepair.places import UNLISTED, Place
+from vidrepair.places import KEPT, UNLISTED, Place
 from vidrepair.plots import AFTER, BEFORE, Curve, draw_amounts, draw_bars, draw_curves
 from vidrepair.report import Difference, Report
 from vidrepair.sheet import clock
@@ -40,6 +40,8 @@ WORDS = {
     False: "What stands out of the change around it. With the sidecar of the run (run --sidecar) a"
     " report also says what each was taken for, and what was not repaired on purpose.",
 }
+STRONGEST = "The strongest first."
+UNSURE = "Of the rest those of the least confidence: if picture was taken for damage, it is here."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,21 +109,26 @@ def pages_of_places(seen: Survey) -> list[PlacePage]:
 
 
 def groups(pages: Sequence[PlacePage], *, listed: bool) -> list[dict[str, Any]]:
-    """Places by kind, what no finding tells of first."""
+    """Places by kind: first what no finding tells of; of the others the least sure apart."""
     found = []
     order = sorted(pages, key=lambda page: (page.place.kind != UNLISTED, page.place.kind))
     for kind, members in groupby(order, key=lambda page: page.place.kind):
         strongest = sorted(members, key=lambda page: -page.place.strength)
-        words = "The places that were changed most, the strongest first."
-        found.append(
-            {
-                "title": f"{title_of(kind, listed=listed)} ({len(strongest)})",
-                "alarm": kind == UNLISTED and listed,
-                "words": WORDS[listed] if kind == UNLISTED else words,
-                "places": strongest,
-            }
-        )
+        title = title_of(kind, listed=listed)
+        if kind == UNLISTED:
+            found.append(_group(title, WORDS[listed], strongest, alarm=listed))
+            continue
+        found.append(_group(f"{title}: changed most", STRONGEST, strongest[:KEPT]))
+        rest = sorted(strongest[KEPT:], key=lambda page: page.place.confidence or 0.0)
+        if rest:
+            found.append(_group(f"{title}: least sure", UNSURE, rest))
     return found
+
+
+def _group(
+    title: str, words: str, places: Sequence[PlacePage], *, alarm: bool = False
+) -> dict[str, Any]:
+    return {"title": f"{title} ({len(places)})", "words": words, "places": places, "alarm": alarm}
 
 
 def frames(seen: Survey) -> list[dict[str, Any]]:
@@ -163,7 +170,7 @@ def lanes(
         _mark(one.number, count, f"frame-{one.number}", f"Frame {one.number}", " whole")
         for one in sorted(seen.stills, key=lambda one: one.number)
     ]
-    found = [{"name": "Frames shown", "count": len(shown), "ticks": "", "marks": shown}]
+    found = [{"name": "Frames shown", "count": f"{len(shown)}", "ticks": "", "marks": shown}]
     listed = analysis is not None
     numbers = {UNLISTED: list(seen.place_frames.get(UNLISTED, ()))}
     for defect in () if analysis is None else analysis.defects:
@@ -187,7 +194,8 @@ def lanes(
         ]
         ticks = sorted({frame * TICKS // count for frame in places})
         path = "".join(f"M{tick} 0v1" for tick in ticks)
-        found.append({"name": name, "count": len(places), "ticks": path, "marks": marks})
+        many = f"{len(places)} {'frames' if kind in (UNLISTED, 'rebuilt') else 'places'}"
+        found.append({"name": name, "count": many, "ticks": path, "marks": marks})
     return found
 
 
@@ -279,7 +287,7 @@ def shot_parts(seen: Survey, analysis: Analysis | None) -> dict[str, Any]:
         for shot in sorted(shown, key=lambda shot: shot.first)
     ]
     most = max(seen.shots, key=lambda shot: shot.clearly)
-    count = f"{len(seen.shots)} {'shot' if len(seen.shots) == 1 else 'shots'}"
+    count = _shots(seen)
     left = len(seen.shots) - len(rows)
     return {
         "shots": rows,
@@ -294,6 +302,10 @@ def shot_parts(seen: Survey, analysis: Analysis | None) -> dict[str, Any]:
             + (f"; the {left} shots that were changed least are left out." if left else ".")
         ),
     }
+
+
+def _shots(seen: Survey) -> str:
+    return f"{len(seen.shots)} {'shot' if len(seen.shots) == 1 else 'shots'}"
 
 
 def _repaired(figures: FigureFacts | None) -> dict[str, str]:
@@ -328,7 +340,7 @@ def glance(
     before, after = (_mean(noise.luma) for noise in seen.noise)
     unlisted = sum(place.kind == UNLISTED for place in seen.places)
     facts = [
-        _fact("Frames", f"{count}", f"{len(seen.shots)} shots"),
+        _fact("Frames", f"{count}", _shots(seen)),
         _fact("Noise in luma", f"{before} to {after}", "deviation, of 255"),
         _fact("Changed clearly", f"{seen.clearly.mean():.3%}", "of all samples of luma"),
     ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from heapq import heappush, heapreplace
+from heapq import heappush, heappushpop
 
 import numpy as np
 
@@ -25,7 +25,9 @@ CROWDED = 0.01
 PER_FRAME = 16
 """Places of a frame that are looked at, the strongest."""
 KEPT, KEPT_UNLISTED = 12, 36
-"""Places that are shown of one kind, the strongest."""
+"""Places that are shown of one kind, the strongest,"""
+KEPT_UNSURE = 12
+"""and of the rest those that are least sure."""
 SMALLEST, LARGEST, MARGIN = 64, 160, 16
 """Samples across what is shown of a place, and around it."""
 UNLISTED = "unlisted"
@@ -135,15 +137,36 @@ def _block_means(plane: Plane | FloatArray, side: int) -> FloatArray:
     return np.asarray(cells.mean(axis=(1, 3), dtype=np.float32))
 
 
+class _Top:
+    """Keeps so many places, those of the greatest worth, and of equals the first."""
+
+    def __init__(self, count: int) -> None:
+        self._most, self._seen = count, 0
+        self._heap: list[tuple[float, int, Place]] = []
+
+    def add(self, worth: float, place: Place) -> Place | None:
+        """Take a place in; the one that is left out for it."""
+        self._seen += 1
+        entry = (worth, -self._seen, place)
+        if len(self._heap) < self._most:
+            heappush(self._heap, entry)
+            return None
+        return heappushpop(self._heap, entry)[2]
+
+    def places(self) -> list[Place]:
+        """Those that are kept, in no order."""
+        return [entry[2] for entry in self._heap]
+
+
 class Places:
-    """Joins the spots of a film to places, and keeps the strongest of each kind."""
+    """Joins the spots of a film to places; keeps of each kind the strongest, and the least sure."""
 
     def __init__(self, transfers: tuple[int, int]) -> None:
         """`transfers` are FFmpeg's numbers, of both films."""
         self._transfers = transfers
         self._open: list[Place] = []
-        self._best: dict[str, list[tuple[float, int, Place]]] = {}
-        self._count = 0
+        self._strongest: dict[str, _Top] = {}
+        self._unsure: dict[str, _Top] = {}
         self.frames: dict[str, list[int]] = {}
         """The frames in which a kind was seen."""
 
@@ -173,17 +196,19 @@ class Places:
         for ended in self._open:
             self._keep(ended)
         self._open = []
-        kept = (entry[2] for heap in self._best.values() for entry in heap)
-        return tuple(sorted(kept, key=lambda place: (place.frame, place.box.top, place.box.left)))
+        kept = (place for top in self._strongest.values() for place in top.places())
+        unsure = (place for top in self._unsure.values() for place in top.places())
+        return tuple(
+            sorted((*kept, *unsure), key=lambda one: (one.frame, one.box.top, one.box.left))
+        )
 
     def _keep(self, place: Place) -> None:
-        heap = self._best.setdefault(place.kind, [])
-        self._count += 1
-        entry = (place.strength, self._count, place)
-        if len(heap) < (KEPT_UNLISTED if place.kind == UNLISTED else KEPT):
-            heappush(heap, entry)
-        elif heap[0][0] < place.strength:
-            heapreplace(heap, entry)
+        count = KEPT_UNLISTED if place.kind == UNLISTED else KEPT
+        strongest = self._strongest.setdefault(place.kind, _Top(count))
+        less = strongest.add(place.strength, place)
+        if less is not None and less.confidence is not None:
+            unsure = self._unsure.setdefault(place.kind, _Top(KEPT_UNSURE))
+            unsure.add(-less.confidence, less)
 
     def _shown(self, first: Frame, second: Frame, spot: Spot, seconds: float) -> Place:
         window = _window(spot.box, first.picture.height, first.picture.width)

@@ -35,7 +35,7 @@ from vidrepair.settings import Job, SourceSettings
 from vidrepair.sheet import clock
 from vidrepair.sidecar import read_analysis
 from vidrepair.survey import Survey, survey
-from vidrepair.tags import one_line
+from vidrepair.tags import one_line, plain_text
 from vidrepair.verification import Made, check_files
 from vidrepair.version import __version__
 
@@ -99,6 +99,18 @@ class ReportMade:
     unlisted: int | None
     """Places of which the sidecar says nothing; None without one."""
     differences: tuple[Difference, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "event": "report",
+            "page": plain_text(self.page),
+            "bytes": self.size,
+            "frames": self.frames,
+            "places": self.places,
+            "unlisted": self.unlisted,
+            "differences": [difference.as_dict() for difference in self.differences],
+        }
 
     def summary(self) -> str:
         """For people."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -41,6 +42,7 @@ FILE = click.Path(path_type=Path)
 @click.option(
     "--allow-loss", type=NAMES, default=(), metavar="NAME,...", help="OUT was made with this."
 )
+@click.option("--json", "as_json", is_flag=True, help="On stdout, what was shown.")
 @progress_options
 def report(
     output: Path,
@@ -55,6 +57,7 @@ def report(
     fill_gaps: bool,
     interlace: Interlace | None,
     allow_loss: tuple[str, ...],
+    as_json: bool,
     progress: str,
     log_level: str,
 ) -> None:
@@ -79,7 +82,7 @@ def report(
     )
     with show_progress(progress) as observer:
         made = make_report(job, observer=observer)
-    click.echo(made.summary())
+    click.echo(json.dumps(made.as_dict()) if as_json else made.summary())
 
 
 def _sidecar(output: Path, named: Path | None, *, left_out: bool) -> Path | None:

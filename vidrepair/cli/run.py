@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import replace
 from functools import partial
@@ -162,8 +163,7 @@ def _show(page: ReportJob, report: Report, progress: str) -> None:
         raise VidrepairError(
             f"{page.output} is finished, and its report is not: {error}; vidrepair report makes it"
         ) from error
-    if progress != "json":
-        click.echo(made.summary(), err=True)
+    click.echo(json.dumps(made.as_dict()) if progress == "json" else made.summary(), err=True)
 
 
 def _tell_of_rest(output: Path | None) -> None:
