@@ -56,6 +56,8 @@ TOUCHED = {
     "change": "where the change stands out",
 }
 
+MOST_DIFFERENCES = 100
+"""Lines of the check that are shown."""
 TIMELINE = {
     True: "Lines are the frames in which something was repaired, marks the places that are shown.",
     False: "Lines are the frames in which a place stands out, marks the places that are shown.",
@@ -243,7 +245,8 @@ def _render(
         **shot_parts(seen, analysis),
         **stage_parts(run),
         "warnings": () if run is None else [one_line(warning) for warning in run.warnings],
-        "differences": [str(difference) for difference in differences],
+        "differences": [str(difference) for difference in differences[:MOST_DIFFERENCES]],
+        "differing": len(differences),
         "settings": list(settings_rows(_settings(job, analysis, run))),
         "style": Markup(style),  # noqa: S704 - our own
         "script": Markup(script),  # noqa: S704 - our own

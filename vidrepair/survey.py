@@ -198,7 +198,7 @@ class _Gathered:
         self._places = Places((before.color_transfer, after.color_transfer))
         frames = after.frame_count
         self._worst: Strongest[Still] = Strongest(WORST, bucket_of(frames, WORST))
-        self._typical = _Evenly(max((frames or 0) // TYPICAL, 1), TYPICAL)
+        self._typical = _Evenly(max((frames or 0) // (4 * TYPICAL), 1), TYPICAL)
         self._noise = NoisePlaces(frames)
 
     def add(self, pair: Pair) -> None:
