@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -26,7 +27,11 @@ from selenium.webdriver.support.ui import WebDriverWait
 import vidrepair
 from vidrepair import plots
 from vidrepair.cli.run import _show
+from vidrepair.decode import open_source
 from vidrepair.errors import VidrepairError
+from vidrepair.in_step import frames_of
+from vidrepair.places import Places, Spot
+from vidrepair.regions import Box
 from vidrepair.report import Report
 from vidrepair.report_page import ReportJob, make_report
 from vidrepair.stills import red_where, within
@@ -100,7 +105,7 @@ def page_of(folder: Path, film: str = "out.mkv") -> str:
 class Outline(HTMLParser):
     """Tags of a page, as they open, and those that were never closed."""
 
-    VOID = frozenset({"meta", "link", "img", "input", "path", "use", "br"})
+    VOID = frozenset({"meta", "link", "img", "input", "path", "use", "wbr"})
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -130,7 +135,7 @@ def test_a_run_writes_the_page_beside_its_film(made: Path) -> None:
     assert "CPU seconds by stage" in text
     assert "what the matte marks" in text
     assert "Nothing is missing." in text
-    assert "damage.min_confidence" in text
+    assert "min_confidence</th><td>0.75</td>" in text
     assert "Dust and hair: changed most (2)" in text
     assert [path.name for path in made.iterdir() if path.name.startswith(".")] == []
 
@@ -223,6 +228,19 @@ def test_a_part_of_a_film(made: Path, tmp_path: Path) -> None:
     done = call("report", out, "--against", made / "in.mkv", *part, "-y", "--json")
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["differences"] == []
+
+
+def test_the_least_sure_are_kept_beside_the_strongest(made: Path) -> None:
+    with open_source(made / "in.mkv") as source:
+        frame = next(frames_of(source))
+    places = Places((1, 1))
+    for number in range(40):
+        one = replace(frame, number=number)
+        # Not where it was in the frame before: else both are one place.
+        box = Box(8, 8, 16, 16) if number % 2 else Box(60, 100, 68, 108)
+        sure = 0.7 + number % 20 / 100
+        places.add(one, one, [Spot("dust", box, 100.0 - number, sure)], number / 25)
+    assert [place.frame for place in places.best()] == [*range(12), *range(20, 32)]
 
 
 def test_pictures_fit_into_their_budget() -> None:

@@ -20,7 +20,7 @@ from vidrepair.stills import red_where, within
 from vidrepair.survey import Still, Survey
 from vidrepair.tags import one_line
 
-FRAMES_BUDGET, PLACES_BUDGET = 3_000_000, 1_400_000
+FRAMES_BUDGET, PLACES_BUDGET = 2_800_000, 1_400_000
 """Bytes of the pictures of a page; in the page they are a third more."""
 TICKS = 1000
 """Places of a track that are told apart."""
@@ -317,14 +317,17 @@ def _repaired(figures: FigureFacts | None) -> dict[str, str]:
 
 def stage_parts(run: Report | None) -> dict[str, Any]:
     """What the run told of its time."""
-    if run is None or not run.stages:
+    if run is None:
         return {"stages_svg": "", "stages_says": ""}
+    took = f"{run.frames} frames in {run.seconds:.1f} s ({run.fps:.1f} fps)"
+    if not run.stages.get("engine"):
+        elsewhere = "workers computed them, or an earlier run did, whose times were not kept"
+        return {"stages_svg": "", "stages_says": f"{took}; {elsewhere}."}
     return {
         "stages_svg": draw_amounts("stages", run.stages, "CPU seconds of each stage's thread"),
         "stages_says": (
-            f"{run.frames} frames in {run.seconds:.1f} s ({run.fps:.1f} fps); the limit was"
-            f" {run.limit}, and the engine waited for no other stage in {run.busy:.0%} of the time."
-            " Codecs and the engine work in other threads beside these."
+            f"{took}; the limit was {run.limit}, and the engine waited for no other stage in"
+            f" {run.busy:.0%} of the time. Codecs and the engine work in other threads beside."
         ),
     }
 
