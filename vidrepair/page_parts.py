@@ -20,7 +20,7 @@ from vidrepair.stills import red_where, within
 from vidrepair.survey import Still, Survey
 from vidrepair.tags import one_line
 
-FRAMES_BUDGET, PLACES_BUDGET = 2_800_000, 1_400_000
+FRAMES_BUDGET, PLACES_BUDGET = 2_600_000, 1_400_000
 """Bytes of the pictures of a page; in the page they are a third more."""
 TICKS = 1000
 """Places of a track that are told apart."""

@@ -64,8 +64,8 @@ def report(
     """Show on one HTML page what was changed between IN and OUT: frames before and after, damage,
     noise, flicker, shots, settings, and how OUT differs from what was promised.
 
-    The page needs no network and no other file. Both films are read from end to end. What is found
-    to differ does not change the exit code, which vidrepair verify does.
+    The page needs no network and no other file. Both films are read from end to end. Differences
+    from the source are shown and do not change the exit code; vidrepair verify is there for that.
     """
     show_messages(log_level, progress)
     lost = OutputSettings(allow_loss=frozenset(allow_loss)).allow_loss
