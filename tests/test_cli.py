@@ -321,7 +321,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path) -> None:
 def test_the_examples_of_the_api_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_clip(Path("noisy.mp4"), frames=4, codec="libx264")
-    shown = (vidrepair.estimate, vidrepair.preview, vidrepair.compare)
+    shown = (vidrepair.estimate, vidrepair.preview, vidrepair.compare, vidrepair.write_report)
     for function in (vidrepair.repair, vidrepair.probe, vidrepair.verify, *shown):
         assert function.__doc__ is not None
         lines = [line.strip() for line in function.__doc__.splitlines()]
@@ -336,7 +336,7 @@ def test_the_public_names_are_these() -> None:
         *("probe", "repair", "__version__", "Clip", "Progress", "Report"),
         *("DamageSettings", "EngineSettings", "Job", "MaskSettings", "OutputSettings"),
         *("Difference", "verify"),
-        *("compare", "estimate", "preview"),
+        *("compare", "estimate", "preview", "write_report"),
         *("RepairSettings", "SourceSettings"),
         *(
             "CannotCarry",

@@ -85,7 +85,7 @@ def test_every_module_has_its_place_in_the_import_contract(
 
 def test_the_installed_package_holds_what_the_checkout_holds(root: Path) -> None:
     """Weights and py.typed travel in the wheel only because pyproject.toml says so."""
-    suffixes = WEIGHTS | {".py", ".json", ".typed"}
+    suffixes = WEIGHTS | {".py", ".json", ".typed", ".html", ".css", ".js"}
     for package in ("vidrepair", "vidrepair.models"):
         installed = {path.name for path in files(package).iterdir() if path.is_file()}
         checkout = {

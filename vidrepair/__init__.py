@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vidrepair.api import compare, estimate, preview, probe, repair, verify
+from vidrepair.api import compare, estimate, preview, probe, repair, verify, write_report
 from vidrepair.errors import (
     CannotCarry,
     CheckFailed,
@@ -51,4 +51,5 @@ __all__ = [
     "probe",
     "repair",
     "verify",
+    "write_report",
 ]

@@ -22,6 +22,7 @@ from vidrepair.tags import Clip
 if TYPE_CHECKING:
     from vidrepair.estimation import Estimate
     from vidrepair.previews import PreviewReport
+    from vidrepair.report_page import ReportMade
     from vidrepair.side_by_side import CompareReport
 
 # PyAV is imported when a job runs: training uses the generator on machines without it.
@@ -191,6 +192,40 @@ def compare(
         rate=rate,
     )
     return write_comparison(job)
+
+
+def write_report(
+    output: str | Path,
+    against: str | Path,
+    page: str | Path | None = None,
+    *,
+    sidecar: str | Path | None = None,
+    matte: str | Path | None = None,
+    reading: SourceSettings | None = None,
+    overwrite: bool = False,
+    observer: Callable[[Progress], None] | None = None,
+) -> ReportMade:
+    """Show on one .html `page` what was changed between `against` and the finished `output`.
+
+    The page is OUTPUT.vr.html by default. `sidecar` and `matte` are what the run wrote beside the
+    film, `reading` the part of the source that it was made of. `observer` is called about twice a
+    second. Raises as `repair` does; the extra `report` brings what it needs.
+
+    >>> from vidrepair import write_report
+    >>> print(write_report("clean.mkv", "noisy.mp4").summary())
+    """
+    from vidrepair.report_page import ReportJob, make_report, page_of
+
+    job = ReportJob(
+        Path(output),
+        Path(against),
+        page_of(Path(output)) if page is None else Path(page),
+        sidecar=None if sidecar is None else Path(sidecar),
+        matte=None if matte is None else Path(matte),
+        reading=reading or SourceSettings(),
+        overwrite=overwrite,
+    )
+    return make_report(job, observer=observer)
 
 
 def probe(source: str | Path, rate: Fraction | None = None) -> Clip:

@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vidrepair.decode import Source, open_film
+from vidrepair.decode import open_film
 from vidrepair.errors import UsageError
 from vidrepair.frames import Frame
-from vidrepair.masks import MaskReader, open_masks
+from vidrepair.in_step import frames_of
+from vidrepair.masks import BLACK, MaskReader, open_masks
 from vidrepair.planes import matte_planes
 from vidrepair.repeats import mark_repeats
 from vidrepair.report import Difference
@@ -29,8 +30,6 @@ from vidrepair.tags import Clip
 
 ANY_RATE = Fraction(25)
 """Numbered pictures are opened with; frames are compared by their number."""
-BLACK = 0.5 / 255.0
-"""Share of the way to white up to which a matte is black: what is 0 of 8 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +121,8 @@ def compare_pictures(
         if matte is not None:
             asked = MaskSettings(matte, threshold=BLACK)
             masks = owned.enter_context(open_masks(asked, one.clip, flag="--matte"))
-        marked = number_shots(mark_repeats(_frames_of(one)))
-        for before, after in zip(marked, _frames_of(other), strict=False):
+        marked = number_shots(mark_repeats(frames_of(one)))
+        for before, after in zip(marked, frames_of(other), strict=False):
             measured = _measure(before, after)
             regions = _regions(before, len(measured), masks)
             for name, where in regions.items():
@@ -140,10 +139,6 @@ def _stray(stray: dict[int, int]) -> Iterator[Difference]:
         first, frames = min(stray), len(stray)
         found = f"{sum(stray.values())} in {frames} frames, the first in frame {first}"
         yield Difference("samples changed outside the matte", "the picture", "none", found)
-
-
-def _frames_of(source: Source) -> Iterator[Frame]:
-    return (item for item in source.read() if isinstance(item, Frame))
 
 
 def _check_alike(one: Clip, other: Clip) -> None:

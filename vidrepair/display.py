@@ -8,6 +8,7 @@ its colours are not those of a graded copy.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from vidrepair.frames import FloatArray, Picture, Plane
 from vidrepair.overlay import chroma_span, luma_range
 from vidrepair.planes import padded_size, rgb_to_ycbcr, to_generator
-from vidrepair.tags import UNSAID
+from vidrepair.tags import UNSAID, Clip
 
 PQ, HLG = 16, 18
 """FFmpeg's numbers of the transfers of SMPTE ST 2084 and ARIB STD-B67."""
@@ -68,6 +69,11 @@ def show_matte(
     if touched is not None:
         shown[touched] = (255, 48, 32)
     return shown
+
+
+def upright(picture: NDArray[Any], clip: Clip) -> NDArray[Any]:
+    """(H, W, ...) as a player turns it."""
+    return np.rot90(picture, (clip.rotation // 90) % 4) if clip.rotation % 90 == 0 else picture
 
 
 def _parts(planes: Sequence[Plane], picture: Picture) -> FloatArray:

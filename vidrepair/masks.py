@@ -28,6 +28,9 @@ _WEIGHTS = np.rint(10000.0 * rgb_to_ycbcr()[0]).astype(np.uint32)
 """Of R', G', B' in luma, BT.709, in whole 1/10000: gray stays exactly what it is."""
 _NUMBERED = re.compile(r"(.*?)([0-9]{1,18})(\.[^.]+)", re.DOTALL)
 
+BLACK = 0.5 / 255.0
+"""Share of the way to white up to which a matte is black: what is 0 of 8 bits."""
+
 
 def open_masks(
     settings: MaskSettings,

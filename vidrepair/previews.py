@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vidrepair.decode import open_source
-from vidrepair.display import Shown, show_difference, show_matte, show_planes
+from vidrepair.display import Shown, show_difference, show_matte, show_planes, upright
 from vidrepair.engines import Build
 from vidrepair.errors import UsageError
 from vidrepair.files import check_writable
@@ -284,11 +283,11 @@ def _pictures(glimpse: Glimpse, clip: Clip) -> list[Shown]:
     picture, transfer = glimpse.frame.picture, clip.color_transfer
     shown = [show_planes(planes, picture, transfer) for planes in (glimpse.decoded, *glimpse.after)]
     shown.append(show_difference(glimpse.decoded, glimpse.after[-1], picture))
-    return [_upright(one, clip) for one in shown]
+    return [upright(one, clip) for one in shown]
 
 
 def _matte(glimpse: Glimpse, clip: Clip, touched: Mask | None) -> Shown:
-    return _upright(show_matte(glimpse.decoded, glimpse.frame.picture, touched), clip)
+    return upright(show_matte(glimpse.decoded, glimpse.frame.picture, touched), clip)
 
 
 def _window(glimpse: Glimpse, clip: Clip, size: Box) -> Box:
@@ -298,12 +297,7 @@ def _window(glimpse: Glimpse, clip: Clip, size: Box) -> Box:
     weights = np.abs(change) * (255.0 / picture.format.peak)
     if glimpse.touch.codes is not None:
         weights[glimpse.touch.codes > 0] += REPAIRED
-    return busiest_windows(_upright(weights, clip), size.height, size.width)[0]
-
-
-def _upright(picture: NDArray[Any], clip: Clip) -> NDArray[Any]:
-    """As a player turns it."""
-    return np.rot90(picture, (clip.rotation // 90) % 4) if clip.rotation % 90 == 0 else picture
+    return busiest_windows(upright(weights, clip), size.height, size.width)[0]
 
 
 def _names(shares: tuple[Pair, ...]) -> tuple[str, ...]:

@@ -10,8 +10,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from heapq import heappush, heapreplace
-from itertools import zip_longest
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +21,7 @@ from vidrepair.encode import open_target, plan_output
 from vidrepair.errors import UsageError
 from vidrepair.files import check_writable
 from vidrepair.frames import FloatArray, Frame, Picture, Plane
+from vidrepair.in_step import Pair, check_sizes, frames_of, in_step
 from vidrepair.masks import same_file
 from vidrepair.overlay import luma_range
 from vidrepair.planes import block_means
@@ -40,6 +39,7 @@ from vidrepair.sheet import (
     whole,
     write_sheet,
 )
+from vidrepair.strongest import Strongest, bucket_of
 from vidrepair.tags import Clip
 
 Mode = Literal["side", "wipe"]
@@ -52,8 +52,6 @@ MAGNIFIED = 3
 """Times that the places of largest change are shown larger,"""
 PLACES = 2
 """and how many of them."""
-APART = 25
-"""Frames of which at most one is shown, if the film is long enough."""
 SWEEP, SHARE = Fraction(8), 0.45
 """Seconds in which the edge of a wipe goes there and back, and how far from the middle."""
 LINE = 2
@@ -119,21 +117,17 @@ class CompareReport:
         return f"{self.output}: {self.frames} frames, {self.changed} of those that were read differ"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Pair:
-    """The same frame of both films."""
+def _change(pair: Pair) -> FloatArray:
+    """(H, W) by how much luma differs, on the 8-bit scale."""
+    return np.abs(pair.step)
 
-    first: Frame
-    second: Frame
-    change: FloatArray
-    """(H, W) of luma, on the 8-bit scale, of the part that is shown."""
 
-    @property
-    def score(self) -> float:
-        """Mean change of the cell that changed most."""
-        rows, columns = (min(n, m) for n, m in zip((ROWS, COLUMNS), self.change.shape, strict=True))
-        codes = (16.0 * self.change).astype(np.uint16)
-        return float(block_means(codes, rows, columns, TALL).max()) / 16.0
+def _score(pair: Pair) -> float:
+    """Mean change of the cell that changed most."""
+    change = _change(pair)
+    rows, columns = (min(n, m) for n, m in zip((ROWS, COLUMNS), change.shape, strict=True))
+    codes = (16.0 * change).astype(np.uint16)
+    return float(block_means(codes, rows, columns, TALL).max()) / 16.0
 
 
 def compare(job: CompareJob) -> CompareReport:
@@ -155,9 +149,9 @@ def compare(job: CompareJob) -> CompareReport:
         _check_alike(first, second, job)
         if not job.sheet:
             return _write_video(job, sources[0], sources[1])
-        seen = _Seen(job.frames, _bucket(first, job.frames))
+        seen = _Seen(job.frames, first.frame_count)
         if job.at:
-            pairs: Iterable[_Pair] = (_sought(job, seconds) for seconds in job.at)
+            pairs: Iterable[Pair] = (_sought(job, seconds) for seconds in job.at)
             shown = [seen.counted(pair) for pair in pairs]
         else:
             for pair in _together(job, sources[0], sources[1]):
@@ -169,13 +163,8 @@ def compare(job: CompareJob) -> CompareReport:
 
 def _check_alike(first: Clip, second: Clip, job: CompareJob) -> None:
     """Refuse what cannot be laid side by side."""
-    sizes = [(clip.picture.width, clip.picture.height) for clip in (first, second)]
-    if sizes[0] != sizes[1]:
-        raise UsageError(
-            f"{first.name} is {sizes[0][0]}x{sizes[0][1]} and {second.name}"
-            f" {sizes[1][0]}x{sizes[1][1]}; compare pictures of one size"
-        )
-    width, height = sizes[0]
+    check_sizes(first, second)
+    width, height = first.picture.width, first.picture.height
     crop = job.crop
     if crop is not None and (crop.right > width or crop.bottom > height):
         raise UsageError(f"--crop reaches beyond the picture of {width}x{height}; choose less")
@@ -197,80 +186,39 @@ def _check_alike(first: Clip, second: Clip, job: CompareJob) -> None:
         )
 
 
-def _bucket(clip: Clip, frames: int) -> int:
-    """Frames of which at most one is shown."""
-    if clip.frame_count is None:
-        return APART
-    return max(1, min(APART, clip.frame_count // (2 * frames)))
-
-
 class _Seen:
-    """Keeps the pairs that differ most, one of each bucket of frames, and counts those that do."""
+    """Keeps the pairs that differ most, and counts those that do."""
 
-    def __init__(self, count: int, bucket: int) -> None:
-        self._count, self._bucket = count, bucket
-        self._best: list[tuple[float, int, _Pair]] = []
-        """A heap, the least first."""
-        self._open: tuple[float, int, _Pair] | None = None
-        """Of the bucket that goes on."""
+    def __init__(self, count: int, frames: int | None) -> None:
+        """`count` are kept of a film of so many `frames`."""
+        self._best: Strongest[Pair] = Strongest(count, bucket_of(frames, count))
         self.changed = 0
 
-    def counted(self, pair: _Pair) -> _Pair:
+    def counted(self, pair: Pair) -> Pair:
         """A pair that is shown anyway."""
-        self.changed += bool(pair.change.any())
+        self.changed += bool(_change(pair).any())
         return pair
 
-    def add(self, pair: _Pair) -> None:
+    def add(self, pair: Pair) -> None:
         """Take in the next frame."""
         self.counted(pair)
-        number = pair.first.number
-        if self._open is not None and number // self._bucket != self._open[1] // self._bucket:
-            self._close()
-        score = pair.score
-        if self._open is None or score > self._open[0]:
-            self._open = (score, number, pair)
+        score, number = _score(pair), pair.first.number
+        if self._best.wants(score, number):
+            self._best.add(score, number, pair)
 
-    def best(self) -> list[_Pair]:
+    def best(self) -> list[Pair]:
         """Those that are kept, in order of time."""
-        self._close()
-        return [pair for _, _, pair in sorted(self._best, key=lambda one: one[1])]
-
-    def _close(self) -> None:
-        if self._open is None:
-            return
-        if len(self._best) < self._count:
-            heappush(self._best, self._open)
-        elif self._open[0] > self._best[0][0]:
-            heapreplace(self._best, self._open)
-        self._open = None
+        return self._best.in_time()
 
 
-def _frames_of(source: Source) -> Iterator[Frame]:
-    return (item for item in source.read() if isinstance(item, Frame))
-
-
-def _together(job: CompareJob, one: Source, other: Source) -> Iterator[_Pair]:
+def _together(job: CompareJob, one: Source, other: Source) -> Iterator[Pair]:
     """The frames of both, pair by pair. Raises UsageError where one has more than the other."""
-    for count, (first, second) in enumerate(zip_longest(_frames_of(one), _frames_of(other))):
-        if first is None or second is None:
-            short = job.first if first is None else job.second
-            raise UsageError(
-                f"{short} ends after {count} frames and the other film goes on; compare films of"
-                " one length, or name frames with --at"
-            )
-        yield _pair(first, second, job)
+    remedy = "compare films of one length, or name frames with --at"
+    names = (str(job.first), str(job.second))
+    return in_step(frames_of(one), frames_of(other), names, job.crop, remedy)
 
 
-def _pair(first: Frame, second: Frame, job: CompareJob) -> _Pair:
-    box = job.crop or Box(0, 0, first.picture.height, first.picture.width)
-    one, other = (
-        np.multiply(frame.luma[box.window()], 255.0 / frame.picture.format.peak, dtype=np.float32)
-        for frame in (first, second)
-    )
-    return _Pair(first, second, np.abs(one - other))
-
-
-def _sought(job: CompareJob, seconds: Fraction) -> _Pair:
+def _sought(job: CompareJob, seconds: Fraction) -> Pair:
     """The frames of both that are shown at a time, or first after it. Raises UsageError where a
     film has ended by then.
     """
@@ -283,14 +231,14 @@ def _sought(job: CompareJob, seconds: Fraction) -> _Pair:
                 f"--at {float(seconds):g} lies behind the last frame of {path}; choose less"
             ) from error
         with source:
-            frame = next(_frames_of(source))
+            frame = next(frames_of(source))
         passed = frame.pts * frame.time_base - source.clip.zero
         number = round(passed * source.clip.rate) if source.clip.rate else 0
         found.append(replace(frame, number=number))
-    return _pair(found[0], found[1], job)
+    return Pair.of(found[0], found[1], job.crop)
 
 
-def _sheet(job: CompareJob, clip: Clip, pairs: Iterable[_Pair]) -> Sheet:
+def _sheet(job: CompareJob, clip: Clip, pairs: Iterable[Pair]) -> Sheet:
     rows = tuple(_row(job, clip, pair) for pair in pairs)
     names = f"A: {job.first}   B: {job.second}"
     picture = clip.picture
@@ -301,35 +249,36 @@ def _sheet(job: CompareJob, clip: Clip, pairs: Iterable[_Pair]) -> Sheet:
     return Sheet("vidrepair compare", (names, size), rows)
 
 
-def _row(job: CompareJob, clip: Clip, pair: _Pair) -> Row:
+def _row(job: CompareJob, clip: Clip, pair: Pair) -> Row:
     shown = _pictures(job, clip, pair)
-    height, width = pair.change.shape
+    change = _change(pair)
+    height, width = change.shape
     plan = plan_frames(width, height, len(shown), clip.sar)
     small = [whole(one, plan) for one in shown]
     strips = []
-    if pair.change.any():
+    if change.any():
         # As wide as the pictures above, all places beside one another.
         room = (len(shown) * (plan.width + GAP) - GAP) // (len(shown) * PLACES) - GAP
         wide = max(room // MAGNIFIED, 16)
         tall = round(0.75 * wide)
         # Squares: one spot counts for more than the noise around it.
-        windows = busiest_windows(np.square(pair.change), tall, wide, PLACES)
+        windows = busiest_windows(np.square(change), tall, wide, PLACES)
         for window in windows:
             small[0] = outlined(small[0], window, plan, (height, width))
         close = tuple(detail(one, window, MAGNIFIED) for window in windows for one in shown)
         labels = (f"A, x{MAGNIFIED}", f"B, x{MAGNIFIED}", "difference x8")
         strips.append(Strip(len(windows) * labels, close))
     seconds = float(pair.first.pts * pair.first.time_base - clip.zero)
-    share = float((pair.change > 0.0).mean())
+    share = float((change > 0.0).mean())
     caption = (
-        f"luma: {share:.2%} of the samples differ, by {float(pair.change.mean()):.2f} on average"
-        f" and at most {float(pair.change.max()):.1f} (of 255)"
+        f"luma: {share:.2%} of the samples differ, by {float(change.mean()):.2f} on average"
+        f" and at most {float(change.max()):.1f} (of 255)"
     )
     title = f"{clock(seconds)}, frame {pair.first.number}"
     return Row(title, caption, (Strip(("A", "B", "difference x8"), tuple(small)), *strips))
 
 
-def _pictures(job: CompareJob, clip: Clip, pair: _Pair) -> list[Shown]:
+def _pictures(job: CompareJob, clip: Clip, pair: Pair) -> list[Shown]:
     """A, B, and their difference; of the part that is asked for."""
     first, second = pair.first, pair.second
     shown = [
@@ -351,7 +300,7 @@ def _write_video(job: CompareJob, one: Source, other: Source) -> CompareReport:
     """Both films in one, without sound."""
     clip = _shown_clip(one.clip, job)
     plan = plan_output(clip, job.output, OutputSettings(overwrite=job.overwrite))
-    seen = _Seen(1, 1)
+    seen = _Seen(1, None)
     count = 0
     with open_target(clip, plan, job.output) as target:
         for pair in _together(job, one, other):
@@ -394,7 +343,7 @@ def _part(picture: Picture, job: CompareJob) -> tuple[Box, tuple[int, int]]:
     return Box(box.top, box.left, box.top + height, box.left + width), (across, down)
 
 
-def _joined(pair: _Pair, clip: Clip, job: CompareJob) -> Frame:
+def _joined(pair: Pair, clip: Clip, job: CompareJob) -> Frame:
     """One frame of the video."""
     picture = pair.first.picture
     box, sampling = _part(picture, job)

@@ -29,6 +29,7 @@ from vidrepair.cli.preview import preview
 from vidrepair.cli.probe import probe
 from vidrepair.cli.progress import Messages
 from vidrepair.cli.redo import redo
+from vidrepair.cli.report import report
 from vidrepair.cli.resume import resume
 from vidrepair.cli.run import run
 from vidrepair.cli.verify import verify
@@ -100,5 +101,5 @@ def main() -> None:
 
 for command in (preview, estimate, run, batch, resume, redo, jobs, analyze, markers, mask, grain):
     main.add_command(command)
-for command in (compare, verify, probe, bench, doctor, engines):
+for command in (compare, report, verify, probe, bench, doctor, engines):
     main.add_command(command)

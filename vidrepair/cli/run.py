@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import replace
 from functools import partial
@@ -17,10 +18,12 @@ from vidrepair.cli.progress import progress_options, show_messages, show_progres
 from vidrepair.cli.repair import repair_options
 from vidrepair.cli.target import reading_options, target_options
 from vidrepair.cli.types import path_or_pipe
-from vidrepair.errors import InputError, UsageError
+from vidrepair.errors import InputError, UsageError, VidrepairError
 from vidrepair.jobs.workers import run_with_workers
 from vidrepair.journal import finished_segments, folder_of, read_record
 from vidrepair.parts import split_at_changes
+from vidrepair.report import Report
+from vidrepair.report_page import ReportJob, check_page, make_report, report_of_job
 from vidrepair.sequences import sidecar_of
 from vidrepair.settings import (
     EngineSettings,
@@ -63,6 +66,13 @@ class _Recorded(Headed):
 )
 @click.option("--sidecar", is_flag=True, help="Write what was found beside OUT, as OUT.vr.json.")
 @click.option(
+    "--report",
+    "wants_page",
+    is_flag=True,
+    help="Show on a page what was done, once OUT is finished: OUT.vr.html. With --sidecar it also"
+    " says what each place was taken for.",
+)
+@click.option(
     "--analysis",
     type=click.Path(path_type=Path),
     metavar="FILE",
@@ -93,6 +103,7 @@ def run(
     repair: RepairSettings,
     on_change: str,
     sidecar: bool,
+    wants_page: bool,
     analysis: Path | None,
     markers: Path | None,
     shots: Path | None,
@@ -131,16 +142,41 @@ def run(
         ray,
         shots,
     )
+    parts = split_at_changes(job) if on_change == "split" else [job]
+    pages = [report_of_job(part) if wants_page else None for part in parts]
+    for page in pages:
+        if page is not None:
+            check_page(page)
+    for part, page in zip(parts, pages, strict=True):
+        report = _run(part, progress)
+        if page is not None:
+            _show(page, report, progress)
+
+
+def _run(job: Job, progress: str) -> Report:
     try:
-        for part in split_at_changes(job) if on_change == "split" else [job]:
-            with show_progress(progress) as observer:
-                build = partial(build_engine, progress=observer.compiling)
-                observer.done(run_with_workers(part, observer, build))
+        with show_progress(progress) as observer:
+            build = partial(build_engine, progress=observer.compiling)
+            report = run_with_workers(job, observer, build)
+            observer.done(report)
+            return report
     except (UsageError, InputError):
         raise  # to go on would end in the same
     except BaseException:
-        _tell_of_rest(out)
+        _tell_of_rest(job.output)
         raise
+
+
+def _show(page: ReportJob, report: Report, progress: str) -> None:
+    """The page of a film that is finished, whatever becomes of this."""
+    try:
+        with show_progress(progress) as observer:
+            made = make_report(page, report, observer)
+    except VidrepairError as error:
+        raise VidrepairError(
+            f"{page.output} is finished, and its report is not: {error}; vidrepair report makes it"
+        ) from error
+    click.echo(json.dumps(made.as_dict()) if progress == "json" else made.summary(), err=True)
 
 
 def _tell_of_rest(output: Path | None) -> None:
