@@ -8,7 +8,9 @@ import stat
 import struct
 import sys
 from collections.abc import Mapping
+from difflib import get_close_matches
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +158,17 @@ def _open_sequence(pictures: ImageSequence) -> Any:
     return _open(pictures.url, str(pictures.pattern), options, form=SEQUENCE)
 
 
+def _guess(path: Path) -> str:
+    """What somebody who mistyped a name may have meant."""
+    try:
+        # A folder of a hundred thousand pictures would take a while.
+        names = [entry.name for entry in islice(path.parent.iterdir(), 10_000)]
+    except OSError:
+        names = []
+    near = get_close_matches(path.name, names, n=1, cutoff=0.75)
+    return f"did you mean {path.parent / near[0]}?" if near else "check the name and the folder"
+
+
 def _check_file(path: Path) -> bytes:
     """Refuse what is no regular, readable, non-empty file; return its first bytes."""
     try:
@@ -170,7 +183,7 @@ def _check_file(path: Path) -> bytes:
         with path.open("rb") as file:
             head = file.read(64)
     except FileNotFoundError:
-        raise InputError(f"{path} does not exist; check the name and the folder") from None
+        raise InputError(f"{path} does not exist; {_guess(path)}") from None
     except OSError as error:
         raise InputError(
             f"{path} cannot be read: {error.strerror}; check its permissions"

@@ -38,6 +38,7 @@ from vidrepair.losses import (
 )
 from vidrepair.output_plan import OutputPlan
 from vidrepair.picture_plan import check_place, check_unsaid, described, plan_pictures
+from vidrepair.purposes import suited
 from vidrepair.sequences import CODECS as PICTURE_CODECS
 from vidrepair.sequences import SEQUENCE, WRITTEN_AS, check_pattern, is_sequence
 from vidrepair.settings import OutputSettings
@@ -91,6 +92,7 @@ def plan_output(
         "offset": clip.offset,
         "fields": told.fields,
     }
+    settings, remarks = _for_purpose(clip, container, settings, told)
     if container == "yuv4mpegpipe":
         _check_y4m(clip, settings)
         return _y4m_plan(clip, told, shared)
@@ -119,12 +121,25 @@ def plan_output(
         tag="hvc1" if codec == "hevc" and container in ("mp4", "mov") else "",
         header=header,
         warnings=(
+            *remarks,
             *accept(losses, settings.allow_loss, f"{codec} in {spoken(container)}"),
             *_young(codec, clip.picture.format.name),
         ),
         lost=frozenset(loss.name for loss in losses),
         **shared,
     )
+
+
+def _for_purpose(
+    clip: Clip, container: str, settings: OutputSettings, told: Told
+) -> tuple[OutputSettings, list[str]]:
+    """The settings with what the film is meant for, if that was said, and what there is to tell."""
+    if settings.purpose is None:
+        return settings, []
+    if container in ("yuv4mpegpipe", SEQUENCE):
+        raise UsageError(f"--for {settings.purpose} is for films in a file; leave it out")
+    chosen, said = suited(clip, container, settings, told)
+    return chosen, [said]
 
 
 def _young(codec: str, form: str) -> Iterator[str]:

@@ -23,6 +23,8 @@ MOST_RATE = 1000
 Overlay = Literal["red", "luma", "diff"]
 OVERLAYS: tuple[Overlay, ...] = ("red", "luma", "diff")
 Look = Literal["fidelity", "natural"]
+Purpose = Literal["archive", "web", "edit"]
+PURPOSES: tuple[Purpose, ...] = ("archive", "web", "edit")
 LOOKS: tuple[Look, ...] = ("fidelity", "natural")
 Interlace = Literal["auto", "fields", "bwdif", "bwdif-fields", "progressive"]
 INTERLACE: tuple[Interlace, ...] = ("auto", "fields", "bwdif", "bwdif-fields", "progressive")
@@ -305,8 +307,14 @@ class OutputSettings:
     """Go on with the unfinished job of that output."""
     allow_mixed: bool = False
     """Go on even where the version or the engine is another one than before."""
+    purpose: Purpose | None = None
+    """What the film is meant for: codec and quality that suit it."""
 
     def __post_init__(self) -> None:
+        if self.purpose is not None and self.purpose not in PURPOSES:
+            raise UsageError(f"--for {self.purpose} is unknown; use {', '.join(PURPOSES)}")
+        if self.purpose is not None and self.codec is not None:
+            raise UsageError(f"--for {self.purpose} chooses the codec; leave --codec out")
         self._check_encoder_options()
         self._check_losses()
         if self.segment < 1:

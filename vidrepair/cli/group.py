@@ -36,11 +36,26 @@ from vidrepair.cli.verify import verify
 from vidrepair.errors import EngineError, VidrepairError
 from vidrepair.tags import one_line
 
+FIRST_SCREEN = """\
+vidrepair gives a noisy, worn or damaged video back clean, with everything else in it kept.
+
+  vidrepair tape.mp4 -o clean.mp4                  repair a film
+  vidrepair preview tape.mp4 -o sheet.png          see a few frames before and after, first
+  vidrepair batch tapes -P restored                a folder of films
+  vidrepair resume clean.mp4                       go on with a run that was broken off
+  vidrepair report clean.mp4 --against tape.mp4    what was done to it, as a page
+
+vidrepair --help names all commands, vidrepair run --help what a run can be told.
+"""
+
 
 class Commands(click.Group):
     """`vidrepair IN -o OUT` is `vidrepair run IN -o OUT`; our errors end in their exit code."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args:
+            click.echo(FIRST_SCREEN, nl=False)
+            ctx.exit()
         known = {*self.commands, "-h", "--help", "--version"}
         # Options first, or a file: a run. A mistyped command stays one, and is told so.
         if args and args[0] not in known and (args[0].startswith("-") or _is_file(args[0])):

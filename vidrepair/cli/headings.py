@@ -17,7 +17,7 @@ HEADINGS: dict[str, tuple[str | None, ...]] = {
         *("mask_in", "protect_mask", "mask_threshold", "mask_grow", "mask_invert", "mask_channel"),
     ),
     "Interlaced film": ("interlace",),
-    "Review": ("report", "mask_out", "overlay", "sidecar", "analysis", "markers", "shots"),
+    "Review": ("wants_page", "mask_out", "overlay", "sidecar", "analysis", "markers", "shots"),
     "Long films": ("journal", "segment", "workers", "ray"),
     "What computes": (
         *("model", "backend", "device", "precision", "tile", "memory", "threads", "trust_engine"),

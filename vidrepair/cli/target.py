@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from vidrepair.cli.types import NAMES, PAIRS, RATE, TIME
-from vidrepair.settings import OVERLAYS, OutputSettings, SourceSettings
+from vidrepair.settings import OVERLAYS, PURPOSES, OutputSettings, SourceSettings
 
 _READING = (
     click.option(
@@ -40,6 +40,13 @@ _WRITING = (
         "--codec",
         help="h264, hevc, av1, ffv1, prores or dnxhr. By default H.264 and HEVC stay, lossless film"
         " becomes FFV1, and all other H.264 or HEVC by its depth.",
+    ),
+    click.option(
+        "--for",
+        "purpose",
+        type=click.Choice(PURPOSES),
+        help="Codec and quality by one word: archive (FFV1), web (H.264, HEVC or AV1, smaller) or"
+        " edit (ProRes, DNxHR, else key frames alone). What that is for IN is told.",
     ),
     click.option("--crf", type=float, help="Quality of h264, hevc and av1; lower is better."),
     click.option("--preset", help="Speed of h264, hevc and av1, such as veryfast or slow."),
@@ -101,7 +108,7 @@ _WRITING = (
     ),
 )
 _WRITTEN = (
-    *("overwrite", "codec", "crf", "preset", "encoder_options", "pix_fmt", "allow_loss"),
+    *("overwrite", "purpose", "codec", "crf", "preset", "encoder_options", "pix_fmt", "allow_loss"),
     *("exact_time", "frames", "start_number", "journal", "segment", "resume", "allow_mixed"),
     *("mask_out", "overlay"),
 )
