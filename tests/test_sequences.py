@@ -697,3 +697,23 @@ def test_pictures_that_have_their_names_are_known_for_finished(
     assert {path: path.stat().st_mtime_ns for path in output.parent.iterdir()} == before
     assert len(list(matte.iterdir())) == 6
     assert not (tmp_path / "out.vrjob").exists()
+
+
+def test_a_report_of_pictures_lies_beside_their_folder(pictures: Path, tmp_path: Path) -> None:
+    pytest.importorskip("jinja2", reason="needs the extra report")
+    out = tmp_path / "clean" / "%04d.dpx"
+    idle = ("--denoise", "0", "--repair", "none", "--progress", "none")
+    made = call("run", pictures, "--rate", "24", "-o", out, "--report", "--sidecar", *idle)
+    assert made.exit_code == 0, made.output
+    page = tmp_path / "clean.vr.html"
+    assert page.is_file()
+    assert (tmp_path / "clean.vr.json").is_file()
+    page.unlink()
+    again = call("report", out, "--against", pictures, "--rate", "24", "--progress", "none")
+    assert again.exit_code == 0, again.output
+    assert page.is_file()
+
+
+def test_markers_of_pictures_are_those_of_a_run(pictures: Path, tmp_path: Path) -> None:
+    result = call("markers", pictures, "-o", tmp_path / "m.edl")
+    refused(result, 2, "numbered pictures", "run --markers")

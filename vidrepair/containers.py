@@ -165,7 +165,7 @@ def _guess(path: Path) -> str:
         names = [entry.name for entry in islice(path.parent.iterdir(), 10_000)]
     except OSError:
         names = []
-    near = get_close_matches(path.name, names, n=1, cutoff=0.75)
+    near = get_close_matches(path.name, names, n=1, cutoff=0.8)
     return f"did you mean {path.parent / near[0]}?" if near else "check the name and the folder"
 
 

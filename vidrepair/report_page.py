@@ -32,6 +32,7 @@ from vidrepair.page_parts import (
 from vidrepair.places import UNLISTED
 from vidrepair.plots import check_installed
 from vidrepair.report import Difference, Progress, Report, spoken_size
+from vidrepair.sequences import beside_film
 from vidrepair.settings import Job, SourceSettings
 from vidrepair.sheet import clock
 from vidrepair.sidecar import read_analysis
@@ -127,7 +128,7 @@ class ReportMade:
 
 def page_of(output: Path) -> Path:
     """Where the report of a film lies."""
-    return Path(f"{output}.vr.html")
+    return beside_film(output, ".vr.html")
 
 
 def report_of_job(job: Job) -> ReportJob:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vidrepair.decode import Source, open_source
+from vidrepair.decode import Source, open_film
 from vidrepair.display import Shown, show_planes, upright
 from vidrepair.errors import InputError
 from vidrepair.expectation import Made
@@ -116,9 +116,10 @@ def survey(
     made, asked = made or Made(), reading or SourceSettings()
     with ExitStack() as owned:
         one = owned.enter_context(
-            open_source(against, stream=asked.stream, start=asked.start, end=asked.end)
+            open_film(against, asked.rate, stream=asked.stream, start=asked.start, end=asked.end)
         )
-        other = owned.enter_context(open_source(output))
+        # Pictures that were made of a film have its rate.
+        other = owned.enter_context(open_film(output, asked.rate or one.clip.rate))
         if made.interlace in DEINTERLACED:
             one.deinterlace(doubled=made.interlace == "bwdif-fields")
         check_sizes(one.clip, other.clip)

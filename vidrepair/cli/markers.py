@@ -7,7 +7,9 @@ from pathlib import Path
 import click
 
 from vidrepair.cli.progress import show_messages
+from vidrepair.errors import UsageError
 from vidrepair.marking import mark_film
+from vidrepair.sequences import is_sequence
 
 FILE = click.Path(path_type=Path)
 
@@ -42,5 +44,9 @@ def markers(
     timecode. Of FILM only the packets are read. docs/timelines.md says which host reads what.
     """
     show_messages("warning", "none")
+    if is_sequence(film):
+        raise UsageError(
+            f"{film} is numbered pictures; take run --markers, or analyze --markers, for them"
+        )
     sidecar = analysis or Path(f"{film}.vr.json")
     mark_film(film, sidecar, output, stream=video_stream, overwrite=overwrite)

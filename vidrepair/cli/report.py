@@ -13,6 +13,7 @@ from vidrepair.cli.types import NAMES
 from vidrepair.errors import UsageError
 from vidrepair.expectation import Made
 from vidrepair.report_page import ReportJob, make_report, page_of
+from vidrepair.sequences import sidecar_of
 from vidrepair.settings import DEINTERLACED, Interlace, OutputSettings, SourceSettings
 
 FILE = click.Path(path_type=Path)
@@ -38,7 +39,7 @@ FILE = click.Path(path_type=Path)
 @click.option("--frames", type=click.IntRange(min=1), metavar="N", help="OUT was made with this.")
 @reading_options
 @click.option("--fill-gaps", is_flag=True, help="OUT was made with this; a sidecar says it, too.")
-@click.option("--interlace", type=click.Choice(DEINTERLACED), help="Likewise.")
+@click.option("--interlace", type=click.Choice(DEINTERLACED), help="OUT was made with this.")
 @click.option(
     "--allow-loss", type=NAMES, default=(), metavar="NAME,...", help="OUT was made with this."
 )
@@ -89,7 +90,7 @@ def _sidecar(output: Path, named: Path | None, *, left_out: bool) -> Path | None
     """The one that is named, or lies beside the film."""
     if named is not None and left_out:
         raise UsageError("--sidecar names what --no-sidecar leaves out; leave one of them out")
-    beside = Path(f"{output}.vr.json")
+    beside = sidecar_of(output)
     if named is not None:
         return named
     return None if left_out or not beside.exists() else beside
