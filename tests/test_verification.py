@@ -128,6 +128,11 @@ def moved(packet: Any, ticks: int) -> Any:
     return packet
 
 
+def shortened(packet: Any, ticks: int) -> Any:
+    packet.duration -= ticks
+    return packet
+
+
 def flipped(packet: Any) -> Any:
     """The same packet with one bit changed."""
     data = bytearray(bytes(packet))
@@ -197,6 +202,11 @@ FAULTS: dict[str, tuple[Fault, str, str]] = {
     "a late subtitle": (
         Fault(packet=altered(3, 1, lambda packet: moved(packet, 1))),
         "time of packet",
+        TEXT,
+    ),
+    "a subtitle that goes early": (
+        Fault(packet=altered(3, 1, lambda packet: shortened(packet, 7))),
+        "length",
         TEXT,
     ),
     "a lost language": (Fault(stream=told(1, "language", "und")), "language", SOUND),
