@@ -171,6 +171,10 @@ def later(chapters: list[Any]) -> list[Any]:
     return [*chapters[:2], {**chapters[2], "start": chapters[2]["start"] + 40_000_000}]
 
 
+def shorter(chapters: list[Any]) -> list[Any]:
+    return [{**chapters[0], "end": chapters[0]["end"] - 40_000_000}, *chapters[1:]]
+
+
 def retitled(chapters: list[Any]) -> list[Any]:
     return [{**chapters[0], "metadata": {"title": "Kapitel"}}, *chapters[1:]]
 
@@ -237,6 +241,11 @@ FAULTS: dict[str, tuple[Fault, str, str]] = {
     ),
     "a missing chapter": (Fault(chapters=lambda chapters: chapters[:2]), "chapters", "the file"),
     "a late chapter": (Fault(chapters=later), "chapters", "chapter 2"),
+    "a chapter that ends early": (
+        Fault(chapters=shorter),
+        "chapters",
+        "chapter 0, its end",
+    ),
     "a chapter's title": (Fault(chapters=retitled), "chapters", "chapter 0"),
     "a changed title": (
         Fault(tags=lambda tags: {**tags, "title": "A film"}),
