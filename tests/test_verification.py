@@ -819,3 +819,15 @@ def test_the_first_frame_tells_the_order_of_fields(tmp_path: Path) -> None:
         output = tmp_path / f"b.{suffix}"
         repair(source, output, settings=IDLE, target=OutputSettings(codec="h264"))
         assert dict(read_facts(output).picture)["field order"] == "bff"
+
+
+def test_other_styles_of_a_subtitle_are_found(tmp_path: Path) -> None:
+    for name, style in (("a", "Arial,16"), ("b", "Times,40")):
+        with av.open(str(tmp_path / f"{name}.mkv"), "w") as output:
+            film: Any = output.add_stream("ffv1", rate=25)
+            film.width, film.height, film.pix_fmt = 64, 48, "yuv420p"
+            text: Any = output.add_stream("ass")
+            text.codec_context.subtitle_header = HEADER + f"; {style}".encode()
+            output.mux(film.encode(picture("yuv420p", 64, 48, 0)))
+            output.mux(film.encode(None))
+    assert found(tmp_path / "b.mkv", tmp_path / "a.mkv") == [("form", "subtitle stream 1 (ssa)")]

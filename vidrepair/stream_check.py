@@ -202,7 +202,7 @@ def _content(
     codecs = (source.facts.codec, found.facts.codec)
     if codecs[0] != codecs[1] and not converted and not set(codecs) <= set(_MPEG_AUDIO):
         yield Difference("codec", where, *codecs)
-    if source.form != found.form:
+    if source.form != found.form and not converted:
         yield Difference("form", where, source.form, found.form)
     if kind in ("attachment", "cover"):
         if not _alike(source, found):
