@@ -24,12 +24,14 @@ from vidrepair.carried import Carried, read_carried
 from vidrepair.decode import open_source
 from vidrepair.encode import OutputPlan, open_target, plan_output
 from vidrepair.errors import CannotCarry, UsageError
+from vidrepair.expectation import Made, loss_name
 from vidrepair.frames import Frame
 from vidrepair.hdr import Hdr10, LightLevel, MasteringDisplay, read_hdr
 from vidrepair.headers import Header, complete
 from vidrepair.settings import DamageSettings, Interlace, OutputSettings, RepairSettings
 from vidrepair.streams import plan_copies
 from vidrepair.tags import Clip
+from vidrepair.verification import check_files
 
 SIZE = (256, 128)
 """The least that DNxHR takes."""
@@ -820,6 +822,24 @@ def test_film_grain_of_av1_is_named(tmp_path: Path) -> None:
     assert "its grain is now part of the picture" in plan.warnings[0]
     write_clip(tmp_path / "c.mkv", frames=2, codec="libsvtav1", options={"preset": "12"})
     assert not carry(tmp_path / "c.mkv", tmp_path / "d.mkv").lost
+
+
+@pytest.mark.parametrize("codec", ["libvpx-vp9", "libvpx"])
+def test_alpha_beside_the_picture_is_refused_by_name(tmp_path: Path, codec: str) -> None:
+    """FFmpeg's own decoders of VP8 and VP9 show the opaque picture alone."""
+    source, output = tmp_path / "a.webm", tmp_path / "b.mkv"
+    options = {"auto-alt-ref": "0"}
+    write_clip(source, frames=3, codec=codec, pix_fmt="yuva420p", options=options)
+    with pytest.raises(CannotCarry, match=f"ffmpeg -c:v {codec} -i.*--allow-loss alpha"):
+        carry(source, output)
+    plan = carry(source, output, OutputSettings(allow_loss=frozenset({"alpha"})))
+    assert "alpha" in plan.lost
+    with av.open(str(output)) as written:
+        tags = {key.lower() for key in written.streams.video[0].metadata}
+    assert "alpha_mode" not in tags
+    assert "alpha" in {loss_name(each.what) for each in check_files(output, source)}
+    made = Made(lost=frozenset({"alpha"}))
+    assert check_files(output, source, made=made) == ()
 
 
 def test_side_data_without_values_says_nothing() -> None:

@@ -128,6 +128,11 @@ def moved(packet: Any, ticks: int) -> Any:
     return packet
 
 
+def shortened(packet: Any, ticks: int) -> Any:
+    packet.duration -= ticks
+    return packet
+
+
 def flipped(packet: Any) -> Any:
     """The same packet with one bit changed."""
     data = bytearray(bytes(packet))
@@ -166,6 +171,10 @@ def later(chapters: list[Any]) -> list[Any]:
     return [*chapters[:2], {**chapters[2], "start": chapters[2]["start"] + 40_000_000}]
 
 
+def shorter(chapters: list[Any]) -> list[Any]:
+    return [{**chapters[0], "end": chapters[0]["end"] - 40_000_000}, *chapters[1:]]
+
+
 def retitled(chapters: list[Any]) -> list[Any]:
     return [{**chapters[0], "metadata": {"title": "Kapitel"}}, *chapters[1:]]
 
@@ -199,6 +208,11 @@ FAULTS: dict[str, tuple[Fault, str, str]] = {
         "time of packet",
         TEXT,
     ),
+    "a subtitle that goes early": (
+        Fault(packet=altered(3, 1, lambda packet: shortened(packet, 7))),
+        "length",
+        TEXT,
+    ),
     "a lost language": (Fault(stream=told(1, "language", "und")), "language", SOUND),
     "a changed track title": (Fault(stream=told(1, "title", "Track")), "title", SOUND),
     "a lost disposition": (
@@ -227,6 +241,11 @@ FAULTS: dict[str, tuple[Fault, str, str]] = {
     ),
     "a missing chapter": (Fault(chapters=lambda chapters: chapters[:2]), "chapters", "the file"),
     "a late chapter": (Fault(chapters=later), "chapters", "chapter 2"),
+    "a chapter that ends early": (
+        Fault(chapters=shorter),
+        "chapters",
+        "chapter 0, its end",
+    ),
     "a chapter's title": (Fault(chapters=retitled), "chapters", "chapter 0"),
     "a changed title": (
         Fault(tags=lambda tags: {**tags, "title": "A film"}),
@@ -800,3 +819,15 @@ def test_the_first_frame_tells_the_order_of_fields(tmp_path: Path) -> None:
         output = tmp_path / f"b.{suffix}"
         repair(source, output, settings=IDLE, target=OutputSettings(codec="h264"))
         assert dict(read_facts(output).picture)["field order"] == "bff"
+
+
+def test_other_styles_of_a_subtitle_are_found(tmp_path: Path) -> None:
+    for name, style in (("a", "Arial,16"), ("b", "Times,40")):
+        with av.open(str(tmp_path / f"{name}.mkv"), "w") as output:
+            film: Any = output.add_stream("ffv1", rate=25)
+            film.width, film.height, film.pix_fmt = 64, 48, "yuv420p"
+            text: Any = output.add_stream("ass")
+            text.codec_context.subtitle_header = HEADER + f"; {style}".encode()
+            output.mux(film.encode(picture("yuv420p", 64, 48, 0)))
+            output.mux(film.encode(None))
+    assert found(tmp_path / "b.mkv", tmp_path / "a.mkv") == [("form", "subtitle stream 1 (ssa)")]

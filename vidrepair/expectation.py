@@ -8,6 +8,7 @@ from fractions import Fraction
 
 from vidrepair.carried import CAPTIONS, DOLBY_VISION, HDR10_PLUS
 from vidrepair.labels import of_stream
+from vidrepair.losses import ALPHA_TAG
 from vidrepair.report import Difference
 from vidrepair.settings import Interlace
 
@@ -23,6 +24,7 @@ _LOSS_NAMES = {
     "disposition": "marks",
     "title": "titles",
     "language": "languages",
+    f"tag {ALPHA_TAG}": "alpha",
 }
 
 
@@ -76,7 +78,7 @@ class Made:
 
 def loss_name(what: str) -> str:
     """The name of a difference for `--allow-loss`, or its own where it has none there."""
-    if what.startswith("tag "):
+    if what.startswith("tag ") and what not in _LOSS_NAMES:
         return "tags"
     if what.startswith("side data "):
         name = what.removeprefix("side data ")

@@ -67,7 +67,7 @@ class Track:
 
     facts: StreamFacts
     form: str
-    """Rate and number of channels of sound, width and height of pictures; else empty."""
+    """Rate and number of channels of sound, size of pictures, styles of ASS; else empty."""
     tags: tuple[tuple[str, str], ...]
     """Those that stay true in another file; keys in small letters."""
     packets: Packets
@@ -369,6 +369,9 @@ def _track(stream: Any) -> Track:
         form = f"{context.sample_rate} Hz, {context.layout.nb_channels} channels"
     elif context is not None and stream.type == "video":
         form = f"{context.width}x{context.height}"
+    elif context is not None and told.codec in ("ass", "ssa"):
+        styles = bytes(context.extradata or b"").rstrip(b"\0\r\n")
+        form = f"styles of sha256 {hashlib.sha256(styles).hexdigest()}"
     attachment = None
     if told.kind == "attachment":
         digest = hashlib.sha256(bytes(stream.data)).hexdigest()

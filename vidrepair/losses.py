@@ -23,11 +23,15 @@ HARMLESS_SIDE_DATA = (
 )
 REFUSED = (
     *("hdr10", "hdr10plus", "dovi", "captions"),
-    *("sar", "rotation", "range", "matrix", "field-order"),
+    *("sar", "rotation", "range", "matrix", "field-order", "alpha"),
 )
 """Without these the picture looks other than it did, or someone cannot follow it."""
 MATROSKA_SITINGS = (1, 2, 3, 4)
 """Of FFmpeg's AVChromaLocation; Matroska knows no place below the upper row of two."""
+ALPHA_BESIDE = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+"""Codecs whose alpha Matroska and WebM hold as a second picture in each packet, and who decodes it:
+FFmpeg's own decoders pass over it, and what they give is opaque."""
+ALPHA_TAG = "alpha_mode"
 ARE = "are not carried"
 HDR_TRANSFERS = (16, 18)
 """FFmpeg's numbers of PQ and HLG."""
@@ -82,8 +86,24 @@ def find_losses(
         )
 
 
+def alpha_beside(clip: Clip) -> bool:
+    """Whether the film has an alpha that is not among the samples of its frames."""
+    tags = {key.lower(): value for key, value in clip.video_metadata}
+    return clip.codec in ALPHA_BESIDE and tags.get(ALPHA_TAG) == "1"
+
+
+def _alpha(clip: Clip) -> Iterator[Loss]:
+    if alpha_beside(clip):
+        yield Loss(
+            *("alpha", f"the alpha of {clip.codec}, a second picture beside the first,"),
+            remedy=f"decode it first: ffmpeg -c:v {ALPHA_BESIDE[clip.codec]}"
+            " -i IN -c:v ffv1 -c:a copy OUT.mkv",
+        )
+
+
 def _side_data(clip: Clip, codec: str, carried: Carried) -> Iterator[Loss]:
     known = CODECS[codec]
+    yield from _alpha(clip)
     found = {*clip.side_data, *carried.side_data}
     if found & {MASTERING, LIGHT} and carried.hdr is None:
         yield Loss("hdr10", "the HDR10 mastering display and light level", ARE)
@@ -194,6 +214,7 @@ def _covered(clip: Clip, container: str) -> bool:
 def lost_by_y4m(clip: Clip) -> Iterator[Loss]:
     """y4m is the picture alone; who asks for it knows, so nothing of this is refused."""
     by = "is not carried by y4m"
+    yield from _alpha(clip)
     if clip.sar not in (None, Fraction(1)):
         yield Loss("sar", f"the sample aspect ratio {clip.sar}", by)
     if clip.rotation or clip.display_matrix is not None:

@@ -28,9 +28,11 @@ from vidrepair.exact_time import inexact_times
 from vidrepair.headers import Header
 from vidrepair.labels import FileTags, spoken, stream_tags
 from vidrepair.losses import (
+    ALPHA_TAG,
     HARMLESS_SIDE_DATA,
     Loss,
     accept,
+    alpha_beside,
     find_losses,
     lost_by_y4m,
     lost_labels,
@@ -204,6 +206,9 @@ def _film_metadata(
     }:
         # That of a track of its own, which is not copied: muxers make a new one of this.
         kept["timecode"] = carried.timecode
+    if alpha_beside(clip):
+        # What is written is opaque; told otherwise, players would look for the alpha.
+        kept = {key: value for key, value in kept.items() if key.lower() != ALPHA_TAG}
     if header is not None:
         kept["title"] = header.placeholder
     return tuple(_timed(kept, losses, clip).items())

@@ -36,7 +36,7 @@ LISTED = (".otio", ".edl", ".txt")
 """Files of cuts."""
 LOSSES = (
     *("hdr10", "hdr10plus", "dovi", "captions", "sar", "rotation", "range", "matrix"),
-    *("field-order", "colours"),
+    *("field-order", "colours", "alpha"),
     *("chroma-location", "display-offset", "timecode", "film-grain", "tags", "side-data"),
     *("times",),
     *("audio", "subtitles", "chapters", "attachments", "covers", "data"),

@@ -18,6 +18,8 @@ from vidrepair.streams import MOV_TEXT_HEAD, NEEDS_PACKETS
 CUT_SLACK = Fraction(1)
 """Seconds by which a stream may end before a picture that was stopped early: packets lie up to
 that far from their picture in a file."""
+LENGTH_SLACK = 1e-6
+"""Seconds, of computing with them."""
 _MPEG_AUDIO = ("mp1", "mp1float", "mp2", "mp2float", "mp3", "mp3float")
 """MP4 does not say which layer it holds: the packets do."""
 
@@ -200,7 +202,7 @@ def _content(
     codecs = (source.facts.codec, found.facts.codec)
     if codecs[0] != codecs[1] and not converted and not set(codecs) <= set(_MPEG_AUDIO):
         yield Difference("codec", where, *codecs)
-    if source.form != found.form:
+    if source.form != found.form and not converted:
         yield Difference("form", where, source.form, found.form)
     if kind in ("attachment", "cover"):
         if not _alike(source, found):
@@ -218,6 +220,26 @@ def _content(
     # MP4 and MOV count samples: what Matroska said in milliseconds comes out exact.
     slack = int(packets.time_base / written.time_base) if codecs[0].startswith("pcm_") else 0
     yield from _packets(packets, written, where, clock, None if converted else slack)
+    if kind == "subtitle" and not allowed.mov and len(packets) == len(written):
+        yield from _shown_for(packets, written, where, clock)
+
+
+def _shown_for(source: Packets, found: Packets, where: str, clock: Clock) -> Iterator[Difference]:
+    """How long each text is on the screen; MP4 and MOV let one end where the next one starts.
+
+    Lengths are rounded like times. What the source does not say may be any, and so may what ends
+    behind a picture that was stopped early.
+    """
+    unit, target = float(source.time_base), float(found.time_base)
+    said, there = source.durations * unit, found.durations * target
+    wrong = (np.abs(said - there) > LENGTH_SLACK + target) & (said > 0)
+    if clock.end is not None:
+        wrong &= source.times * unit + said <= float(clock.end)
+    places = np.flatnonzero(wrong)
+    if len(places):
+        first = places[0]
+        expected = f"{said[first]:.3f} s for packet {first}{more_of(places)}"
+        yield Difference("length", where, expected, f"{there[first]:.3f} s")
 
 
 def _shown(track: Track, empty: Collection[int] = ()) -> Packets:

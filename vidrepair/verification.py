@@ -228,7 +228,7 @@ def _kept_chapters(
 def _chapters(
     source: Sequence[Chapter], found: Facts, clock: Clock, *, mov: bool
 ) -> Iterator[Difference]:
-    """Number, titles and starts.
+    """Number, titles, starts and ends.
 
     MP4 and MOV let each end where the next one starts, and the first one start at 0.
     """
@@ -240,10 +240,18 @@ def _chapters(
         where = f"chapter {number}"
         if one.title != other.title:
             yield Difference("chapters", where, one.title or "no title", other.title or "no title")
-        late = other.start - one.start - clock.offset
-        if mov and number == 0 and abs(other.start) <= CHAPTER_SLACK:
-            continue
-        # Matroska's muxer moves the streams below zero, and leaves the chapters where they are.
-        if min(abs(late), abs(late - clock.moved)) > CHAPTER_SLACK:
-            times = (f"{float(time):.3f} s" for time in (one.start + clock.offset, other.start))
-            yield Difference("chapters", where, *times)
+        if not (mov and number == 0 and abs(other.start) <= CHAPTER_SLACK):
+            yield from _chapter_time(one.start, other.start, where, clock)
+        # What ends behind a picture that was stopped early was cut there.
+        if not mov and (clock.end is None or one.end <= clock.end):
+            yield from _chapter_time(one.end, other.end, f"{where}, its end", clock)
+
+
+def _chapter_time(
+    source: Fraction, found: Fraction, where: str, clock: Clock
+) -> Iterator[Difference]:
+    expected = source + clock.offset
+    # Matroska's muxer moves the streams below zero, and leaves the chapters where they are.
+    if min(abs(found - expected), abs(found - expected - clock.moved)) > CHAPTER_SLACK:
+        times = (f"{float(time):.3f} s" for time in (expected, found))
+        yield Difference("chapters", where, *times)
