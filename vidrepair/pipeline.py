@@ -78,6 +78,8 @@ def run_job(
         report = report_of(run, time.monotonic() - started)
         analysis = analysis_of(run)
         late = [] if analysis is None else write_lists(run, analysis)
+        late += [*(() if run.planned is None else run.planned[1].losses()), *run.target.losses()]
+        late += [*run.gaps.remarks(run.tally.frames), *unknown_frames(run), *mixtures(run)]
         if run.journal is not None:  # last: until then everything can be written again
             pictures = job.output is not None and is_sequence(job.output)
             # `redo` takes packets out of a film.
@@ -85,8 +87,6 @@ def run_job(
                 run.journal.remove()
             else:
                 keep(run.journal, analysis)
-    late += [*(() if run.planned is None else run.planned[1].losses()), *run.target.losses()]
-    late += [*run.gaps.remarks(run.tally.frames), *unknown_frames(run), *mixtures(run)]
     _tell(late)
     return replace(report, warnings=(*run.warnings, *run.spare.warnings, *late))
 

@@ -64,7 +64,7 @@ def retry(folder: Path) -> None:
 @jobs.command()
 @OUT
 def clean(output: Path) -> None:
-    """Remove what is left of the unfinished job of OUT."""
+    """Remove what is left of the job of OUT, and with it that a finished film can be redone."""
     folder = folder_of(output)
     if not folder.is_dir():
         raise UsageError(f"there is no unfinished job for {output}: {folder} is not there")
