@@ -10,13 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from calling import call, hashes
-from click.testing import CliRunner
+from calling import call, crashed_in, hashes
 from clips import moving, write_clip
 
 from vidrepair import pipeline
 from vidrepair.analysis_changes import changed_frames
-from vidrepair.cli import main
 from vidrepair.findings import Analysis, DefectFacts
 from vidrepair.jobs.redo import EDITED
 from vidrepair.journal import folder_of, read_record
@@ -142,9 +140,7 @@ def test_segments_of_codecs_with_a_header_come_back(
     follow = edited(out, switch_off(200))
     done = call("redo", out, "--analysis", follow, "--progress", "none")
     assert done.exit_code == 0, done.output
-    changed = [
-        n for n, pair in enumerate(zip(before, hashes(out), strict=True)) if pair[0] != pair[1]
-    ]
+    changed = differing(before, out)
     assert 200 in changed
     assert set(changed) <= set(range(150, 278))
     assert len(list(film_data(out))) == COUNT
@@ -153,27 +149,13 @@ def test_segments_of_codecs_with_a_header_come_back(
 def test_a_redo_that_is_broken_off_goes_on(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = hashes(film)
     follow = edited(film, switch_off(20))
-
-    class Crash(BaseException):
-        pass
-
-    def crash(*_: object, **__: object) -> None:
-        raise Crash
-
-    with monkeypatch.context() as patched:
-        patched.setattr("vidrepair.journal.Journal.join", crash)
-        with pytest.raises(Crash):
-            CliRunner().invoke(
-                main, ["redo", str(film), "--analysis", str(follow)], catch_exceptions=False
-            )
+    words = ("redo", film, "--analysis", follow)
+    crashed_in(monkeypatch, "vidrepair.journal.Journal.join", *words)
     assert hashes(film) == before
     assert "go on with vidrepair resume" in call("redo", film, "--analysis", follow).stderr
     done = call("resume", film, "--progress", "none")
     assert done.exit_code == 0, done.output
-    changed = [
-        n for n, pair in enumerate(zip(before, hashes(film), strict=True)) if pair[0] != pair[1]
-    ]
-    assert changed == [20]
+    assert differing(before, film) == [20]
     assert read_record(folder_of(film)).kept
 
 
@@ -238,23 +220,13 @@ def test_a_film_of_the_same_size_and_ends_is_not_taken_for_the_new_one(
 ) -> None:
     before = hashes(film)
 
-    class Crash(BaseException):
-        pass
-
-    def crash(*_: object) -> None:
-        raise Crash
-
     follow = edited(film, switch_off(20))
     told = read_record(folder_of(film)).joined
     # As of films of many megabytes whose frames are of one size.
     for module in ("publication", "run", "jobs.redo"):
         monkeypatch.setattr(f"vidrepair.{module}.content_facts", lambda _: told)
-    with monkeypatch.context() as patched:
-        patched.setattr("vidrepair.encode.Target.publish", crash)
-        with pytest.raises(Crash):
-            CliRunner().invoke(
-                main, ["redo", str(film), "--analysis", str(follow)], catch_exceptions=False
-            )
+    words = ("redo", film, "--analysis", follow)
+    crashed_in(monkeypatch, "vidrepair.encode.Target.publish", *words)
     assert hashes(film) == before
     done = call("resume", film, "--progress", "none")
     assert done.exit_code == 0, done.output

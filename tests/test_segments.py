@@ -16,12 +16,10 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from calling import call, hashes
-from click.testing import CliRunner
+from calling import call, crashed_in, hashes
 from clips import Extras, moving, picture, read_frames, write_clip
 
 from vidrepair import DamageSettings, OutputSettings, RepairSettings, repair
-from vidrepair.cli import main
 from vidrepair.errors import DamagedSegment, UsageError, VidrepairError
 from vidrepair.journal import Journal, folder_of, read_record
 from vidrepair.packed_times import TOGETHER, PackedTimes, pack_times, unpack_times
@@ -609,22 +607,6 @@ def test_times_of_any_rhythm_take_few_bytes() -> None:
 
 
 # What a review found.
-
-
-class Crash(BaseException):
-    """The process is gone."""
-
-
-def crashed_in(monkeypatch: pytest.MonkeyPatch, where: str, *words: str | Path) -> None:
-    """Call the command; it is gone as soon as it calls what `where` names."""
-
-    def crash(*_: object, **__: object) -> None:
-        raise Crash
-
-    with monkeypatch.context() as patched:
-        patched.setattr(where, crash)
-        with pytest.raises(Crash):
-            CliRunner().invoke(main, [str(word) for word in words], catch_exceptions=False)
 
 
 def words_for(film: Path, out: Path, *more: str | Path) -> tuple[str | Path, ...]:

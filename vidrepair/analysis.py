@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -70,8 +69,6 @@ class AnalysisBuilder:
         self._defects: dict[tuple[int, str, Edges], DefectFacts] = {}
         self._lights: list[LightFacts] | None = None
         self._gaps: list[GapFacts] = []
-        self.pts = array("q")
-        """Of every frame."""
 
     def listen(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         """The frames of the film, as decoded, with their marks and shots, each taken."""
@@ -82,7 +79,6 @@ class AnalysisBuilder:
     def add_frame(self, frame: Frame) -> None:
         """Take the next frame of the film, as decoded, with its marks and its shot."""
         self._fingerprint.add(frame)
-        self.pts.append(frame.pts)
         if not self._starts or self._starts[-1][0] != frame.shot:
             self._starts.append((frame.shot, frame.number))
         for name, is_one in (

@@ -29,6 +29,7 @@ from vidrepair.frames import (
 )
 from vidrepair.grain import make_grain, removed_shares
 from vidrepair.planes import add_residual, matte_planes, padded_size, residual_planes, to_generator
+from vidrepair.settings import Pair, RepairSettings
 
 BETWEEN = 1.5
 """Variance of the grain, in that of what neighbours independently have, that makes the mean of two
@@ -49,6 +50,15 @@ class Strengths:
     """Share of the measured grain that is added, 0..1."""
     most: float | None = None
     """Share of the peak that no sample is changed by more than."""
+
+    @classmethod
+    def asked(cls, repair: RepairSettings, denoise: Pair | None = None) -> Strengths:
+        """Those of the settings, which count in percent and codes of 8 bits; `denoise` instead of
+        their own.
+        """
+        luma, chroma = (share / 100.0 for share in denoise or repair.denoise)
+        most = None if repair.max_change is None else repair.max_change / 255.0
+        return cls((luma, chroma), repair.grain / 100.0, most)
 
     def over_fill(self, removed: tuple[float, float]) -> tuple[float, float]:
         """Share of the grain that a fill gets, of luma and of chroma: as much as there is around.

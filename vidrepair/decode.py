@@ -34,6 +34,7 @@ from vidrepair.interlace import Deinterlacer, Interlacing, look_for_combing
 from vidrepair.origins import Origin, marks_on, name_of, origin_named, remarks_on, was_changed
 from vidrepair.quantiser import EXPORT, TELLING, quantiser_step
 from vidrepair.sequences import SEQUENCE, ImageSequence, is_sequence
+from vidrepair.settings import DEINTERLACED, Interlace
 from vidrepair.tags import Clip, Copied, Damage
 from vidrepair.timecode import doubled_timecode, later_timecode
 from vidrepair.timeline import FrameClock, Timeline
@@ -240,6 +241,11 @@ class Source(Closing):
             self.clip = self.clip.doubled()
             timecode = doubled_timecode(self.carried.timecode)
             self.carried = replace(self.carried, timecode=timecode)
+
+    def deinterlace_as(self, way: Interlace) -> None:
+        """The same as a way of `--interlace` asks; nothing where that leaves the fields alone."""
+        if way in DEINTERLACED:
+            self.deinterlace(doubled=way == "bwdif-fields")
 
     def read_beside(self) -> Iterator[Copied]:
         """The packets of the other streams alone, instead of `read`; the film is not decoded."""

@@ -9,6 +9,7 @@ from fractions import Fraction
 from itertools import pairwise
 
 from vidrepair.frames import Frame
+from vidrepair.tags import Clip
 
 LONGEST_GAP = 3
 """Missing frames in a row that are filled."""
@@ -46,6 +47,15 @@ class Gaps:
         said = f"frames are missing by the film's times: {places}{more}"
         short = any(gap.count <= LONGEST_GAP for gap in left)
         return [f"{said}; --fill-gaps makes up to {LONGEST_GAP} in a row" if short else said]
+
+
+def with_made(frames: Iterable[Frame], clip: Clip, *, fill: bool) -> Iterator[Frame]:
+    """The frames of a film as a run writes them: where it was to `fill`, with those that its times
+    lack.
+    """
+    if not fill or clip.rate is None:
+        return iter(frames)
+    return fill_gaps(frames, 1 / (clip.rate * clip.time_base), Gaps(), fill=True)
 
 
 def fill_gaps(

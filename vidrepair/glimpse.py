@@ -32,7 +32,7 @@ from vidrepair.repeats import mark_repeats
 from vidrepair.scan import Place
 from vidrepair.scratch_runs import judge as judge_lines
 from vidrepair.scratches import measure_lines
-from vidrepair.settings import DEINTERLACED, EngineSettings, Interlace, Pair, RepairSettings
+from vidrepair.settings import EngineSettings, Interlace, Pair, RepairSettings
 from vidrepair.shots import number_shots
 from vidrepair.spectrum import combine as combine_spectra
 from vidrepair.spectrum import measure_spectrum
@@ -195,8 +195,7 @@ class Glimpses:
         rate = clip.rate or USUAL_RATE
         start = place.seconds - (self._grid.core + SLACK) / rate
         with self._open(max(start, Fraction(0)), place) as source:
-            if subject.way in DEINTERLACED:
-                source.deinterlace(doubled=subject.way == "bwdif-fields")
+            source.deinterlace_as(subject.way)
             source.by_fields = subject.fields
             found = private_spans(
                 self._marked(source),
@@ -302,9 +301,7 @@ class Glimpses:
     ) -> list[tuple[Frame, Touch]]:
         """The finished frames of one strength, and what was done to them."""
         asked = self._subject.repair
-        luma, chroma = (share / 100.0 for share in strength)
-        most = None if asked.max_change is None else asked.max_change / 255.0
-        frames = compose(answers, Strengths((luma, chroma), asked.grain / 100.0, most))
+        frames = compose(answers, Strengths.asked(asked, strength))
         motions = {answer.frame.number: answer.repaired.motion for answer in answers}
         rebuild = partial(rebuild_lost, motion_of=motions.get)
         if not self._subject.fields:

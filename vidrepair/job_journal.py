@@ -10,7 +10,7 @@ from typing import Any
 
 from vidrepair.errors import UsageError
 from vidrepair.job_facts import MIXABLE, changes, job_facts, total_frames
-from vidrepair.journal import JOURNAL, Journal, folder_of, is_unfinished, read_record, worker_name
+from vidrepair.journal import JOURNAL, Journal, folder_of, read_record, worker_name
 from vidrepair.outputs import OutputPlan
 from vidrepair.record import Record
 from vidrepair.segment_plan import Plan, Share
@@ -38,15 +38,15 @@ def goes_in_segments(job: Job, clip: Clip, plan: OutputPlan) -> bool:
             f"{job.output.name[:30]}... cannot be written ({error.strerror}); names of what lies"
             " beside it are 8 bytes longer: choose a shorter one"
         ) from error
-    done = read_record(folder).kept
-    if is_unfinished(folder) and not (asked.resume or asked.overwrite):
+    record = read_record(folder)
+    if record.unfinished and not (asked.resume or asked.overwrite):
         raise UsageError(
             f"an unfinished job for {job.output} lies in {folder}; go on with vidrepair resume"
             f" {job.output}, or add -y to begin anew"
         )
     if asked.resume and not there:
         raise UsageError(f"there is no unfinished job for {job.output}; start it with run")
-    if asked.resume and done:
+    if asked.resume and record.kept:
         raise UsageError(f"the job of {job.output} is done; there is nothing to resume")
     if job.source is None or not asked.journal or plan.container == "yuv4mpegpipe":
         return False

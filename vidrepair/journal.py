@@ -68,15 +68,6 @@ def read_record(folder: Path, name: str = JOURNAL) -> Record:
         ) from error
 
 
-def is_unfinished(folder: Path) -> bool:
-    """Whether a job was begun there, by whatever version, and is not done. Raises as `read_record`.
-
-    A run that ends right when it makes the folder, or removes it, leaves one without a job.
-    """
-    record = read_record(folder)
-    return record.foreign or (record.job is not None and not record.kept)
-
-
 def finished_segments(folder: Path, record: Record) -> list[Segment]:
     """All of a recorded job that are finished, by itself and by its workers."""
     return [*record.segments, *_finished_apart(folder, record).values()]

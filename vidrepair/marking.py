@@ -9,9 +9,9 @@ from pathlib import Path
 
 from vidrepair.decode import open_source
 from vidrepair.errors import InputError, UsageError
-from vidrepair.film_clock import FilmClock
 from vidrepair.findings import SourceFacts
 from vidrepair.inventory import frame_times
+from vidrepair.job_lists import open_clock
 from vidrepair.marker_file import check_markers, write_markers
 from vidrepair.markers import mark, unsteady
 from vidrepair.masks import same_file
@@ -36,8 +36,7 @@ def mark_film(
             raise UsageError(f"{output} is a file that is read; choose another name")
     analysis = read_analysis(sidecar)
     with open_source(film, stream=stream) as source:
-        clip, timecode = source.clip, source.carried.timecode
-    clock = FilmClock(clip.rate, clip.zero, timecode) if clip.rate else None
+        clip, clock = source.clip, open_clock(source)
     check_markers(output, clip.name, clock)
     assert clock is not None
     times = frame_times(film, stream)

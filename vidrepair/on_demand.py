@@ -157,12 +157,9 @@ class OnDemand:
     def _finished(self, answers: Iterator[Answer]) -> Iterator[Frame]:
         """As a run finishes them."""
         asked, tally = self._asked, Tally(self._picture)
-        luma, chroma = (share / 100.0 for share in asked.denoise)
-        most = None if asked.max_change is None else asked.max_change / 255.0
-        strengths = Strengths((luma, chroma), asked.grain / 100.0, most)
         if asked.mends:
             answers = find_defects(answers, asked.damage)
-        frames = compose(tally.listen(answers), strengths)
+        frames = compose(tally.listen(answers), Strengths.asked(asked))
         for frame in rebuild_lost(frames, motion_of=tally.motion):
             tally.touch(frame)  # forgets what is done with
             yield frame

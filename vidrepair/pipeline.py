@@ -316,9 +316,7 @@ def _goes_beyond(run: Run, frame: Frame) -> bool:
 def _finished(run: Run, answers: Iterable[Answer]) -> Iterator[tuple[Frame, Touch]]:
     """The frames as they are written, and what was done to each."""
     asked = run.job.repair
-    luma, chroma = (share / 100.0 for share in asked.denoise)
-    most = None if asked.max_change is None else asked.max_change / 255.0
-    strengths = Strengths((luma, chroma), asked.grain / 100.0, most)
+    strengths = Strengths.asked(asked)
     ahead = 0 if run.engine.worked is None else 2 * run.engine.identity.lanes
     if asked.mends:
         allows = None if run.guide is None else run.guide.allows

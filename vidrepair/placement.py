@@ -115,6 +115,11 @@ class Numbered:
     whole: bool
     """The folder is made of them, and is not there yet."""
 
+    @classmethod
+    def of(cls, pattern: Path) -> Numbered:
+        """By the pattern that names them."""
+        return cls(pattern.parent, pattern.name, whole=not pattern.parent.is_dir())
+
     @property
     def earlier(self) -> dict[int, Path]:
         """The files of the pattern that are there already, by number."""
@@ -143,7 +148,7 @@ class Numbered:
                 raise VidrepairError(f"{where} appeared meanwhile; add -y to replace it")
             self._exchange(temporary, names, earlier)
         with suppress(OSError):  # some network file systems cannot; the files have their names
-            sync(self.folder.absolute().parent if self.whole else self.folder)
+            sync(self.root)
 
     def _exchange(self, temporary: Path, names: Sequence[str], earlier: Sequence[str]) -> None:
         """One after another, and all back where one does not go."""
@@ -183,7 +188,7 @@ class FolderPlace:
         """`output` is their pattern; its folder need not be there. `folder` is another, on the disk
         of what would hold that. Raises OSError.
         """
-        self._place = Numbered(output.parent, output.name, whole=not output.parent.is_dir())
+        self._place = Numbered.of(output)
         root = folder if folder is not None and self._place.whole else self._place.root
         self._folder = beside(root / (output.parent.name or "pictures"))
         self._folder.mkdir()
@@ -221,7 +226,7 @@ def numbered_place(
 
     Raises UsageError for names that must not be written, VidrepairError where they cannot.
     """
-    place = Numbered(pattern.parent, pattern.name, whole=not pattern.parent.is_dir())
+    place = Numbered.of(pattern)
     if place.folder.exists() and place.whole:
         raise VidrepairError(f"{place.folder} is a file; choose another folder for {what}")
     if not place.root.is_dir():

@@ -223,8 +223,7 @@ def _open(job: PreviewJob) -> Subject:
         for remark in found.remarks(asked):
             log.warning(remark)
         way = found.way(asked)
-        if way in DEINTERLACED:
-            source.deinterlace(doubled=way == "bwdif-fields")
+        source.deinterlace_as(way)
         return Subject(job.source, source.clip, way, job.repair, job.shares, job.engine, job.rate)
 
 

@@ -76,6 +76,14 @@ class Record:
     """Where the line of each segment starts."""
 
     @property
+    def unfinished(self) -> bool:
+        """Whether a job was begun, by whatever version, and is not done.
+
+        A run that ends right when it makes its folder, or removes it, leaves one without a job.
+        """
+        return self.foreign or (self.job is not None and not self.kept)
+
+    @property
     def whole(self) -> bool:
         """Whether every segment is finished."""
         planned = None if self.plan is None else len(self.plan.segments)

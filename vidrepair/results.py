@@ -47,8 +47,7 @@ def write_lists(run: Run, analysis: Analysis) -> list[str]:
 def _times(run: Run) -> list[Fraction]:
     """When each frame that was written is shown, in seconds of the file."""
     base, count = run.source.clip.time_base, run.tally.frames
-    assert run.record is not None
-    pts = run.record.pts[:count]
+    pts = run.facts.times()[:count]
     if run.journal is not None and len(pts) < count:  # this run had only to join
         pts = array("q", (one for segment in run.journal.record.segments for one in segment.pts()))
     return [one * base for one in pts]

@@ -40,7 +40,6 @@ from vidrepair.segment_plan import Plan, Seams, Share
 from vidrepair.segments import SegmentedTarget, frames_of
 from vidrepair.sequences import SEQUENCE, is_pattern, is_sequence
 from vidrepair.settings import (
-    DEINTERLACED,
     EngineSettings,
     Interlace,
     Job,
@@ -425,9 +424,9 @@ def _interlacing(source: Source, job: Job) -> Interlacing:
     found = source.interlacing()
     if asked == "progressive":  # whoever says so has looked; what else the frames carry counts
         found = Interlacing(source.clip.interlaced, combed=False, side_data=found.side_data)
-    source.by_fields = found.way(asked) == "fields"
-    if found.way(asked) in DEINTERLACED:
-        source.deinterlace(doubled=asked == "bwdif-fields")
+    way = found.way(asked)
+    source.by_fields = way == "fields"
+    source.deinterlace_as(way)
     return found
 
 

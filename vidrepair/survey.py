@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vidrepair.decode import Source, open_film
+from vidrepair.decode import open_film
 from vidrepair.display import Shown, show_planes, upright
 from vidrepair.errors import InputError
 from vidrepair.expectation import Made
 from vidrepair.findings import Analysis, DefectFacts, Fingerprint
 from vidrepair.frames import Frame
-from vidrepair.gaps import Gaps, fill_gaps
+from vidrepair.gaps import with_made
 from vidrepair.in_step import Pair, check_sizes, frames_of, in_step
 from vidrepair.masks import BLACK, MaskReader, open_masks
 from vidrepair.noise_curves import NoiseCurve, NoisePlaces
@@ -28,7 +28,7 @@ from vidrepair.places import Place, Places, block_side, local_change, spots_of, 
 from vidrepair.regions import Mask
 from vidrepair.repeats import mark_repeats
 from vidrepair.report import Progress, Teller
-from vidrepair.settings import DEINTERLACED, MaskSettings, SourceSettings
+from vidrepair.settings import MaskSettings, SourceSettings
 from vidrepair.shots import number_shots
 from vidrepair.strongest import Strongest, bucket_of
 from vidrepair.tags import Clip
@@ -120,16 +120,14 @@ def survey(
         )
         # Pictures that were made of a film have its rate.
         other = owned.enter_context(open_film(output, asked.rate or one.clip.rate))
-        if made.interlace in DEINTERLACED:
-            one.deinterlace(doubled=made.interlace == "bwdif-fields")
+        one.deinterlace_as(made.interlace)
         check_sizes(one.clip, other.clip)
         masks = None
         if matte is not None:
             settings = MaskSettings(matte, threshold=BLACK)
             masks = owned.enter_context(open_masks(settings, one.clip, flag="--matte"))
-        decoded = _checked(
-            _asked(_source_frames(one, made), one.clip, asked, frames), analysis, one.clip
-        )
+        whole = with_made(frames_of(one), one.clip, fill=made.fill_gaps)
+        decoded = _checked(_asked(whole, one.clip, asked, frames), analysis, one.clip)
         gathered = _Gathered(one.clip, other.clip, analysis, masks)
         tell = Teller(observer, other.clip.frame_count)
         pairs = in_step(
@@ -142,13 +140,6 @@ def survey(
             gathered.add(pair)
             tell(pair.first.number + 1, lambda: "decode")
         return gathered.finish()
-
-
-def _source_frames(source: Source, made: Made) -> Iterator[Frame]:
-    clip = source.clip
-    if not made.fill_gaps or clip.rate is None:
-        return frames_of(source)
-    return fill_gaps(frames_of(source), 1 / (clip.rate * clip.time_base), Gaps(), fill=True)
 
 
 def _asked(

@@ -21,7 +21,7 @@ from vidrepair.expectation import Expectation, Made
 from vidrepair.expected_times import Clock, source_clock, spoken_time, times_off
 from vidrepair.facts import Chapter, Facts, FactsBuilder, Integers, read_facts
 from vidrepair.frames import Frame
-from vidrepair.gaps import Gaps, fill_gaps
+from vidrepair.gaps import with_made
 from vidrepair.losses import HARMLESS_SIDE_DATA, TIMECODE
 from vidrepair.picture_facts import BY_CONTAINER
 from vidrepair.report import Difference
@@ -72,12 +72,12 @@ def check_files(
     with open_source(
         against, stream=asked.stream, start=asked.start, end=asked.end, rate=rate
     ) as source:
+        source.deinterlace_as(made.interlace)
         if made.interlace in DEINTERLACED:
-            source.deinterlace(doubled=made.interlace == "bwdif-fields")
             made = replace(made, lost=made.lost | {"field-order"})
         clip = source.clip
         builder = FactsBuilder(source.container, clip.video.index, source.carried)
-        for frame in _filled(source, builder, fill=made.fill_gaps):
+        for frame in with_made(_heard(source, builder), clip, fill=made.fill_gaps):
             builder.add_frame(frame)
         facts = builder.build(clip)
     if asked.end is not None:
@@ -109,22 +109,13 @@ def _converted_texts(source: Facts, found: Facts, left: Collection[int]) -> froz
     )
 
 
-def _filled(source: Source, builder: FactsBuilder, *, fill: bool) -> Iterator[Frame]:
-    """The frames of a source, those that its times lack among them if they were made; the packets
-    of the other streams go to `builder`.
-    """
-
-    def frames() -> Iterator[Frame]:
-        for item in source.read():
-            if isinstance(item, Frame):
-                yield item
-            else:
-                builder.add_packet(item)
-
-    clip = source.clip
-    if not fill or clip.rate is None:
-        return frames()
-    return fill_gaps(frames(), 1 / (clip.rate * clip.time_base), Gaps(), fill=True)
+def _heard(source: Source, builder: FactsBuilder) -> Iterator[Frame]:
+    """The frames of a source; the packets of the other streams go to `builder`."""
+    for item in source.read():
+        if isinstance(item, Frame):
+            yield item
+        else:
+            builder.add_packet(item)
 
 
 def compare(source: Facts, found: Facts, allowed: Expectation) -> tuple[Difference, ...]:

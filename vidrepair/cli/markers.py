@@ -9,7 +9,7 @@ import click
 from vidrepair.cli.progress import show_messages
 from vidrepair.errors import UsageError
 from vidrepair.marking import mark_film
-from vidrepair.sequences import is_sequence
+from vidrepair.sequences import is_sequence, sidecar_of
 
 FILE = click.Path(path_type=Path)
 
@@ -48,5 +48,5 @@ def markers(
         raise UsageError(
             f"{film} is numbered pictures; take run --markers, or analyze --markers, for them"
         )
-    sidecar = analysis or Path(f"{film}.vr.json")
+    sidecar = analysis or sidecar_of(film)
     mark_film(film, sidecar, output, stream=video_stream, overwrite=overwrite)

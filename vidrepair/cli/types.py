@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -159,10 +160,12 @@ class FramesType(click.ParamType[tuple[range, ...]]):
         return frame_list(value) if isinstance(value, str) else value
 
 
-class TimeType(click.ParamType[Fraction]):
-    """Seconds, or hours, minutes and seconds with colons."""
+class FractionType(click.ParamType[Fraction]):
+    """An exact number in the spelling that `read` knows; it raises ValueError for any other."""
 
-    name = "time"
+    def __init__(self, name: str, read: Callable[[str], Fraction]) -> None:
+        self.name = name
+        self._read = read
 
     def convert(
         self, value: str | Fraction, param: click.Parameter | None, ctx: click.Context | None
@@ -170,26 +173,7 @@ class TimeType(click.ParamType[Fraction]):
         if not isinstance(value, str):
             return value
         try:
-            return read_time(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-class RateType(click.ParamType[Fraction]):
-    """Frames a second."""
-
-    name = "rate"
-
-    def convert(
-        self,
-        value: str | Fraction,
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> Fraction:
-        if not isinstance(value, str):
-            return value
-        try:
-            return read_rate(value)
+            return self._read(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
@@ -235,12 +219,12 @@ FRAMES = FramesType()
 NAMES = NamesType()
 PAIRS = PairsType()
 PAIR = PairType()
-RATE = RateType()
+RATE = FractionType("rate", read_rate)
 REPAIR = RepairType()
 SIZE = SizeType()
 STRENGTHS = StrengthsType()
 TILE = TileType()
-TIME = TimeType()
+TIME = FractionType("time", read_time)
 
 
 def path_or_pipe(name: str) -> Path | None:

@@ -22,7 +22,7 @@ from vidrepair.jobs.inputs import Found, find_inputs
 from vidrepair.jobs.manifest import ManifestEntry
 from vidrepair.jobs.naming import Naming, absolute, is_within
 from vidrepair.jobs.workers import run_with_workers
-from vidrepair.journal import folder_of, is_unfinished
+from vidrepair.journal import folder_of, read_record
 from vidrepair.pipeline import Observer
 from vidrepair.report import Report
 from vidrepair.settings import Job
@@ -255,7 +255,9 @@ def _taken_up(job: Job) -> Job:
     target = job.target
     if job.output is None or target.overwrite or not target.journal:
         return job
-    return replace(job, target=replace(target, resume=is_unfinished(folder_of(job.output))))
+    return replace(
+        job, target=replace(target, resume=read_record(folder_of(job.output)).unfinished)
+    )
 
 
 def _listed_item(entry: ManifestEntry, settings: BatchSettings) -> BatchItem:
