@@ -288,6 +288,21 @@ def test_sound_without_a_packet_is_named_where_it_is_left_out(tmp_path: Path, su
     assert check_files(output, source) == ()
 
 
+def test_a_lone_packet_of_sound_below_zero_passes_into_mp4(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a.mkv", codec="libx264", extras=Extras(audio=1))
+    heard: list[int] = []
+
+    def only_first(packet: Any) -> bool:
+        if packet.stream.index == 1:
+            heard.append(packet.pts)
+        return packet.stream.index == 0 or len(heard) == 1
+
+    rewritten(tmp_path / "a.mkv", tmp_path / "b.mkv", only_first)
+    assert heard[0] < 0
+    assert repair(tmp_path / "b.mkv", tmp_path / "c.mp4", settings=IDLE).warnings == ()
+    assert check_files(tmp_path / "c.mp4", tmp_path / "b.mkv") == ()
+
+
 def test_converted_text_that_runs_backwards_is_dropped_and_counted(tmp_path: Path) -> None:
     write_clip(tmp_path / "a.mkv", codec="libx264", extras=Extras(subtitles=1))
     data = bytearray((tmp_path / "a.mkv").read_bytes())

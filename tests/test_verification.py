@@ -830,4 +830,63 @@ def test_other_styles_of_a_subtitle_are_found(tmp_path: Path) -> None:
             text.codec_context.subtitle_header = HEADER + f"; {style}".encode()
             output.mux(film.encode(picture("yuv420p", 64, 48, 0)))
             output.mux(film.encode(None))
-    assert found(tmp_path / "b.mkv", tmp_path / "a.mkv") == [("form", "subtitle stream 1 (ssa)")]
+    assert found(tmp_path / "b.mkv", tmp_path / "a.mkv") == [("styles", "subtitle stream 1 (ssa)")]
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mp4", "mov"])
+def test_the_last_frame_is_shown_as_long_as_before(tmp_path: Path, suffix: str) -> None:
+    """A row of stills: the last one stays for two seconds."""
+
+    def long(packet: Any, number: int) -> Any:
+        packet.duration = 2 * packet.time_base.denominator if number == 9 else packet.duration
+        return packet
+
+    write_clip(tmp_path / "raw.mov", codec="libx264", frames=10, options={"bf": "0"})
+    source = copied(tmp_path / "raw.mov", tmp_path / "a.mov", Fault(packet=long))
+    output = tmp_path / f"b.{suffix}"
+    repair(source, output, settings=IDLE, target=OutputSettings(codec="h264"))
+    assert check_files(output, source) == ()
+    assert read_facts(output).last * read_facts(output).time_base == 2
+    assert found(output, tmp_path / "raw.mov") == [("length of the last frame", "the picture")]
+
+
+def two_films(path: Path, shape: Fraction, matrix: int) -> Path:
+    """The second one with that shape of its samples and that matrix."""
+    with av.open(str(path), "w") as output:
+        films: list[Any] = [output.add_stream("mpeg4", rate=25) for _ in range(2)]
+        for film in films:
+            film.width, film.height, film.pix_fmt = 64, 48, "yuv420p"
+        films[1].codec_context.sample_aspect_ratio = shape
+        films[1].codec_context.colorspace = matrix
+        for number in range(3):
+            for film in films:
+                output.mux(film.encode(picture("yuv420p", 64, 48, number)))
+        for film in films:
+            output.mux(film.encode(None))
+    return path
+
+
+def test_shape_and_colours_of_a_copied_film_are_compared(tmp_path: Path) -> None:
+    source = two_films(tmp_path / "a.mkv", Fraction(4, 3), 9)
+    for suffix in ("mkv", "mp4", "mov"):
+        output = tmp_path / f"out.{suffix}"
+        repair(source, output, settings=IDLE, target=OutputSettings(codec="h264"))
+        assert check_files(output, source) == ()
+    other = two_films(tmp_path / "b.mkv", Fraction(16, 9), 1)
+    second = "video stream 1 (mpeg4)"
+    assert [(what, where) for what, where in found(other, source) if where == second] == [
+        ("sample aspect ratio", second),
+        ("matrix", second),
+    ]
+
+
+def test_which_eye_a_picture_is_for_is_kept_by_matroska(tmp_path: Path) -> None:
+    write_clip(tmp_path / "raw.mkv", frames=3)
+    tagged = Fault(stream=told(0, "stereo_mode", "left_right"))
+    source = copied(tmp_path / "raw.mkv", tmp_path / "a.mkv", tagged)
+    assert repair(source, tmp_path / "b.mkv", settings=IDLE).warnings == ()
+    assert check_files(tmp_path / "b.mkv", source) == ()
+    assert ("tag stereo_mode", "the picture") in found(tmp_path / "raw.mkv", source)
+    report = repair(source, tmp_path / "b.mp4", settings=IDLE, target=OutputSettings(codec="h264"))
+    told_of = " ".join(report.warnings)
+    assert "MP4 does not keep the tag stereo_mode" in told_of

@@ -341,7 +341,7 @@ class Source(Closing):
             number=number,
             pts=decoded.pts,
             time_base=clip.time_base,
-            duration=decoded.duration or 0,
+            duration=self._clock.length(decoded),
             carrier=carrier,
             corrupt=bool(decoded.is_corrupt),
             quantiser_step=self._quantiser_step(decoded, number),
@@ -372,6 +372,7 @@ class Source(Closing):
                 self._count(repaired_pts=1)
             if self._passes_over:
                 continue
+            self._clock.hear(packet)
             if packet.is_corrupt:
                 self._count(corrupt_packets=1)
             try:

@@ -88,8 +88,16 @@ class Encoder:
         duration = last.duration or self._gap or self._usual_gap()
         yield from self._encode(last, duration if until is None else until - last.pts)
         # Not encode(None): that would hold up Ctrl-C until the whole lookahead is flushed.
+        final = None
         for packet in self._stream.codec_context.encode_lazy(None):
-            yield self._told(packet)
+            if final is not None:
+                yield final
+            final = self._told(packet)
+        if final is not None:
+            if until is None and self._plan.container in ("mp4", "mov"):
+                # There a film ends with the packet that is coded last.
+                final.duration = max(final.duration or 0, self.end - final.pts)
+            yield final
 
     def _usual_gap(self) -> int:
         return max(1, round(1 / (self._clip.rate * self._clip.time_base))) if self._clip.rate else 1

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from vidrepair.carried import CAPTIONS, DOLBY_VISION, HDR10_PLUS
+from vidrepair.channels import LAYOUT
 from vidrepair.labels import of_stream
 from vidrepair.losses import ALPHA_TAG
 from vidrepair.report import Difference
@@ -25,6 +26,7 @@ _LOSS_NAMES = {
     "title": "titles",
     "language": "languages",
     f"tag {ALPHA_TAG}": "alpha",
+    LAYOUT: "layouts",
 }
 
 

@@ -9,8 +9,9 @@ from fractions import Fraction
 import numpy as np
 
 from vidrepair.expectation import Expectation
-from vidrepair.facts import UNKNOWN, Facts, Integers, Packets
+from vidrepair.facts import Facts
 from vidrepair.report import Difference
+from vidrepair.tracks import UNKNOWN, Integers, Packets
 
 AT_ONCE = 1 << 16
 """Times that are computed with in one go: ten hours of film have a million."""

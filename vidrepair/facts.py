@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
-import struct
-import zlib
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
-from numpy.typing import NDArray
 
 from vidrepair.carried import Carried, read_carried
 from vidrepair.containers import (
     close_reader,
     describe,
-    facts,
     fraction,
     open_container,
     video_stream,
@@ -32,72 +26,9 @@ from vidrepair.hdr import LIGHT, MASTERING
 from vidrepair.packed_times import PackedTimes
 from vidrepair.picture_facts import picture_facts
 from vidrepair.sequences import origin_at
-from vidrepair.tags import Clip, Copied, StreamFacts, kept_tags, plain_text
-
-UNKNOWN = -(2**63)
-"""FFmpeg's AV_NOPTS_VALUE: a time that the file does not say."""
-
-Integers = NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Packets:
-    """All packets of one stream, in the order of the file; the data themselves are not kept."""
-
-    time_base: Fraction
-    sha256: str
-    """Of all data, one packet after the other: other packets of the same data have the same."""
-    times: Integers
-    """(n,) pts, else dts, in time_base units; UNKNOWN where the file says neither."""
-    dts: Integers
-    durations: Integers
-    """0 where unknown."""
-    sizes: Integers
-    """Bytes."""
-    checksums: Integers
-    """CRC-32 of each packet, so that the one that differs can be named."""
-
-    def __len__(self) -> int:
-        return len(self.times)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Track:
-    """One stream, with what its packets hold."""
-
-    facts: StreamFacts
-    form: str
-    """Rate and number of channels of sound, size of pictures, styles of ASS; else empty."""
-    tags: tuple[tuple[str, str], ...]
-    """Those that stay true in another file; keys in small letters."""
-    packets: Packets
-    attachment: tuple[str, str, str] | None = None
-    """Name, type and sha256 of an attached file."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        packets, unit = self.packets, self.packets.time_base
-        known = packets.times[packets.times != UNKNOWN]
-        ends = (
-            [float(int(each) * unit) for each in (known.min(), known.max())] if len(known) else []
-        )
-        return {
-            "index": self.facts.index,
-            "kind": self.facts.kind,
-            "codec": self.facts.codec,
-            "form": self.form,
-            "language": plain_text(self.facts.language),
-            "title": plain_text(self.facts.title),
-            "disposition": list(self.facts.disposition),
-            "tags": {plain_text(key): plain_text(value) for key, value in self.tags},
-            "packets": len(packets),
-            "bytes": int(packets.sizes.sum()),
-            "sha256": self.attachment[2] if self.attachment else packets.sha256,
-            "attachment": [plain_text(text) for text in self.attachment[:2]]
-            if self.attachment
-            else None,
-            "first_and_last": ends,
-        }
+from vidrepair.tags import Clip, Copied, plain_text
+from vidrepair.timeline import FilmEnd
+from vidrepair.tracks import UNKNOWN, Gathered, Integers, Track, annexed, tags_of, track_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +50,8 @@ class Facts:
     pts: Integers
     """(n,) of the frames, in the order of showing, in time_base units."""
     time_base: Fraction
+    last: int
+    """How long the last frame is shown, in time_base units; 0 where that is not known."""
     picture: tuple[tuple[str, str], ...]
     """Name and value of every fact about the picture, such as matrix and bt709."""
     side_data: tuple[str, ...]
@@ -143,6 +76,7 @@ class Facts:
             "frames": len(self.pts),
             "pts": self.pts.tolist(),
             "time_base": str(self.time_base),
+            "last_duration": float(self.last * self.time_base),
             "picture": dict(self.picture),
             "side_data": list(self.side_data),
             "film": {plain_text(key): plain_text(value) for key, value in self.film.tags},
@@ -154,37 +88,6 @@ class Facts:
             "tags": {plain_text(key): plain_text(value) for key, value in self.tags},
             "flaws": list(self.flaws),
         }
-
-
-@dataclass(slots=True)
-class _Gathered:
-    """Of one stream, while it is read."""
-
-    annexed: str
-    """The codec whose packets carry headers here that other containers do without; else empty."""
-    time_base: Fraction = Fraction(1)
-    sha256: Any = field(default_factory=hashlib.sha256)
-    times: array[int] = field(default_factory=lambda: array("q"))
-    dts: array[int] = field(default_factory=lambda: array("q"))
-    durations: array[int] = field(default_factory=lambda: array("q"))
-    sizes: array[int] = field(default_factory=lambda: array("q"))
-    checksums: array[int] = field(default_factory=lambda: array("q"))
-
-    def add(self, packet: Any) -> None:
-        data = _bare(bytes(packet), self.annexed) if self.annexed else memoryview(packet)
-        dts = UNKNOWN if packet.dts is None else packet.dts
-        self.time_base = fraction(packet.time_base) or self.time_base
-        self.sha256.update(data)
-        self.checksums.append(zlib.crc32(data))
-        self.sizes.append(len(data))
-        self.times.append(dts if packet.pts is None else packet.pts)
-        self.dts.append(dts)
-        self.durations.append(packet.duration or 0)
-
-    def packets(self) -> Packets:
-        columns = (self.times, self.dts, self.durations, self.sizes, self.checksums)
-        arrays = (np.array(column, dtype=np.int64) for column in columns)
-        return Packets(self.time_base, self.sha256.hexdigest(), *arrays)
 
 
 class FactsBuilder:
@@ -199,15 +102,16 @@ class FactsBuilder:
         self._film = film
         self._container = container
         self._carried = carried
-        self._tracks = {stream.index: _track(stream) for stream in container.streams}
+        self._tracks = {stream.index: track_of(stream) for stream in container.streams}
         self._gathered = {
-            stream.index: _Gathered(_annexed(stream))
+            stream.index: Gathered(annexed(stream))
             for stream in container.streams
             if stream.index != film
         }
         self._chapters = tuple(_chapter(entry) for entry in container.chapters())
-        self._tags = _tags(container.metadata)
+        self._tags = tags_of(container.metadata)
         self._pts = PackedTimes()
+        self._last = 0
         self._taken: array[int] | None = None
 
     def add_packet(self, item: Copied) -> None:
@@ -219,6 +123,7 @@ class FactsBuilder:
     def add_frame(self, frame: Frame) -> None:
         """Take a frame of the film; in order, as `Source.read` gives them."""
         self.add_pts(frame.pts)
+        self._last = frame.duration
         if self._carried is None:
             self.look_at(frame.carrier)
 
@@ -226,9 +131,9 @@ class FactsBuilder:
         """Take the time of a frame alone."""
         self._pts.append(pts)
 
-    def take_times(self, times: array[int]) -> None:
-        """Those of all frames are these; they are not copied."""
-        self._taken = times
+    def take_times(self, times: array[int], last: int) -> None:
+        """Those of all frames are these; they are not copied. `last` as in Facts."""
+        self._taken, self._last = times, last
 
     @property
     def frames(self) -> int:
@@ -238,6 +143,11 @@ class FactsBuilder:
     def times(self) -> array[int]:
         """The pts of the frames so far."""
         return self._pts.unpacked() if self._taken is None else self._taken
+
+    @property
+    def last(self) -> int:
+        """How long the latest frame is shown, as in Facts."""
+        return self._last
 
     def look_at(self, first: Any) -> None:
         """Note what the first decoded frame carries beside its samples."""
@@ -258,6 +168,7 @@ class FactsBuilder:
             container=clip.container,
             pts=np.frombuffer(times, np.int64) if times else np.zeros(0, np.int64),
             time_base=clip.time_base,
+            last=self._last,
             picture=picture_facts(clip, carried),
             side_data=tuple(name for name in carried.side_data if name not in told_apart),
             film=self._tracks[self._film],
@@ -301,6 +212,7 @@ class _Reader:
         self._shown = array("q")
         """The times of the packets that are shown."""
         self._decoded = array("q")
+        self._end = FilmEnd(self._stream)
         self._flaws: list[str] = []
 
     def read(self) -> Facts:
@@ -315,10 +227,10 @@ class _Reader:
         if self._shown and max(self._shown) not in last[-1:]:
             self._flaws.append("the last frame cannot be decoded")
         if self._whole:
-            self._builder.take_times(self._decoded)
+            self._builder.take_times(self._decoded, self._end.length)
         else:
             np.frombuffer(self._shown, np.int64).sort()  # in place
-            self._builder.take_times(self._shown)
+            self._builder.take_times(self._shown, self._end.length)
         return self._builder.build(self._clip, tuple(self._flaws))
 
     def _take(self, packet: Any) -> None:
@@ -329,6 +241,7 @@ class _Reader:
         if packet.size and not packet.is_discard:
             time = packet.dts if packet.pts is None else packet.pts
             self._shown.append(UNKNOWN if time is None else time)
+            self._end.add(packet)
         if self._whole or self._clip is None:
             self._decoded.extend(self._decode(packet))
         if packet.is_keyframe:
@@ -359,55 +272,7 @@ class _Reader:
         return [pts for packet in (*self._group, flush) for pts in self._decode(packet)]
 
 
-def _track(stream: Any) -> Track:
-    """A stream without its packets."""
-    told = facts(stream)
-    context = getattr(stream, "codec_context", None)
-    form = ""
-    if context is not None and stream.type == "audio":
-        # Not the layout's name: Matroska knows no more than the number of channels.
-        form = f"{context.sample_rate} Hz, {context.layout.nb_channels} channels"
-    elif context is not None and stream.type == "video":
-        form = f"{context.width}x{context.height}"
-    elif context is not None and told.codec in ("ass", "ssa"):
-        styles = bytes(context.extradata or b"").rstrip(b"\0\r\n")
-        form = f"styles of sha256 {hashlib.sha256(styles).hexdigest()}"
-    attachment = None
-    if told.kind == "attachment":
-        digest = hashlib.sha256(bytes(stream.data)).hexdigest()
-        attachment = (stream.metadata.get("filename", ""), told.codec, digest)
-    return Track(told, form, _tags(stream.metadata), _Gathered("").packets(), attachment)
-
-
-def _tags(found: Any) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted((key.lower(), value) for key, value in kept_tags(found).items()))
-
-
 def _chapter(entry: Any) -> Chapter:
     unit = fraction(entry["time_base"]) or Fraction(1)
     title = str(entry["metadata"].get("title", ""))
     return Chapter(entry["start"] * unit, entry["end"] * unit, title)
-
-
-def _annexed(stream: Any) -> str:
-    """The codec of a copied stream whose packets a muxer will strip of headers; else empty."""
-    context = getattr(stream, "codec_context", None)
-    name = context.name if context is not None else ""
-    extra = bytes(context.extradata or b"") if context is not None else b""
-    if name == "aac" and not extra:
-        return "aac"
-    return name if name in ("h264", "hevc") and extra[:1] == b"\0" else ""
-
-
-def _bare(data: bytes, codec: str) -> bytes:
-    """A packet as MP4 and Matroska hold it.
-
-    AAC without the header of ISO/IEC 14496-3 1.A.2.2 (ADTS); H.264 and HEVC with the length of
-    each unit before it, in place of the start codes of their Annex B.
-    """
-    if codec == "aac":
-        # As FFmpeg's filter has it, which does not look at the bits of the layer.
-        marked = len(data) > 7 and data[0] == 0xFF and data[1] & 0xF0 == 0xF0
-        return data[7 if data[1] & 1 else 9 :] if marked else data
-    units = [unit.rstrip(b"\0") for unit in re.split(b"\0\0\1", data)]
-    return b"".join(struct.pack(">I", len(unit)) + unit for unit in units if unit)

@@ -153,12 +153,12 @@ def unsaid(container: str, facts: StreamFacts, found: dict[str, str]) -> Unsaid 
 
 def _stub_for(container: str, facts: StreamFacts) -> str:
     """The codec of a stream that is labelled like that one: Matroska's text has marks of its own,
-    and WebVTT says some of them by its codec.
+    its pictures have tags, and WebVTT says some marks by its codec.
     """
     if container in ("mp4", "mov"):
         return "pcm_s16le" if container == "mov" else "aac"
     if facts.kind != "subtitle":
-        return "opus"
+        return "vp8" if facts.kind == "video" else "opus"
     return "webvtt" if container == "webm" or facts.codec == "webvtt" else "subrip"
 
 
@@ -269,6 +269,8 @@ def _stub(output: Any, codec: str) -> Any:
         return output.add_stream(codec, rate=48000)
     if codec == "opus":
         return output.add_mux_stream(codec, 48000)
+    if codec == "vp8":
+        return output.add_mux_stream(codec, 25, width=16, height=16)
     stream = output.add_mux_stream(codec)
     stream.time_base = Fraction(1, 1000)
     return stream

@@ -32,6 +32,8 @@ ALPHA_BESIDE = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 """Codecs whose alpha Matroska and WebM hold as a second picture in each packet, and who decodes it:
 FFmpeg's own decoders pass over it, and what they give is opaque."""
 ALPHA_TAG = "alpha_mode"
+STEREO, STEREO_TAG = "STEREO3D", "stereo_mode"
+"""Which picture is for which eye: Matroska says it by a tag of the film."""
 ARE = "are not carried"
 HDR_TRANSFERS = (16, 18)
 """FFmpeg's numbers of PQ and HLG."""
@@ -67,7 +69,7 @@ def find_losses(
     clip: Clip, codec: str, container: str, carried: Carried, told: Told
 ) -> Iterator[Loss]:
     """Everything about the picture that `codec` in `container` does not keep."""
-    yield from _side_data(clip, codec, carried)
+    yield from _side_data(clip, codec, carried, container)
     yield from _geometry(clip, codec, container)
     if told.fields and not CODECS[codec].interlaced:
         yield Loss(
@@ -88,8 +90,12 @@ def find_losses(
 
 def alpha_beside(clip: Clip) -> bool:
     """Whether the film has an alpha that is not among the samples of its frames."""
-    tags = {key.lower(): value for key, value in clip.video_metadata}
-    return clip.codec in ALPHA_BESIDE and tags.get(ALPHA_TAG) == "1"
+    return clip.codec in ALPHA_BESIDE and _tagged(clip, ALPHA_TAG) == "1"
+
+
+def _tagged(clip: Clip, name: str) -> str:
+    """What a tag of the film says; empty without it."""
+    return {key.lower(): value for key, value in clip.video_metadata}.get(name, "")
 
 
 def _alpha(clip: Clip) -> Iterator[Loss]:
@@ -101,7 +107,7 @@ def _alpha(clip: Clip) -> Iterator[Loss]:
         )
 
 
-def _side_data(clip: Clip, codec: str, carried: Carried) -> Iterator[Loss]:
+def _side_data(clip: Clip, codec: str, carried: Carried, container: str = "") -> Iterator[Loss]:
     known = CODECS[codec]
     yield from _alpha(clip)
     found = {*clip.side_data, *carried.side_data}
@@ -118,6 +124,8 @@ def _side_data(clip: Clip, codec: str, carried: Carried) -> Iterator[Loss]:
         named.add(TIMECODE)  # it is told as the film's
     if codec in PROFILED:
         named.add(PROFILE)
+    if container == "matroska" and _tagged(clip, STEREO_TAG):
+        named.add(STEREO)
     for name in sorted(found - named):
         yield Loss("side-data", _spoken(name), "is not carried yet")
 

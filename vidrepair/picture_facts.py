@@ -34,12 +34,38 @@ def _coded(clip: Clip) -> list[tuple[str, str]]:
         ("size", f"{picture.width}x{picture.height}"),
         ("pixel format", picture.format.name),
         ("sample aspect ratio", str(clip.sar or Fraction(1))),
-        ("range", RANGES.get(clip.color_range, str(clip.color_range))),
-        ("matrix", MATRICES.get(clip.color_matrix, str(clip.color_matrix))),
-        ("primaries", _named(ColorPrimaries, clip.color_primaries)),
-        ("transfer", _named(ColorTrc, clip.color_transfer)),
+        *colour_facts(
+            clip.color_range, clip.color_matrix, clip.color_primaries, clip.color_transfer
+        ),
         ("rotation", _rotation(clip)),
     ]
+
+
+def colour_facts(span: int, matrix: int, primaries: int, transfer: int) -> list[tuple[str, str]]:
+    """What FFmpeg's numbers say of the colours; `span` is its color_range."""
+    return [
+        ("range", RANGES.get(span, str(span))),
+        ("matrix", MATRICES.get(matrix, str(matrix))),
+        ("primaries", _named(ColorPrimaries, primaries)),
+        ("transfer", _named(ColorTrc, transfer)),
+    ]
+
+
+def same_meaning(name: str, form: str, expected: str, found: str) -> bool:
+    """Whether two values of a fact show the same picture of that pixel format."""
+    if name == "range":
+        if form.startswith("gray"):  # untagged it is full, as players have it
+            return {expected, found} == {"not said", "full"}
+        # MP4 cannot leave it open, and Y'CbCr that says nothing is limited everywhere.
+        return form.startswith(("gbr", "rgb", "bgr")) or (
+            form[:1] == "y" and {expected, found} == {"not said", "limited"}
+        )
+    if name == "matrix":
+        return form.startswith(("gbr", "gray", "ya"))  # gray has no colours to mix
+    if name == "field order":
+        return f"{found}{BY_CONTAINER}" == expected  # the frames may say so, too
+    # Left is what everybody takes for granted.
+    return name == "chroma location" and {expected, found} == {"not said", "left"}
 
 
 def _beside(clip: Clip, carried: Carried) -> list[tuple[str, str]]:

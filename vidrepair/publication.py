@@ -68,7 +68,8 @@ def _join(run: Run, journal: Journal, plan: OutputPlan, copies: Copies) -> None:
         facts = FactsBuilder(source.container, clip.video.index, run.source.carried)
         join(journal, target, _heard(source, facts), plan.time_base, end)
         if decoded:
-            facts.take_times(run.facts.times())  # what was decoded is the better witness
+            # What was decoded is the better witness.
+            facts.take_times(run.facts.times(), run.facts.last)
         else:
             for segment in journal.record.segments:
                 for pts in segment.pts():

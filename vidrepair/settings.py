@@ -40,7 +40,7 @@ LOSSES = (
     *("chroma-location", "display-offset", "timecode", "film-grain", "tags", "side-data"),
     *("times",),
     *("audio", "subtitles", "chapters", "attachments", "covers", "data"),
-    *("marks", "titles", "languages"),
+    *("marks", "titles", "languages", "layouts"),
 )
 """What a target may not hold of its source."""
 Pair = tuple[float, float]

@@ -8,12 +8,15 @@ from fractions import Fraction
 
 import numpy as np
 
+from vidrepair.channels import LAYOUT, same_layout
 from vidrepair.expectation import Expectation
 from vidrepair.expected_times import Clock, more_of, times_off, written_times
-from vidrepair.facts import UNKNOWN, Facts, Integers, Packets, Track
+from vidrepair.facts import Facts
 from vidrepair.labels import TOLD_APART, TOLD_TWICE, WRITTEN_BY_MUXERS, meaning
+from vidrepair.picture_facts import same_meaning
 from vidrepair.report import Difference
 from vidrepair.streams import MOV_TEXT_HEAD, NEEDS_PACKETS
+from vidrepair.tracks import UNKNOWN, Integers, Packets, Track
 
 CUT_SLACK = Fraction(1)
 """Seconds by which a stream may end before a picture that was stopped early: packets lie up to
@@ -202,8 +205,8 @@ def _content(
     codecs = (source.facts.codec, found.facts.codec)
     if codecs[0] != codecs[1] and not converted and not set(codecs) <= set(_MPEG_AUDIO):
         yield Difference("codec", where, *codecs)
-    if source.form != found.form and not converted:
-        yield Difference("form", where, source.form, found.form)
+    if not converted:
+        yield from _form(source, found, where, allowed)
     if kind in ("attachment", "cover"):
         if not _alike(source, found):
             yield Difference("content", where, f"sha256 {_digest(source)}", _digest(found))
@@ -219,9 +222,28 @@ def _content(
         packets = _kept(packets, np.arange(min(len(packets), len(written))))
     # MP4 and MOV count samples: what Matroska said in milliseconds comes out exact.
     slack = int(packets.time_base / written.time_base) if codecs[0].startswith("pcm_") else 0
-    yield from _packets(packets, written, where, clock, None if converted else slack)
+    if not (allowed.mov and _read_at_zero(packets, written)):
+        yield from _packets(packets, written, where, clock, None if converted else slack)
     if kind == "subtitle" and not allowed.mov and len(packets) == len(written):
         yield from _shown_for(packets, written, where, clock)
+
+
+def _read_at_zero(source: Packets, found: Packets) -> bool:
+    """Whether a stream is one packet that starts below zero, which FFmpeg reads from MP4 at 0."""
+    alone = len(source) == len(found) == 1 and source.sha256 == found.sha256
+    return alone and UNKNOWN < source.times[0] < 0 == found.times[0]
+
+
+def _form(source: Track, found: Track, where: str, allowed: Expectation) -> Iterator[Difference]:
+    """What a copied stream says of itself; what its source leaves open may be anything."""
+    there = dict(found.form)
+    for name, expected in source.form:
+        value = there.get(name, "not said")
+        if name == LAYOUT and same_layout(expected, value):
+            continue
+        meant = expected in (value, "not said") or same_meaning(name, "y", expected, value)
+        if not meant and allowed.says(source.facts.index, name):
+            yield Difference(name, where, expected, value)
 
 
 def _shown_for(source: Packets, found: Packets, where: str, clock: Clock) -> Iterator[Difference]:

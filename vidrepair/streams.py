@@ -7,17 +7,18 @@ import io
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil
 from typing import Any
 
 import av
 
+from vidrepair.channels import LAYOUT, keeps_layout, layout_of
 from vidrepair.containers import facts
 from vidrepair.exact_time import MILLISECOND
 from vidrepair.excerpt import cut_chapters
-from vidrepair.labels import TEXT_ERRORS, Unsaid, spoken, stream_tags, unsaid
+from vidrepair.labels import FRAGMENTED, TEXT_ERRORS, Unsaid, spoken, stream_tags, unsaid
 from vidrepair.subtitles import HEADER, Converter, convertible
 from vidrepair.tags import Clip, Copied, StreamFacts
 
@@ -81,8 +82,7 @@ def plan_copies(
             left.append(fact)
         else:
             routes[stream.index] = route
-            if (unkept := unsaid(target, fact, dict(stream.metadata))) is not None:
-                silent.append(unkept)
+            silent += _unsaid(stream, route, target)
     chapters = cut_chapters(container.chapters(), clip, end)
     warnings = [
         *_left_behind(left, target),
@@ -125,6 +125,8 @@ class _Route:
     """What it becomes."""
     length: Fraction = Fraction(0)
     """Of a packet of sound, in seconds, where its codec says so."""
+    header: bytes = b""
+    """Of a file with that stream alone; empty where it is described by its packets."""
 
 
 class Copies:
@@ -295,6 +297,18 @@ def _rebuilt(fact: StreamFacts, handler: str, clip: Clip, target: str) -> bool:
     return texts or (timed and times)
 
 
+def _unsaid(stream: Any, route: _Route, target: str) -> Iterator[Unsaid]:
+    """What the target does not say of a stream that it takes."""
+    fact = route.facts
+    if (unkept := unsaid(target, fact, dict(stream.metadata))) is not None:
+        yield unkept
+    if fact.kind == "audio" and stream.codec_context is not None:
+        layout = layout_of(stream.codec_context).name
+        if not keeps_layout(target, fact.codec, layout, route.header):
+            words = f"{fact}: {spoken(target)} does not keep the layout of its channels, {layout}"
+            yield Unsaid(fact.index, (LAYOUT,), words)
+
+
 def _left_behind(left: list[StreamFacts], target: str) -> Iterator[str]:
     """Every stream by name; of very many of a kind, their number."""
     counts = Counter(fact.kind for fact in left)
@@ -360,15 +374,15 @@ def _route(
         copy = _Route(
             fact, lambda output: _template(output, stream, target), length=_packet_length(stream)
         )
-    if _trial(target, fact.codec, copy.add):
-        return copy
+    if (header := _trial(target, fact.codec, copy.add)) is not None:
+        return replace(copy, header=header)
     context = getattr(stream, "codec_context", None)
     codec = "" if context is None else context.codec.canonical_name
     if fact.kind != "subtitle" or not convertible(codec):
         return None
     text = TEXTS[target]
     converted = _Route(fact, lambda output: _text(output, stream, text, target), codec, text)
-    return converted if _trial(target, text, converted.add) else None
+    return None if _trial(target, text, converted.add) is None else converted
 
 
 def _packet_length(stream: Any) -> Fraction:
@@ -405,22 +419,23 @@ def _name_alike(copy: Any, stream: Any, target: str) -> None:
     copy.disposition = stream.disposition
 
 
-def _trial(target: str, codec: str, add: _Add) -> bool:
-    """Whether a header with that stream alone can be written.
+def _trial(target: str, codec: str, add: _Add) -> bytes | None:
+    """A header with that stream alone; None when it cannot be written.
 
     MP4 and MOV describe a stream only at the end, where it is too late to refuse it; fragmented
     they do so at once.
     """
     early = target in ("mp4", "mov") and codec not in DESCRIBED_BY_PACKETS
-    options = {"movflags": "empty_moov+default_base_moof"} if early else {}
-    output: Any = av.open(io.BytesIO(), "w", format=target, options=options, **TEXT_ERRORS)
+    options = {"movflags": FRAGMENTED} if early else {}
+    written = io.BytesIO()
+    output: Any = av.open(written, "w", format=target, options=options, **TEXT_ERRORS)
     try:
         add(output)
         output.start_encoding()
     except (ValueError, av.FFmpegError):
-        return False
+        return None
     finally:
         # What the trailer says without packets is of no interest: the header was the question.
         with suppress(ValueError, av.FFmpegError):
             output.close()
-    return True
+    return written.getvalue() if early else b""

@@ -95,6 +95,51 @@ def _next_to(heard: Fraction, seconds: Fraction) -> Fraction:
     return seconds + CYCLE * round((heard - seconds) / CYCLE)
 
 
+class FilmEnd:
+    """Told of the packets of a film in the order of the file, knows how long its last frame is
+    shown.
+
+    MP4 and MOV give a packet the time up to the next one in the order of coding. Where frames are
+    shown in another order that says nothing. The length of the whole film tells then, which counts
+    up to the end of the packet that is coded last: unless that one waits longer to be shown than
+    the first.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self.latest: int | None = None
+        """Time of the frame that is shown last, of those so far."""
+        self.ended = False
+        """No packet is to come."""
+        self._mov = stream.container.format.name.startswith("mov")
+        self._whole = (stream.start_time or 0) + (stream.duration or 0)
+        self._missing = stream.frames
+        self._waits: list[int] = []
+        """Of the first and the last packet, from decoding to being shown."""
+        self._length = 0
+
+    def add(self, packet: Any) -> None:
+        """Take a packet of the film; an empty one is its end."""
+        self.ended = not packet.size
+        if self.ended or packet.pts is None:
+            return
+        self._missing -= 1
+        wait = packet.pts - (packet.pts if packet.dts is None else packet.dts)
+        self._waits = [*self._waits[:1], wait]
+        if self.latest is None or packet.pts >= self.latest:
+            self.latest, self._length = packet.pts, packet.duration or 0
+        elif self._mov:
+            self._length = 0
+
+    @property
+    def length(self) -> int:
+        """How long that frame is shown, in units of the stream; 0 where that is not known."""
+        if self._length or self.latest is None or not self._mov:
+            return self._length
+        # A file that was cut off still says how long it was.
+        told = not self._missing and self._waits[-1] <= self._waits[0]
+        return max(0, self._whole - self.latest) if told else 0
+
+
 class FrameClock:
     """Gives every frame a time that is later than that of the frame before."""
 
@@ -105,6 +150,7 @@ class FrameClock:
         self._next = Fraction(stream.start_time or 0)
         self._last: int | None = None
         self._timed = False
+        self._end = FilmEnd(stream)
 
     @property
     def counted(self) -> bool:
@@ -115,6 +161,15 @@ class FrameClock:
     def seconds(self) -> Fraction:
         """The time of the last frame."""
         return (self._last or 0) * self._unit
+
+    def hear(self, packet: Any) -> None:
+        """Take a packet of the film, before it is decoded."""
+        self._end.add(packet)
+
+    def length(self, decoded: Any) -> int:
+        """How long a frame is shown, in units of the film; 0 where that is not known."""
+        is_last = self._end.ended and decoded.pts == self._end.latest
+        return (self._end.length if is_last else 0) or decoded.duration or 0
 
     def stamp(self, decoded: Any) -> bool:
         """Set the frame's pts; whether it was made up though the film has times.

@@ -19,16 +19,17 @@ from vidrepair.decode import Source, open_source
 from vidrepair.errors import InputError
 from vidrepair.expectation import Expectation, Made
 from vidrepair.expected_times import Clock, source_clock, spoken_time, times_off
-from vidrepair.facts import Chapter, Facts, FactsBuilder, Integers, read_facts
+from vidrepair.facts import Chapter, Facts, FactsBuilder, read_facts
 from vidrepair.frames import Frame
 from vidrepair.gaps import with_made
 from vidrepair.losses import HARMLESS_SIDE_DATA, TIMECODE
-from vidrepair.picture_facts import BY_CONTAINER
+from vidrepair.picture_facts import same_meaning
 from vidrepair.report import Difference
 from vidrepair.sequences import SEQUENCE, is_sequence
 from vidrepair.settings import DEINTERLACED, SourceSettings
 from vidrepair.stream_check import check_names, check_streams, check_tags
 from vidrepair.streams import LOSSES
+from vidrepair.tracks import Integers
 
 _TEXTS = ("subrip", "srt", "mov_text", "webvtt")
 """FFmpeg's names of what text becomes where it cannot be copied."""
@@ -131,6 +132,8 @@ def compare(source: Facts, found: Facts, allowed: Expectation) -> tuple[Differen
         return tuple(difference for difference in told if not allowed.excuses(difference))
     clock = source_clock(source, found, allowed)
     told += _frames(clock.ticks(expected, source.time_base, found.time_base), found)
+    if len(expected) == len(source.pts) == len(found.pts):
+        told += _last_frame(source, found)
     told += _picture(source, found, read_as=allowed.read_as)
     told += check_names(source.film, found.film, "the picture", allowed)
     told += check_streams(source, found, allowed, clock)
@@ -156,6 +159,14 @@ def _frames(expected: Integers, found: Facts) -> Iterator[Difference]:
     yield from times_off(expected, times, unit, "frame", "the picture")
 
 
+def _last_frame(source: Facts, found: Facts) -> Iterator[Difference]:
+    """How long it is shown, to a unit of the output; some files do not say it."""
+    shown, there = source.last * source.time_base, found.last * found.time_base
+    if source.last > 0 and found.last > 0 and abs(shown - there) > found.time_base:
+        times = (f"{float(time):.3f} s" for time in (shown, there))
+        yield Difference("length of the last frame", "the picture", *times)
+
+
 def _picture(
     source: Facts, found: Facts, only: Sequence[str] = (), read_as: str = ""
 ) -> Iterator[Difference]:
@@ -165,7 +176,7 @@ def _picture(
         value = read_as if read_as and name == "pixel format" else told
         if only and name not in only:
             continue
-        if values[name] != value and not _same_meaning(name, form, value, values[name]):
+        if values[name] != value and not same_meaning(name, form, value, values[name]):
             yield Difference(name, "the picture", value, values[name])
     if only:
         return
@@ -174,23 +185,6 @@ def _picture(
             continue  # compared above
         if name not in HARMLESS_SIDE_DATA and name not in found.side_data:
             yield Difference(f"side data {name}", "the picture", "present", "missing")
-
-
-def _same_meaning(name: str, form: str, expected: str, found: str) -> bool:
-    """Whether two values of a fact show the same picture of that pixel format."""
-    if name == "range":
-        if form.startswith("gray"):  # untagged it is full, as players have it
-            return {expected, found} == {"not said", "full"}
-        # MP4 cannot leave it open, and Y'CbCr that says nothing is limited everywhere.
-        return form.startswith("gbr") or (
-            form[0] == "y" and {expected, found} == {"not said", "limited"}
-        )
-    if name == "matrix":
-        return form.startswith(("gbr", "gray", "ya"))  # gray has no colours to mix
-    if name == "field order":
-        return f"{found}{BY_CONTAINER}" == expected  # the frames may say so, too
-    # Left is what everybody takes for granted.
-    return name == "chroma location" and {expected, found} == {"not said", "left"}
 
 
 def _kept_chapters(
