@@ -235,6 +235,26 @@ def evaluate_texture(
 
 
 @main.command()
+@click.argument("film", type=FILE)
+@click.argument("checkpoints", type=FILE, nargs=-1, required=True)
+def evaluate_unseen(film: Path, checkpoints: tuple[Path, ...]) -> None:
+    """Score how well CHECKPOINTS foretell frames of FILM that they never saw: no clean film needed.
+
+    Gains count against the first checkpoint.
+    """
+    from training import unseen
+    from training.evaluate import load_checkpoint
+
+    models = {f"{path.parent.name}/{path.name}": load_checkpoint(path) for path in checkpoints}
+    try:
+        found = unseen.foretell(film, models)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"{found[0].seen:.0%} of the samples of {len(found[0].errors)} frames\n")
+    click.echo(unseen.table(found))
+
+
+@main.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--command", required=True, help="A command line with {in} and {out}.")
 @click.option("--reference", is_flag=True, help="FFmpeg's nlmeans at its best beside it.")
