@@ -627,19 +627,23 @@ def test_all_that_is_refused_is_named_at_once(tmp_path: Path) -> None:
 # Interlaced film.
 
 
-def write_interlaced(path: Path, order: str, codec: str = "libx264", form: str = "yuv420p") -> None:
+def write_interlaced(
+    path: Path, order: str, codec: str = "libx264", form: str = "yuv420p", frames: int = 4
+) -> None:
     graph: Any = av.filter.Graph()
     source = graph.add("buffer", video_size="256x128", pix_fmt=form, time_base="1/25")
     flagged = graph.add("setfield", f"mode={order}")
     graph.link_nodes(source, flagged, graph.add("buffersink")).configure()
-    frames = []
-    for number in range(4):
+    pictures = []
+    for number in range(frames):
         frame: Any = picture(form, *SIZE, number)
         frame.pts, frame.time_base = number, Fraction(1, 25)
         graph.vpush(frame)
-        frames.append(graph.vpull())
+        pictures.append(graph.vpull())
     options = {"flags": "+ildct+ilme", "field_order": {"tff": "tt", "bff": "bb"}[order]}
-    write_clip(path, frames=frames, size=SIZE, pix_fmt=form, codec=codec, options=options)
+    if (codec, order) == ("libx264", "bff"):
+        options["x264-params"] = "bff=1"
+    write_clip(path, frames=pictures, size=SIZE, pix_fmt=form, codec=codec, options=options)
 
 
 @pytest.mark.parametrize("order", ["tff", "bff"])
@@ -666,6 +670,34 @@ def test_interlaced_film_stays_so(
     assert look(output)[0].field_order == order
     if (codec, suffix) != ("h264", "mp4") and (codec, suffix) != ("h264", "mov"):
         assert shown["field_order"] == {"tff": "tt", "bff": "bb"}[order]
+
+
+@pytest.mark.parametrize("order", ["tff", "bff"])
+def test_every_frame_of_h264_says_the_order_of_its_fields(tmp_path: Path, order: str) -> None:
+    """x264 took bottom first of some frames, and told top first of those that it held back."""
+    write_interlaced(tmp_path / "a.mp4", order, frames=30)
+    settings = OutputSettings(codec="h264", preset="medium")
+    carry(tmp_path / "a.mp4", tmp_path / "b.mkv", settings)
+    with av.open(str(tmp_path / "b.mkv")) as written:
+        film = written.streams.video[0]
+        said = [read_carried(written, film, frame).field_order for frame in written.decode(film)]
+    assert said == [order] * 30
+
+
+def test_what_is_seen_all_around_is_refused_unless_that_is_given_up(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a.mp4", frames=2, codec="libx264")
+    names, output = ("SPHERICAL", "STEREO3D"), tmp_path / "b.mp4"
+    with pytest.raises(CannotCarry, match=r"side data SPHERICAL .*--allow-loss side-data$"):
+        carry(tmp_path / "a.mp4", output, OutputSettings(), side_data=names)
+    allowed = OutputSettings(allow_loss=frozenset({"side-data"}))
+    plan = carry(tmp_path / "a.mp4", output, allowed, side_data=names)
+    assert plan.warnings == ("the side data SPHERICAL is not carried yet",)
+
+
+def test_the_chroma_of_dv_lies_at_the_top_left(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a.avi", codec="dvvideo", frames=2, size=(720, 576))
+    carry(tmp_path / "a.avi", tmp_path / "b.mkv", OutputSettings(codec="h264"))
+    assert look(tmp_path / "b.mkv")[0].chroma_location == 3
 
 
 def test_frames_that_were_made_take_the_order_of_the_film(tmp_path: Path) -> None:
@@ -837,7 +869,7 @@ def test_alpha_beside_the_picture_is_refused_by_name(tmp_path: Path, codec: str)
     with av.open(str(output)) as written:
         tags = {key.lower() for key in written.streams.video[0].metadata}
     assert "alpha_mode" not in tags
-    assert "alpha" in {loss_name(each.what) for each in check_files(output, source)}
+    assert "alpha" in {loss_name(each) for each in check_files(output, source)}
     made = Made(lost=frozenset({"alpha"}))
     assert check_files(output, source, made=made) == ()
 

@@ -539,10 +539,3 @@ def test_a_start_between_milliseconds_is_exact(tmp_path: Path, suffix: str, star
     times = [frame.pts * frame.time_base for frame in read_frames(source)]
     assert [frame.pts * frame.time_base for frame in read_frames(output)] == times
     assert times[0] % Fraction(1, 1000)
-
-
-def test_films_in_milliseconds_need_no_finer_edit_lists(tmp_path: Path) -> None:
-    write_clip(tmp_path / "a.mkv", codec="libx264")
-    with open_source(tmp_path / "a.mkv") as source:
-        plan = plan_output(source.clip, tmp_path / "b.mp4", OutputSettings())
-    assert dict(plan.muxing)["movie_timescale"] == "1000"

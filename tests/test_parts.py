@@ -113,3 +113,30 @@ def test_what_goes_with_the_whole_film_is_refused(tmp_path: Path) -> None:
     sidecar = OutputSettings(sidecar=tmp_path / "out.vr.json")
     with pytest.raises(UsageError, match="a sidecar tells of one"):
         split_at_changes(Job(tmp_path / "in.mkv", tmp_path / "out.mkv", target=sidecar))
+
+
+def test_a_later_part_that_cannot_be_carried_is_refused_before_the_first(tmp_path: Path) -> None:
+    whole = b""
+    for number, form in enumerate(("yuv420p", "yuv422p")):
+        part = tmp_path / f"{number}.ts"
+        write_clip(part, frames=10, codec="libx264", pix_fmt=form, options={"preset": "ultrafast"})
+        whole += part.read_bytes()
+    (tmp_path / "in.ts").write_bytes(whole)
+    (tmp_path / "out.webm").write_bytes(b"an older film")
+    words = ["run", str(tmp_path / "in.ts"), "-o", str(tmp_path / "out.webm"), "-y"]
+    done = CliRunner().invoke(main, [*words, "--on-change", "split", "--denoise", "0"])
+    assert done.exit_code == 2
+    assert "yuv422p" in done.stderr
+    assert (tmp_path / "out.webm").read_bytes() == b"an older film"
+
+
+def test_a_change_behind_the_frames_that_are_wanted_is_all_the_same(
+    changing: Path, tmp_path: Path
+) -> None:
+    for count, code in ((5, 0), (10, 0), (11, 3)):
+        output = tmp_path / f"{count}.mkv"
+        words = ["run", str(changing), "-o", str(output), "--frames", str(count), *NOTHING]
+        assert CliRunner().invoke(main, words).exit_code == code
+        assert not code or not output.exists()
+    assert len(read_frames(tmp_path / "10.mkv")) == 10
+    assert check_files(tmp_path / "10.mkv", changing, frames=10) == ()

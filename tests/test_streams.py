@@ -9,12 +9,13 @@ from typing import Any
 
 import av
 import pytest
-from clips import Extras, png, write_clip
+from clips import Extras, picture, png, write_clip
 from passing import pass_through
 
 from vidrepair import DamageSettings, RepairSettings, repair
 from vidrepair.decode import open_source
 from vidrepair.encode import open_target, plan_output
+from vidrepair.errors import CannotCarry
 from vidrepair.frames import Frame
 from vidrepair.settings import OutputSettings
 from vidrepair.streams import plan_copies
@@ -450,10 +451,11 @@ def test_what_stays_behind_is_known_by_number_and_by_name(tmp_path: Path) -> Non
     with open_source(tmp_path / "a.mkv") as source:
         copies = plan_copies(source.container, source.clip, "mov", source.covers)
         assert copies.left == {5, 6}
-        assert copies.lost == {"attachments", "covers"}
+        assert copies.lost == frozenset()
         assert copies.converted == {3, 4}
         copies = plan_copies(source.container, source.clip, "yuv4mpegpipe", source.covers)
-        assert copies.lost == {"audio", "subtitles", "chapters", "attachments", "covers"}
+        assert copies.left == {1, 2, 3, 4, 5, 6}
+        assert copies.lost == {"chapters"}
 
 
 def test_subtitles_that_are_pictures_are_named_where_they_do_not_go(tmp_path: Path) -> None:
@@ -468,3 +470,62 @@ def test_subtitles_that_are_pictures_are_named_where_they_do_not_go(tmp_path: Pa
             assert [line[:46] for line in passed.left] == [
                 "subtitle stream 1 (pgssub, eng) is not carried"
             ]
+
+
+def test_a_cover_keeps_the_name_of_its_file(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a.mkv", frames=3)
+    with av.open(str(tmp_path / "a.mkv")) as read, av.open(str(tmp_path / "b.mkv"), "w") as written:
+        copy = written.add_stream_from_template(read.streams[0], opaque=True)
+        for name in ("front.png", "small_cover.png"):
+            written.add_attachment(name, "image/png", png()).metadata["title"] = f"The {name}"
+        written.start_encoding()
+        for packet in read.demux():
+            if packet.size:
+                packet.stream = copy
+                written.mux(packet)
+    assert repair(tmp_path / "b.mkv", tmp_path / "c.mkv", settings=IDLE).warnings == ()
+    with av.open(str(tmp_path / "c.mkv")) as done:
+        tags = [(s.metadata["filename"], s.metadata["title"]) for s in list(done.streams)[1:]]
+    assert tags == [(name, f"The {name}") for name in ("front.png", "small_cover.png")]
+
+
+def texts_at(path: Path, cues: list[tuple[int, int, str]]) -> None:
+    """A film of 2 s with SubRip, each cue from and for so many milliseconds."""
+    with av.open(str(path), "w") as output:
+        film: Any = output.add_stream("libx264", rate=25)
+        film.width, film.height, film.pix_fmt = 64, 48, "yuv420p"
+        text: Any = output.add_stream("srt")
+        text.codec_context.subtitle_header = b"[Script Info]\n"
+        output.start_encoding()
+        for start, lasts, words in cues:
+            packet: Any = av.Packet(words.encode())
+            packet.stream, packet.time_base = text, Fraction(1, 1000)
+            packet.pts = packet.dts = start
+            packet.duration, packet.is_keyframe = lasts, True
+            output.mux(packet)
+        for number in range(50):
+            output.mux(film.encode(picture("yuv420p", 64, 48, number)))
+        output.mux(film.encode(None))
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mov"])
+def test_texts_that_overlap_or_say_no_length_are_shown_in_time(tmp_path: Path, suffix: str) -> None:
+    cues = [(200, 800, "one"), (500, 1000, "two"), (1600, 0, "three")]
+    texts_at(tmp_path / "a.mkv", cues)
+    repair(tmp_path / "a.mkv", tmp_path / f"b.{suffix}", settings=IDLE)
+    shown = [each for each in packets(tmp_path / f"b.{suffix}", "subtitle")[0] if len(each[1]) > 2]
+    assert [(float(time), data[2:]) for time, data in shown] == [
+        (0.2, b"one"),
+        (0.5, b"one\ntwo"),
+        (1.6, b"three"),
+    ]
+
+
+def test_a_film_does_not_lose_all_its_sound_unasked(tmp_path: Path) -> None:
+    source, output = tmp_path / "a.mkv", tmp_path / "b.webm"
+    write_clip(source, codec="libx264", frames=3, extras=Extras(audio=2))
+    with pytest.raises(CannotCarry, match=r"WebM cannot hold the sound.*--allow-loss audio$"):
+        repair(source, output, settings=IDLE)
+    assert not output.exists()
+    allowed = OutputSettings(allow_loss=frozenset({"audio"}))
+    assert len(repair(source, output, settings=IDLE, target=allowed).warnings) == 2

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import struct
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -13,6 +15,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from calling import call
 from click.testing import CliRunner, Result
 from clips import Extras, picture, read_frames, samples_of, write_clip
 
@@ -22,7 +25,7 @@ from vidrepair.comparison import compare_pictures
 from vidrepair.decode import open_source
 from vidrepair.encode import open_target, plan_output
 from vidrepair.errors import CheckFailed, InputError, UsageError
-from vidrepair.expectation import Expectation, loss_name
+from vidrepair.expectation import Expectation, Made, loss_name
 from vidrepair.facts import Facts, FactsBuilder, read_facts
 from vidrepair.frames import Frame
 from vidrepair.labels import meaning, of_stream
@@ -323,12 +326,13 @@ def test_a_fact_of_the_picture_that_changed_is_named(
     shared: dict[str, Any] = {"codec": "libx265", "frames": 4}
     write_clip(source, **{**shared, **right})
     write_clip(output, **{**shared, **wrong})
-    names = [name for name, _ in found(output, source)]
+    differences = check_files(output, source)
+    names = [each.what for each in differences]
     assert what in names
     assert set(names) <= {what, "content light level"}  # x265 writes both or none
     facts = read_facts(source)
     assert what not in [each.what for each in check(facts, source)]
-    allowed = Expectation(lost=frozenset(map(loss_name, names)))
+    allowed = Expectation(lost=frozenset(map(loss_name, differences)))
     assert check(facts, output, allowed) == ()
 
 
@@ -701,7 +705,9 @@ def test_converted_text_of_a_film_that_was_stopped_early(
     film: Path, tmp_path: Path, suffix: str
 ) -> None:
     """The checks of the run itself let it pass."""
-    target = OutputSettings(codec="av1" if suffix == "webm" else "h264", frames=10)
+    webm = suffix == "webm"
+    allowed = frozenset({"audio"} if webm else ())
+    target = OutputSettings(codec="av1" if webm else "h264", frames=10, allow_loss=allowed)
     report = repair(film, tmp_path / f"b.{suffix}", settings=IDLE, target=target)
     assert report.frames == 10
 
@@ -890,3 +896,82 @@ def test_which_eye_a_picture_is_for_is_kept_by_matroska(tmp_path: Path) -> None:
     report = repair(source, tmp_path / "b.mp4", settings=IDLE, target=OutputSettings(codec="h264"))
     told_of = " ".join(report.warnings)
     assert "MP4 does not keep the tag stereo_mode" in told_of
+
+
+def moved_display(path: Path) -> Path:
+    """An MP4 film with a display matrix as phones write it: a quarter turn, and moved back."""
+    write_clip(path, codec="libx264", frames=3, display_rotation=90)
+    data = path.read_bytes()
+    turn = struct.pack(">9i", 0, -(1 << 16), 0, 1 << 16, 0, 0, 0, 0, 1 << 30)
+    assert data.count(turn) == 1
+    moved = struct.pack(">9i", 0, -(1 << 16), 0, 1 << 16, 0, 0, 0, 64 << 16, 1 << 30)
+    path.write_bytes(data.replace(turn, moved))
+    return path
+
+
+def test_the_offset_of_a_display_matrix_is_named_and_not_expected(tmp_path: Path) -> None:
+    source = moved_display(tmp_path / "a.mp4")
+    told_of = repair(source, tmp_path / "b.mkv", settings=IDLE).warnings
+    assert ["the offset in the display matrix" in warning for warning in told_of] == [True]
+    assert found(tmp_path / "b.mkv", source) == [("display offset", "the picture")]
+    made = Made(lost=frozenset({"display-offset"}))
+    assert check_files(tmp_path / "b.mkv", source, made=made) == ()
+    repair(source, tmp_path / "c.mp4", settings=IDLE)
+    assert check_files(tmp_path / "c.mp4", source) == ()
+
+
+def test_streams_that_were_given_up_may_be_missing_and_others_are_compared(
+    film: Path, tmp_path: Path
+) -> None:
+    given_up = Made(lost=frozenset({"audio"}))
+    assert check_files(film, film, made=given_up) == ()
+    second = copied(film, tmp_path / "a.mkv", Fault(order=lambda order: [0, *order[2:]]))
+    assert [what for what, _ in found(second, film)] == ["stream"]
+    assert found(second, film, made=given_up) == []
+    changed = copied(film, tmp_path / "b.mkv", Fault(packet=altered(2, 9, flipped)))
+    assert [what for what, _ in found(changed, film, made=given_up)] == ["content"]
+
+
+def test_a_stream_of_data_that_is_missing_is_found(tmp_path: Path, ffmpeg: str) -> None:
+    write_clip(tmp_path / "a.mkv", codec="libx264")
+    (tmp_path / "data").write_bytes(b"klv" * 99)
+    command = [
+        ffmpeg,
+        "-v",
+        "error",
+        "-i",
+        tmp_path / "a.mkv",
+        "-f",
+        "data",
+        "-i",
+        tmp_path / "data",
+    ]
+    subprocess.run(
+        [*command, "-map", "0", "-map", "1", "-c", "copy", tmp_path / "b.ts"], check=True
+    )
+    source, output = tmp_path / "b.ts", tmp_path / "c.mkv"
+    assert "data stream 1" in " ".join(repair(source, output, settings=IDLE).warnings)
+    assert [what for what, _ in found(output, source)] == ["stream"]
+    assert found(output, source, made=Made(lost=frozenset({"data"}))) == []
+
+
+def test_sound_between_milliseconds_starts_where_it_did(tmp_path: Path) -> None:
+    """MP4 counts samples, 44,100 a second, and says in a unit of its own where they start."""
+    with av.open(str(tmp_path / "a.mkv"), "w") as output:
+        film: Any = output.add_stream("libx264", rate=25)
+        film.width, film.height, film.pix_fmt = 64, 48, "yuv420p"
+        sound: Any = output.add_stream("aac", rate=44100, layout="mono")
+        for number in range(50):
+            output.mux(film.encode(picture("yuv420p", 64, 48, number)))
+        tone = av.AudioFrame.from_ndarray(np.zeros((1, 88200), np.float32), "fltp", "mono")
+        tone.sample_rate, tone.pts, tone.time_base = 44100, 0, Fraction(1, 44100)
+        for each in (tone, None):
+            output.mux(sound.encode(each))
+        output.mux(film.encode(None))
+    for start in ("0.33", "0.5", "1", "1.5"):
+        for suffix in ("mp4", "mov"):
+            result = call(
+                *("run", tmp_path / "a.mkv", "-o", tmp_path / f"b.{suffix}", "--ss", start, "-y"),
+                *("--denoise", "0", "--repair", "none", "--progress", "none"),
+            )
+            assert result.exit_code == 0, result.stderr

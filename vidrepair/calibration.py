@@ -26,9 +26,10 @@ SHORT = 192
 WORTH = 1.5
 """A film is run whole unless it is so many times as long as all its pieces."""
 AMPLE = 6.0
-"""Seconds that a piece may take; where frames are cheap pieces are longer, and so tell more."""
+"""Seconds that a piece after the first may take; where frames are cheap pieces are longer, and so
+tell more."""
 LONGEST = 3
-"""Spans of a lane, of such a piece: encoders set key frames of their own after 250 frames."""
+"""Spans for each lane, of such a piece: encoders set key frames of their own after 250 frames."""
 USUAL_RATE = Fraction(25)
 """Frames a second of a film that does not say, and is as long as nobody knows."""
 
@@ -132,8 +133,8 @@ def calibrate(film: Film, pieces: int, told: Told | None = None) -> Calibration:
             return _run_whole(film, Path(folder), told)
         with Trials() as trials:
             first = _run(film, trials, film.start, BRIEF, Path(folder))
-            length = first.trial.core * max(first.trial.lanes, 2)
-            if film.frames > WORTH * pieces * length:
+            least = whole_lanes(first.trial) + (pieces - 1) * first.trial.core
+            if film.frames > WORTH * least:
                 done, found = BRIEF, []
                 for piece in _run_pieces(film, trials, first.trial, pieces, Path(folder)):
                     found.append(piece)
@@ -160,20 +161,29 @@ def _run_whole(film: Film, folder: Path, told: Told) -> Calibration:
 def _run_pieces(
     film: Film, trials: Trials, first: Trial, count: int, folder: Path
 ) -> Iterator[Piece]:
-    """Pieces from the middle of as many equal parts of the film."""
-    spans = 2 if first.lanes == 1 else 1
-    length, done = spans * first.core * first.lanes, film.start
+    """Pieces from the middle of as many equal parts of the film.
+
+    The first is long enough for all lanes of the engine, and so tells of time by the clock. Of the
+    others many short ones tell more than a few long ones, for scenes differ.
+    """
+    part, done = (film.end - film.start) / count, film.start
+    length = whole_lanes(first)
     for number in range(count):
-        part = (film.end - film.start) / count
         middle = film.start + part * (2 * number + 1) / 2
         start = _place(film, middle - length / film.rate / 2, done, length)
         piece = _run(film, trials, start, length, folder)
         yield piece
         done = start + length / film.rate
-        longer = math.floor(AMPLE / max(piece.trial.work.seconds, 0.1) * spans)
-        most = math.floor(film.frames / (2 * count) / (first.core * first.lanes))
-        spans = max(spans, min(longer, LONGEST, most))
-        length = spans * first.core * first.lanes
+        if number == 0:
+            each = piece.trial.work.seconds * first.core / length
+            most = film.frames // (2 * count) // first.core
+            spans = min(math.floor(AMPLE / max(each, 0.01)), LONGEST * first.lanes, most)
+            length = max(spans, 1) * first.core
+
+
+def whole_lanes(first: Trial) -> int:
+    """Frames of a piece that keeps all lanes busy; `first` is a trial of the same film."""
+    return first.core * max(first.lanes, 2)
 
 
 def _place(film: Film, wanted: Fraction, free: Fraction, length: int) -> Fraction:

@@ -19,6 +19,8 @@ from vidrepair.headers import read_siting
 CAPTIONS, HDR10_PLUS, FILM_GRAIN = "A53_CC", "DYNAMIC_HDR_PLUS", "FILM_GRAIN_PARAMS"
 UNTOLD = "00:00:00;00"
 """What FFmpeg reads in a DPX header that says a rate and no timecode, all its bits set."""
+TOP_LEFT = 3
+"""Of FFmpeg's AVChromaLocation, where DV of 625 lines has its chroma (IEC 61834-2)."""
 PROFILE = "ICC_PROFILE"
 DOLBY_VISION = ("DOVI_RPU_BUFFER", "DOVI_METADATA")
 
@@ -91,6 +93,8 @@ def _chroma_location(stream: Any, first: Any) -> int:
     told = getattr(first, "chroma_location", None)
     if told is not None:
         return int(told)
+    if stream.codec_context.name == "dvvideo":  # which Matroska does not take
+        return TOP_LEFT if first.format.name == "yuv420p" else 0
     copy = io.BytesIO()
     with suppress(av.FFmpegError, ValueError):
         output: Any = av.open(copy, "w", format="matroska")

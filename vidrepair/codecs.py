@@ -344,6 +344,9 @@ def _described(codec: str, told: Told) -> Options:
 def _params(codec: str, told: Told) -> str:
     """The same in the encoder's own language, where FFmpeg has no word for it."""
     said = ["log-level=error"] if codec == "hevc" else []
+    if codec == "h264" and told.fields == "bff":
+        # By the flags of the frames alone x264 says so of some, and of those that wait not.
+        said.append("bff=1")
     if told.hdr is not None and CODECS[codec].hdr:
         said.append(told.hdr.params(CODECS[codec].params))
     return ":".join(said)

@@ -169,6 +169,9 @@ class Source(Closing):
         """Set before `read` where fields are repaired apart: an interlaced frame is no damage."""
         self.alone = False
         """Set before `read` where nothing is wanted of what follows `end`, nor decoded then."""
+        self.enough: int | None = None
+        """Set before `read` where so many frames are wanted: what the picture does then is all
+        the same."""
         self._items = self._decoded()
         self._held: list[Any] = []
         first = self._first(name, start)
@@ -286,14 +289,19 @@ class Source(Closing):
                 try:
                     self._check(item, number)
                 except PictureChanged:
-                    if self._last is None or _seconds(item) < self._last:
+                    if not self._goes_beyond(item, number):
                         raise
-                    yield from self._beside(self._last + LEAD)
+                    yield from self._beside(_seconds(item) + LEAD)
                     return
                 number += 1
                 if self.alone and self._last is not None and _seconds(item) >= self._last:
                     return
             yield item
+
+    def _goes_beyond(self, decoded: Any, number: int) -> bool:
+        """Whether a frame lies behind all that was asked for."""
+        late = self._last is not None and _seconds(decoded) >= self._last
+        return late or (self.enough is not None and number >= self.enough)
 
     def _beside(self, until: Fraction) -> Iterator[Copied]:
         """What else the file holds up to a time: sound may lie behind the picture it belongs to."""

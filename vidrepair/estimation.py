@@ -15,7 +15,7 @@ from vidrepair.settings import Job
 from vidrepair.tags import one_line, plain_text
 from vidrepair.trial import Cost, Trial
 
-PIECES = 3
+PIECES = 8
 """Of a film, that are run."""
 MOST_PIECES = 50
 OWN_KEYS = {"libx264": 250, "libx265": 250}
@@ -142,22 +142,22 @@ def _cost(frames: int, ran: Calibration) -> tuple[Cost, Cost]:
     if ran.first is None or ran.again is None:
         trial = ran.pieces[0].trial
         return trial.opening + trial.work, trial.opening
-    costs = [_frame_cost(piece.trial, ran.again.trial) for piece in ran.pieces]
-    each = sum(costs, Cost(0.0, 0.0)) * (1 / len(costs))
-    first = ran.first.trial
+    cpu = [_frame_cost(piece.trial, ran.again.trial) for piece in ran.pieces]
+    # Short pieces do not keep all lanes busy: the first alone tells of time by the clock.
+    busy, first = ran.pieces[0].trial.work, ran.first.trial
+    mean = sum(cpu) / len(cpu)
+    each = Cost(mean, mean * busy.seconds / max(busy.cpu, 1e-6))
     start = first.opening + first.work - each * _full_frames(first)
     start = Cost(max(start.cpu, 0.0), max(start.seconds, 0.0))
     return start + each * frames, start
 
 
-def _frame_cost(trial: Trial, brief: Trial) -> Cost:
-    """Of one frame: what a piece took more than a short one, by how much longer it is."""
+def _frame_cost(trial: Trial, brief: Trial) -> float:
+    """CPU seconds of a frame: what a piece took more than a short one, by how much longer it is."""
     longer = _full_frames(trial) - _full_frames(brief)
     if longer <= 0:
-        return trial.work * (1 / trial.frames)
-    each = (trial.work - brief.work) * (1 / longer)
-    # A short piece keeps one lane busy, so that its time by the clock tells nothing.
-    return Cost(max(each.cpu, 0.0), trial.work.seconds / trial.frames)
+        return trial.work.cpu / trial.frames
+    return max((trial.work.cpu - brief.work.cpu) / longer, 0.0)
 
 
 def _full_frames(trial: Trial) -> float:

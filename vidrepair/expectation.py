@@ -12,12 +12,16 @@ from vidrepair.labels import of_stream
 from vidrepair.losses import ALPHA_TAG
 from vidrepair.report import Difference
 from vidrepair.settings import Interlace
+from vidrepair.tags import LOST_WITH
 
+MISSING = "missing"
+"""What is found of a stream that is not there."""
 _LOSS_NAMES = {
     "mastering display": "hdr10",
     "content light level": "hdr10",
     "sample aspect ratio": "sar",
     "field order": "field-order",
+    "display offset": "display-offset",
     "chroma location": "chroma-location",
     "time of frame": "times",
     "primaries": "colours",
@@ -59,7 +63,7 @@ class Expectation:
 
     def excuses(self, difference: Difference) -> bool:
         """Whether it was told of."""
-        return loss_name(difference.what) in self.lost
+        return loss_name(difference) in self.lost
 
     def says(self, stream: int, what: str) -> bool:
         """Whether the output is to say this of a stream of the source."""
@@ -78,8 +82,11 @@ class Made:
     """How its fields were repaired."""
 
 
-def loss_name(what: str) -> str:
+def loss_name(difference: Difference) -> str:
     """The name of a difference for `--allow-loss`, or its own where it has none there."""
+    what = difference.what
+    if what == "stream" and difference.found == MISSING:
+        return LOST_WITH[difference.where.split()[0]]
     if what.startswith("tag ") and what not in _LOSS_NAMES:
         return "tags"
     if what.startswith("side data "):

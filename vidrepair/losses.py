@@ -34,6 +34,8 @@ FFmpeg's own decoders pass over it, and what they give is opaque."""
 ALPHA_TAG = "alpha_mode"
 STEREO, STEREO_TAG = "STEREO3D", "stereo_mode"
 """Which picture is for which eye: Matroska says it by a tag of the film."""
+AROUND = ("SPHERICAL",)
+"""Without this, what is seen all around is shown as a flat picture."""
 ARE = "are not carried"
 HDR_TRANSFERS = (16, 18)
 """FFmpeg's numbers of PQ and HLG."""
@@ -124,10 +126,12 @@ def _side_data(clip: Clip, codec: str, carried: Carried, container: str = "") ->
         named.add(TIMECODE)  # it is told as the film's
     if codec in PROFILED:
         named.add(PROFILE)
-    if container == "matroska" and _tagged(clip, STEREO_TAG):
+    # The encoder of H.264 says it by itself, in frame packing.
+    if codec == "h264" or (container in ("matroska", "webm") and _tagged(clip, STEREO_TAG)):
         named.add(STEREO)
     for name in sorted(found - named):
-        yield Loss("side-data", _spoken(name), "is not carried yet")
+        grave = name in AROUND
+        yield Loss("side-data", _spoken(name), "is not carried yet", grave=grave)
 
 
 def _geometry(clip: Clip, codec: str, container: str) -> Iterator[Loss]:

@@ -352,11 +352,9 @@ def _muxing(clip: Clip, container: str, tags: FileTags) -> Options:
 def _movie_timescale(unit: Fraction) -> int:
     """Ticks a second in which MP4 and MOV say where each stream starts.
 
-    FFmpeg's 1000 would round the starts of all but Matroska's films. A multiple of the film's own
-    ticks, and more than twice those of sound, whose start is then rounded back to where it was.
+    FFmpeg's 1000 would round most starts, and downwards. A multiple of the film's own ticks, and
+    more than twice those of sound, whose start is then rounded back to where it was.
     """
-    if 1000 % unit.denominator == 0:
-        return 1000
     ticks = math.lcm(1000, unit.denominator)
     ticks *= -(-MOST_SOUND // ticks)
     return ticks if ticks < 2**31 else MOST_SOUND

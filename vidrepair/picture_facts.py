@@ -38,6 +38,7 @@ def _coded(clip: Clip) -> list[tuple[str, str]]:
             clip.color_range, clip.color_matrix, clip.color_primaries, clip.color_transfer
         ),
         ("rotation", _rotation(clip)),
+        ("display offset", _offset(clip)),
     ]
 
 
@@ -104,8 +105,17 @@ def _named(names: type[IntEnum], code: int) -> str:
 
 
 def _rotation(clip: Clip) -> str:
-    """The display matrix; none where it turns nothing."""
+    """The display matrix but for its offset; none where it turns nothing."""
     matrix = clip.display_matrix
-    if matrix is None or matrix == (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30):
+    if matrix is None:
         return "none"
-    return f"{clip.rotation} degrees, matrix {' '.join(map(str, matrix))}"
+    turn = (*matrix[:6], matrix[8])
+    if turn == (1 << 16, 0, 0, 0, 1 << 16, 0, 1 << 30):
+        return "none"
+    return f"{clip.rotation} degrees, matrix {' '.join(map(str, turn))}"
+
+
+def _offset(clip: Clip) -> str:
+    """By how much the display matrix moves the picture, in samples; none where it does not."""
+    x, y = (clip.display_matrix or (0,) * 9)[6:8]
+    return f"{x / (1 << 16):g} {y / (1 << 16):g}" if x or y else "none"

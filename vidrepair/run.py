@@ -32,6 +32,7 @@ from vidrepair.job_facts import content_facts, end_of, total_frames
 from vidrepair.job_journal import begin, goes_in_segments, open_journal, open_share
 from vidrepair.job_lists import check_lists, open_clock, open_cuts
 from vidrepair.journal import Journal, folder_of, has_parts, read_record
+from vidrepair.labels import spoken
 from vidrepair.masks import MaskReader, open_masks, same_file
 from vidrepair.matte_file import MatteFile, matte_kind, open_matte
 from vidrepair.models import ModelFiles
@@ -48,8 +49,8 @@ from vidrepair.settings import (
 )
 from vidrepair.sidecar import read_analysis
 from vidrepair.stages import Stages
-from vidrepair.streams import LOSSES, Copies, plan_copies
-from vidrepair.tags import Clip, Damage
+from vidrepair.streams import Copies, plan_copies
+from vidrepair.tags import LOST_WITH, Clip, Damage
 from vidrepair.tally import Tally
 
 HEARD = ("audio", "subtitle", "video")
@@ -329,7 +330,14 @@ def open_job_source(job: Job) -> Source:
         rate=job.reading.rate,
     )
     source.alone = job.trial
+    source.enough = job.target.frames
     return source
+
+
+def check_planned(job: Job) -> None:
+    """Raises what a run of the job would raise for its source and target before the first frame."""
+    with open_job_source(job) as source:
+        _plan(source, job, _interlacing(source, job))
 
 
 def _plan(source: Source, job: Job, looked: Interlacing) -> tuple[OutputPlan, Copies]:
@@ -340,24 +348,36 @@ def _plan(source: Source, job: Job, looked: Interlacing) -> tuple[OutputPlan, Co
     end = end_of(source.clip, job)
     plan = replace(plan, cut=plan.cut or end is not None)
     copies = plan_copies(source.container, source.clip, plan.container, source.covers, end=end)
-    if plan.container == SEQUENCE:
-        _check_heard(source.clip, copies, job.target.allow_loss)
+    _check_heard(source.clip, copies, plan, job.target.allow_loss)
     return plan, copies
 
 
-def _check_heard(clip: Clip, copies: Copies, allowed: frozenset[str]) -> None:
-    """Pictures hold no sound: whoever writes them may have forgotten it. Raises CannotCarry."""
-    silent = [
-        fact
-        for fact in clip.others
-        if fact.index in copies.left and fact.kind in HEARD and LOSSES[fact.kind] not in allowed
+def _check_heard(clip: Clip, copies: Copies, plan: OutputPlan, allowed: frozenset[str]) -> None:
+    """Nobody loses all sound of a film unasked, nor to pictures anything else that is heard or
+    seen. y4m is the picture alone, as who asks for it knows. Raises CannotCarry.
+    """
+    pictures = plan.container == SEQUENCE
+    kinds = HEARD if pictures else ("audio",)
+    there = [fact for fact in clip.others if fact.kind in kinds]
+    lost = [
+        fact for fact in there if fact.index in copies.left and LOST_WITH[fact.kind] not in allowed
     ]
-    if silent:
-        names = ",".join(dict.fromkeys(LOSSES[fact.kind] for fact in silent))
+    if lost and (pictures or (len(lost) == len(there) and not plan.renumbered)):
+        names = ",".join(dict.fromkeys(LOST_WITH[fact.kind] for fact in lost))
+        what = "numbered pictures cannot hold everything"
+        if not pictures:
+            what = f"{spoken(plan.container)} cannot hold the sound of this film"
         raise CannotCarry(
-            f"numbered pictures cannot hold everything: {'; '.join(map(str, silent))};"
-            f" accept that with --allow-loss {names}, or write an .mkv file"
+            f"{what}: {'; '.join(map(str, lost))}; {_remedy(plan.container)}, or accept that with"
+            f" --allow-loss {names}"
         )
+
+
+def _remedy(container: str) -> str:
+    """What to do for a container that does not take the sound."""
+    if container == "matroska":
+        return "make FLAC of it first: ffmpeg -i IN -map 0 -c copy -c:a flac OUT.mkv"
+    return "write an .mkv file"
 
 
 def _open_target(

@@ -56,7 +56,9 @@ def read_time(text: str) -> Fraction:
     """Seconds, or hours, minutes and seconds with colons; in seconds."""
     if re.fullmatch(r"(\d+:){0,2}\d+(\.\d+)?", text, re.ASCII) is None:
         raise ValueError(f"{text!r} is no time such as 83.5 or 00:01:23.500")
-    seconds = Fraction(0)
-    for part in text.split(":"):
-        seconds = seconds * 60 + Fraction(part)
+    seconds, first, *rest = Fraction(0), *map(Fraction, text.split(":"))
+    if any(part >= 60 for part in rest):
+        raise ValueError(f"{text!r} is no time: minutes and seconds go up to 59")
+    for part in (first, *rest):
+        seconds = seconds * 60 + part
     return seconds

@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from vidrepair.channels import LAYOUT, same_layout
-from vidrepair.expectation import Expectation
+from vidrepair.expectation import MISSING, Expectation
 from vidrepair.expected_times import Clock, more_of, times_off, written_times
 from vidrepair.facts import Facts
 from vidrepair.labels import TOLD_APART, TOLD_TWICE, WRITTEN_BY_MUXERS, meaning
@@ -38,7 +38,9 @@ def check_names(
         ("title", source.facts.title, found.facts.title),
     ]
     if source.facts.kind == "cover":
-        pairs = []  # its title is the name of its file, which only Matroska has
+        # Only Matroska has the name of its file, and calls that its title where it has none.
+        one, other = (dict(track.tags).get("filename", "") for track in (source, found))
+        pairs = [("file name", one, other)] if one and other else []
     index = source.facts.index
     marks = {
         mark for mark in source.facts.disposition if allowed.says(index, f"disposition {mark}")
@@ -94,13 +96,14 @@ def check_streams(
     ]
     there = [track for track in found.tracks if not _made_anew(track, found)]
     pairs = _paired(wanted, there)
-    marked = {track.facts.kind for track in wanted if "default" in track.facts.disposition}
+    there_too = [track for track in wanted if track.facts.index in pairs]
+    marked = {track.facts.kind for track in there_too if "default" in track.facts.disposition}
     seen: Counter[str] = Counter()
     for track in wanted:
         where, other = str(track.facts), pairs.get(track.facts.index)
         if other is None:
             if not (allowed.mov and _silent(track, allowed, clock)):
-                yield Difference("stream", where, "present", "missing")
+                yield Difference("stream", where, "present", MISSING)
             continue
         kind = track.facts.kind
         first = seen[kind] == 0 and kind not in marked
@@ -111,7 +114,7 @@ def check_streams(
     for track in there:
         if id(track) not in known:
             yield Difference("stream", f"{track.facts} of the output", "none", "present")
-    yield from _order([(one, pairs[one.facts.index]) for one in wanted if one.facts.index in pairs])
+    yield from _order([(one, pairs[one.facts.index]) for one in there_too])
 
 
 def _silent(track: Track, allowed: Expectation, clock: Clock) -> bool:
@@ -139,7 +142,7 @@ def _order(pairs: Sequence[tuple[Track, Track]]) -> Iterator[Difference]:
 
 def _made_anew(track: Track, facts: Facts) -> bool:
     """Data streams that muxers write of what they know otherwise: chapters' text, timecode."""
-    if track.facts.kind != "data":
+    if track.facts.kind != "data" or not facts.container.startswith("mov"):
         return False
     tags = dict(track.tags)
     name = tags.get("handler_name", "").lower().replace(" ", "")

@@ -32,22 +32,18 @@ CARRIED_KINDS = {
 CHAPTERED = ("matroska", "mp4", "mov", "webm")
 # What text subtitles become where they cannot be copied.
 TEXTS = {"matroska": "subrip", "mp4": "mov_text", "mov": "mov_text", "webm": "webvtt"}
-LOSSES = {
-    "audio": "audio",
-    "subtitle": "subtitles",
-    "attachment": "attachments",
-    "cover": "covers",
-    "data": "data",
-    "unknown": "data",
-    "video": "video",
-}
-"""What is lost with a stream of that kind, as `--allow-loss` takes it."""
 NAMED = 20
 """Streams of one kind that are left behind are named one by one up to that many."""
 # What of these kinds holds not one packet MP4 and MOV leave out.
 NEEDS_PACKETS = ("audio", "video")
 MOV_TEXT_HEAD = 2
 """Bytes of a packet of MP4's text that say how long it is; one that has no more shows nothing."""
+TEXT_UNIT = Fraction(1, 240_000)
+"""Of text that is converted for MP4 and MOV. Their muxer takes a text for ended once the ticks of
+any other stream are more than its own: coarser ones would end it too soon, and put off one that
+begins meanwhile."""
+UNSAID_LENGTH = Fraction(2)
+"""Seconds that a text is shown in MP4 and MOV which does not say how long; they drop it else."""
 # Streams that MP4 and MOV cannot describe before they have seen a packet.
 DESCRIBED_BY_PACKETS = ("ac3", "eac3", "mlp", "truehd", "vc1", "dnxhd")
 # One refused packet does not end the work; these errors are the target's own.
@@ -87,6 +83,7 @@ def plan_copies(
     warnings = [
         *_left_behind(left, target),
         *_converted(routes.values(), target),
+        *_young(routes.values(), target),
         *_silent(silent),
         *_chaptered(chapters, clip, target),
     ]
@@ -96,8 +93,8 @@ def plan_copies(
         if film.codec_context is not None
     }
     kept = chapters if target in CHAPTERED else []
-    lost = {LOSSES[fact.kind] for fact in left} | ({"chapters"} if chapters and not kept else set())
-    lost |= {name for one in silent for name in one.names}
+    lost = {name for one in silent for name in one.names}
+    lost |= {"chapters"} if chapters and not kept else set()
     return Copies(
         routes,
         depths,
@@ -148,7 +145,7 @@ class Copies:
         self.left = left
         """Streams that stay behind, by index in the source."""
         self.lost = lost
-        """What that is, as `--allow-loss` takes it, and what is not said of single streams, by
+        """Chapters, where they are, and what is not said of single streams, by
         `labels.of_stream`."""
         self.converted = frozenset(index for index, route in routes.items() if route.source)
         """Text subtitles that are written in another codec, by index in the source."""
@@ -248,7 +245,10 @@ class Copies:
         number = self._heard[item.stream]
         self._heard[item.stream] += 1
         start = packet.pts if packet.pts is not None else packet.dts
-        found = converter.convert(bytes(packet), start or 0, packet.duration or 0)
+        lasts = packet.duration or 0
+        if not lasts and self._target in ("mp4", "mov"):
+            lasts = round(UNSAID_LENGTH / packet.time_base)
+        found = converter.convert(bytes(packet), start or 0, lasts)
         if found is None:
             self.empty[item.stream].add(number)
             return None
@@ -297,6 +297,16 @@ def _rebuilt(fact: StreamFacts, handler: str, clip: Clip, target: str) -> bool:
     return texts or (timed and times)
 
 
+def _reason(fact: StreamFacts, target: str) -> str:
+    """Why a stream stays behind."""
+    if fact.kind == "audio" and target == "matroska":
+        return (
+            f"what writes Matroska here does not know {fact.codec} in it; make FLAC of it first:"
+            " ffmpeg -i IN -map 0 -c copy -c:a flac OUT.mkv"
+        )
+    return f"{spoken(target)} does not take it"
+
+
 def _unsaid(stream: Any, route: _Route, target: str) -> Iterator[Unsaid]:
     """What the target does not say of a stream that it takes."""
     fact = route.facts
@@ -314,13 +324,24 @@ def _left_behind(left: list[StreamFacts], target: str) -> Iterator[str]:
     counts = Counter(fact.kind for fact in left)
     for fact in left:
         if counts[fact.kind] <= NAMED:
-            yield f"{fact} is not carried: {spoken(target)} does not take it"
+            yield f"{fact} is not carried: {_reason(fact, target)}"
     for kind, count in counts.items():
         if count > NAMED:
             first = next(fact for fact in left if fact.kind == kind)
             yield (
                 f"{count} {kind} streams are not carried, the first of them {first}:"
                 f" {spoken(target)} does not take them"
+            )
+
+
+def _young(routes: Iterable[_Route], target: str) -> Iterator[str]:
+    """What old readers of the file will not play as it is."""
+    for route in routes:
+        codec = route.facts.codec
+        if target == "mp4" and codec.startswith("pcm_") and codec != "pcm_s16le":
+            yield (
+                f"{route.facts}: {codec} in MP4 is new, and FFmpeg up to 5.1 plays noise for it;"
+                " write a .mov file if it is to be read there"
             )
 
 
@@ -364,12 +385,13 @@ def _route(
     if fact.kind not in CARRIED_KINDS.get(target, ()):
         return None
     if fact.kind == "cover" and target == "matroska":
-        # The muxer refuses covers as streams, but what is attached under this name is one.
+        # The muxer refuses covers as streams, but an attached picture of these types is one.
         names = COVER_FILES.get(fact.codec)
         cover = covers.get(fact.index)
         if names is None or cover is None:
             return None
-        copy = _Route(fact, lambda output: _attach(output, *names, cover))
+        tags = {"filename": names[0], **stream.metadata, "mimetype": names[1]}
+        copy = _Route(fact, lambda output: _attach(output, tags, cover))
     else:
         copy = _Route(
             fact, lambda output: _template(output, stream, target), length=_packet_length(stream)
@@ -393,8 +415,10 @@ def _packet_length(stream: Any) -> Fraction:
     return Fraction(context.frame_size or 0, context.sample_rate or 1)
 
 
-def _attach(output: Any, name: str, mimetype: str, data: bytes) -> None:
-    output.add_attachment(name, mimetype, data)
+def _attach(output: Any, tags: Mapping[str, str], data: bytes) -> None:
+    added = output.add_attachment(tags["filename"], tags["mimetype"], data)
+    if "title" in tags:
+        added.metadata["title"] = tags["title"]
 
 
 def _template(output: Any, stream: Any, target: str) -> Any:
@@ -408,7 +432,8 @@ def _text(output: Any, stream: Any, codec: str, target: str) -> Any:
     """A stream of text that is converted."""
     copy = output.add_stream(codec)
     copy.codec_context.subtitle_header = HEADER
-    copy.codec_context.time_base = copy.time_base = MILLISECOND
+    unit = TEXT_UNIT if codec == "mov_text" else MILLISECOND
+    copy.codec_context.time_base = copy.time_base = unit
     _name_alike(copy, stream, target)
     return copy
 

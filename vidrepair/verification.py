@@ -8,7 +8,7 @@ where one starts below zero, MP4 and MOV mark the first stream of a kind as the 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -28,7 +28,6 @@ from vidrepair.report import Difference
 from vidrepair.sequences import SEQUENCE, is_sequence
 from vidrepair.settings import DEINTERLACED, SourceSettings
 from vidrepair.stream_check import check_names, check_streams, check_tags
-from vidrepair.streams import LOSSES
 from vidrepair.tracks import Integers
 
 _TEXTS = ("subrip", "srt", "mov_text", "webvtt")
@@ -73,6 +72,7 @@ def check_files(
     with open_source(
         against, stream=asked.stream, start=asked.start, end=asked.end, rate=rate
     ) as source:
+        source.enough = frames
         source.deinterlace_as(made.interlace)
         if made.interlace in DEINTERLACED:
             made = replace(made, lost=made.lost | {"field-order"})
@@ -85,22 +85,18 @@ def check_files(
         end = clip.zero + asked.end
         before = int(np.count_nonzero(facts.pts < math.ceil(end / facts.time_base)))
         frames = before if frames is None else min(frames, before)
-    left = {other.index for other in clip.others if LOSSES.get(other.kind) in made.lost}
     found = read_facts(output, whole=whole, rate=asked.rate or clip.rate)
-    texts = _converted_texts(facts, found, left)
-    allowed = Expectation(
-        clip.offset, frames, left=frozenset(left), lost=made.lost, converted=texts
-    )
+    texts = _converted_texts(facts, found)
+    allowed = Expectation(clip.offset, frames, lost=made.lost, converted=texts)
     return compare(facts, found, allowed)
 
 
-def _converted_texts(source: Facts, found: Facts, left: Collection[int]) -> frozenset[int]:
+def _converted_texts(source: Facts, found: Facts) -> frozenset[int]:
     """The subtitles that a run writes in another codec for such a file, by index in the source."""
     own, there = (
         [track for track in facts.tracks if track.facts.kind == "subtitle"]
         for facts in (source, found)
     )
-    own = [track for track in own if track.facts.index not in left]
     if len(own) != len(there):
         return frozenset()
     return frozenset(

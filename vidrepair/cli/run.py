@@ -24,6 +24,7 @@ from vidrepair.journal import finished_segments, folder_of, read_record
 from vidrepair.parts import split_at_changes
 from vidrepair.report import Report
 from vidrepair.report_page import ReportJob, check_page, make_report, report_of_job
+from vidrepair.run import check_planned
 from vidrepair.sequences import sidecar_of
 from vidrepair.settings import (
     EngineSettings,
@@ -143,6 +144,8 @@ def run(
         shots,
     )
     parts = split_at_changes(job) if on_change == "split" else [job]
+    for part in parts[1:]:
+        check_planned(part)  # or it would be refused when those before it are written
     pages = [report_of_job(part) if wants_page else None for part in parts]
     for page in pages:
         if page is not None:

@@ -97,15 +97,23 @@ def verify(
     if differences:
         one = len(differences) == 1
         count = "1 thing; it is" if one else f"{len(differences)} things; they are"
-        names = {loss_name(difference.what) for difference in differences}.intersection(LOSSES)
-        given_up = f"; --allow-loss {','.join(sorted(names))} passes over what was given up"
         raise CheckFailed(
-            f"{output} differs from {against} in {count} listed above{given_up if names else ''}"
+            f"{output} differs from {against} in {count} listed above{_given_up(differences)}"
         )
     if not as_json:
         what = "frames, times, tags, streams, packets, chapters and attachments"
         proof = ", and no sample changed outside the matte" if matte is not None else ""
         click.echo(f"{output}: as {against}, compared were {what}{proof}")
+
+
+def _given_up(differences: tuple[Difference, ...]) -> str:
+    """How to pass over what was given up, if anything was."""
+    names = [loss_name(difference) for difference in differences]
+    known = [name for name in names if name in LOSSES]
+    if not known:
+        return ""
+    over = "what was given up" if len(known) == len(names) else f"{len(known)} of them"
+    return f"; --allow-loss {','.join(sorted(set(known)))} passes over {over}"
 
 
 def _parts(
