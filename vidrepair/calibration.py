@@ -187,26 +187,25 @@ def whole_lanes(first: Trial) -> int:
 
 
 def _place(film: Film, wanted: Fraction, free: Fraction, length: int) -> Fraction:
-    """A start for a piece at or before the one that is wanted, but not before `free`.
+    """A start for a piece near the one that is wanted, but not before `free`.
 
-    The key frame before it, unless that is far.
+    A key frame, the one before it or else the one after it: from any other, what lies between would
+    be decoded as well, and counted.
     """
     clip, path = film.clip, film.job.source
     assert path is not None
     if clip.container not in SOUGHT:
         return wanted
-    key: Fraction | None = None
+    latest = film.end - length / film.rate
+    keys: tuple[Fraction, ...] = ()
     if film.inventory is None:
         key = key_before(path, clip.zero + wanted, clip.video.index)
-    elif index := bisect_right(film.inventory.keys, clip.zero + wanted):
-        key = film.inventory.keys[index - 1]
-    if (
-        key is None
-        or not free <= key - clip.zero
-        or wanted - (key - clip.zero) > length / film.rate
-    ):
-        return max(wanted, free)
-    return key - clip.zero
+        keys = keys if key is None else (key,)
+    else:
+        after = bisect_right(film.inventory.keys, clip.zero + wanted)
+        keys = film.inventory.keys[max(after - 1, 0) : after + 1]
+    starts = (key - clip.zero for key in keys)
+    return next((start for start in starts if free <= start <= latest), max(wanted, free))
 
 
 def _run(film: Film, trials: Trials, start: Fraction, frames: int, folder: Path) -> Piece:
