@@ -140,3 +140,17 @@ def test_a_change_behind_the_frames_that_are_wanted_is_all_the_same(
         assert not code or not output.exists()
     assert len(read_frames(tmp_path / "10.mkv")) == 10
     assert check_files(tmp_path / "10.mkv", changing, frames=10) == ()
+
+
+def test_a_change_behind_the_fields_that_are_wanted_is_all_the_same(
+    changing: Path, tmp_path: Path, ffmpeg: str
+) -> None:
+    """Two frames for each of the film; and a file that says its length is not called cut off."""
+    command = [ffmpeg, "-v", "error", "-i", changing, "-map", "0", "-c", "copy"]
+    subprocess.run([*command, tmp_path / "in.mkv"], check=True)
+    for count, code in (("19", 0), ("21", 3)):
+        words = ["run", str(tmp_path / "in.mkv"), "-o", str(tmp_path / f"{count}.mkv")]
+        words += ["--frames", count, "--interlace", "bwdif-fields", *NOTHING]
+        done = CliRunner().invoke(main, words)
+        assert done.exit_code == code, done.stderr
+        assert "truncated" not in done.stderr

@@ -66,7 +66,7 @@ def test_the_layout_of_pcm_is_kept_or_named(tmp_path: Path, name: str, suffix: s
     if name in ("mono", "stereo"):
         assert "layout" not in told  # the usual ones for so many
     elif suffix == "mkv":
-        assert f"does not keep the layout of its channels, {layout(source)}" in told
+        assert f"does not keep the channel layout {layout(source)}" in told
         missing = [each.what for each in check_files(output, source)]
         assert missing == ["channel layout"]
     else:
@@ -77,7 +77,7 @@ def test_the_layout_of_pcm_is_kept_or_named(tmp_path: Path, name: str, suffix: s
 def test_flac_in_mp4_loses_its_layout(tmp_path: Path) -> None:
     source, output = sounding(tmp_path / "a.mkv", "2.1", "flac"), tmp_path / "b.mp4"
     told = " ".join(repair(source, output, settings=IDLE).warnings)
-    assert "MP4 does not keep the layout of its channels, 2.1" in told
+    assert "MP4 does not keep the channel layout 2.1" in told
 
 
 def test_another_layout_of_as_many_channels_is_found(tmp_path: Path) -> None:
@@ -93,5 +93,5 @@ def test_channels_in_an_order_of_their_own_pass(tmp_path: Path) -> None:
     for suffix in ("mov", "mp4", "mkv"):
         output = tmp_path / f"b.{suffix}"
         told = " ".join(repair(source, output, settings=IDLE).warnings)
-        assert (f"the layout of its channels, {own}" in told) == (suffix == "mkv")
+        assert (f"the channel layout {own}" in told) == (suffix == "mkv")
         assert suffix == "mkv" or layout(output) == own

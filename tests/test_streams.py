@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -529,3 +530,18 @@ def test_a_film_does_not_lose_all_its_sound_unasked(tmp_path: Path) -> None:
     assert not output.exists()
     allowed = OutputSettings(allow_loss=frozenset({"audio"}))
     assert len(repair(source, output, settings=IDLE, target=allowed).warnings) == 2
+
+
+def test_the_way_out_that_is_named_for_sound_is_one(tmp_path: Path, ffmpeg: str) -> None:
+    """A film of a camcorder, with sound that is not written into Matroska here."""
+    write_clip(tmp_path / "raw.mkv", codec="mpeg4", extras=Extras(audio=1))
+    command = [ffmpeg, "-v", "error", "-i", tmp_path / "raw.mkv", "-c:v", "copy"]
+    source = tmp_path / "a.avi"
+    subprocess.run([*command, "-c:a", "adpcm_ms", source], check=True)
+    with pytest.raises(CannotCarry, match="cannot hold the sound") as refused:
+        repair(source, tmp_path / "b.mkv", settings=IDLE)
+    words = str(refused.value).split("ffmpeg ")[1].split(", or accept")[0].split()
+    names = {"IN": str(source), "OUT.mkv": str(tmp_path / "c.mkv")}
+    subprocess.run([ffmpeg, "-v", "error", *(names.get(word, word) for word in words)], check=True)
+    assert repair(tmp_path / "c.mkv", tmp_path / "d.mkv", settings=IDLE).warnings == ()
+    assert len(packets(tmp_path / "d.mkv", "audio")) == 1

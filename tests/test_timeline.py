@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -19,7 +21,7 @@ from vidrepair.exact_time import holds_time, inexact_times
 from vidrepair.frames import Frame
 from vidrepair.settings import OutputSettings
 from vidrepair.tags import Copied
-from vidrepair.timeline import Timeline
+from vidrepair.timeline import FilmEnd, Timeline
 
 HOUR = 3600
 
@@ -202,3 +204,58 @@ def test_times_that_matroska_cannot_hold_are_known_before(
     assert (said is None) == exact
     assert said is None or "write an .mp4 or .mov file" in said
     assert inexact_times(clip, "mp4") is None
+
+
+@dataclass
+class Told:
+    """A packet, as far as the end of a film is asked of it."""
+
+    pts: int | None
+    dts: int | None
+    duration: int = 512
+    size: int = 9
+    is_discard: bool = False
+
+
+def end_of(form: str, duration: int, packets: list[Told], frames: int | None = None) -> FilmEnd:
+    """Of a film of that container, whose header states so many ticks."""
+    stream = SimpleNamespace(
+        container=SimpleNamespace(format=SimpleNamespace(name=form)),
+        start_time=0,
+        duration=duration,
+        frames=len(packets) if frames is None else frames,
+    )
+    end = FilmEnd(stream)
+    for packet in packets:
+        end.add(packet)
+    return end
+
+
+REORDERED = [Told(0, -512), Told(1024, 0), Told(512, 512)]
+"""The last that is shown is coded before the last."""
+
+
+def test_how_long_the_last_frame_is_shown() -> None:
+    mov, matroska = "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"
+    in_order = [Told(0, 0), Told(512, 512, 25600)]
+    for form in (mov, matroska):
+        assert end_of(form, 26112, in_order).length == 25600
+    # The packet's own length is up to the next in the order of coding; the whole film's tells.
+    assert end_of(mov, 26624, REORDERED).length == 25600
+    assert end_of(matroska, 26624, REORDERED).length == 512
+
+
+def test_where_the_length_of_a_film_says_nothing_of_its_last_frame() -> None:
+    mov = "mov,mp4,m4a,3gp,3g2,mj2"
+    assert end_of(mov, 26624, REORDERED, frames=9).length == 0  # cut off, or sought
+    assert end_of(mov, 26624, [Told(-512, -1024, is_discard=True), *REORDERED]).length == 0
+    waiting = [Told(0, 0), Told(2048, 512), Told(1536, 1024)]
+    assert end_of(mov, 2560, waiting).length == 0  # the last one waits longer than the first
+
+
+def test_the_end_of_a_film_is_known_by_an_empty_packet() -> None:
+    end = end_of("matroska,webm", 1536, REORDERED)
+    assert not end.ended
+    end.add(Told(None, None, size=0))
+    assert end.ended
+    assert (end.latest, end.length) == (1024, 512)

@@ -886,6 +886,40 @@ def test_shape_and_colours_of_a_copied_film_are_compared(tmp_path: Path) -> None
     ]
 
 
+@pytest.mark.parametrize("suffix", ["mkv", "mp4", "mov"])
+def test_a_shape_that_the_container_alone_says_of_a_copied_film_is_named(
+    tmp_path: Path, ffmpeg: str, suffix: str
+) -> None:
+    two_films(tmp_path / "raw.mkv", Fraction(1), 1)
+    command = [ffmpeg, "-v", "error", "-i", tmp_path / "raw.mkv", "-map", "0:0", "-map", "0:1"]
+    made = [*command, "-c:v:0", "copy", "-c:v:1", "libx264", "-aspect:v:1", "16:9"]
+    subprocess.run([*made, tmp_path / "x264.mkv"], check=True)
+    again = [ffmpeg, "-v", "error", "-i", tmp_path / "x264.mkv", "-map", "0", "-c", "copy"]
+    subprocess.run([*again, "-aspect:v:1", "2:1", tmp_path / "a.mkv"], check=True)
+    report = repair(
+        tmp_path / "a.mkv",
+        tmp_path / f"b.{suffix}",
+        settings=IDLE,
+        target=OutputSettings(codec="h264"),
+    )
+    assert "does not keep the sample aspect ratio 3/2" in " ".join(report.warnings)
+    assert [what for what, _ in found(tmp_path / f"b.{suffix}", tmp_path / "a.mkv")] == [
+        "sample aspect ratio"
+    ]
+
+
+@pytest.mark.parametrize("mode", ["mono", "left_right", "right_left", "block_lr"])
+@pytest.mark.parametrize("suffix", ["mkv", "mp4", "webm"])
+def test_which_eye_is_meant_is_kept_or_named(tmp_path: Path, mode: str, suffix: str) -> None:
+    write_clip(tmp_path / "raw.mkv", frames=3, codec="libx264")
+    tagged = Fault(stream=told(0, "stereo_mode", mode))
+    source = copied(tmp_path / "raw.mkv", tmp_path / "a.mkv", tagged)
+    report = repair(source, tmp_path / f"b.{suffix}", settings=IDLE)
+    kept = suffix == "mkv" or (suffix == "webm" and mode != "block_lr")
+    if mode != "mono":  # a plain film, of which readers find no tag
+        assert ("stereo_mode" in " ".join(report.warnings)) != kept
+
+
 def test_which_eye_a_picture_is_for_is_kept_by_matroska(tmp_path: Path) -> None:
     write_clip(tmp_path / "raw.mkv", frames=3)
     tagged = Fault(stream=told(0, "stereo_mode", "left_right"))

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-import io
 from typing import Any
-
-import av
-
-from vidrepair.labels import TEXT_ERRORS
 
 USUAL = ("mono", "stereo")
 """What everybody takes one and two channels for where nothing else is said."""
@@ -35,20 +30,3 @@ def same_layout(expected: str, found: str) -> bool:
     if expected.endswith(UNTOLD):
         return True
     return expected == found or (expected in USUAL and found.endswith(UNTOLD))
-
-
-def keeps_layout(container: str, codec: str, layout: str, header: bytes) -> bool:
-    """Whether a reader of that container finds the layout of a copied sound.
-
-    `header` is that of an MP4 or MOV file with the sound alone; empty where the packets describe
-    it. Most codecs say their layout themselves. PCM does not, and Matroska knows no more than the
-    number of channels.
-    """
-    if container in ("matroska", "webm"):
-        return not codec.startswith("pcm_") or same_layout(layout, UNTOLD)
-    if not header:
-        return True
-    with av.open(io.BytesIO(header), **TEXT_ERRORS) as read:
-        return all(
-            same_layout(layout, layout_of(sound.codec_context).name) for sound in read.streams.audio
-        )

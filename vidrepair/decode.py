@@ -291,6 +291,7 @@ class Source(Closing):
                 except PictureChanged:
                     if not self._goes_beyond(item, number):
                         raise
+                    self._stated = None  # it is not read to its end
                     yield from self._beside(_seconds(item) + LEAD)
                     return
                 number += 1
@@ -301,7 +302,8 @@ class Source(Closing):
     def _goes_beyond(self, decoded: Any, number: int) -> bool:
         """Whether a frame lies behind all that was asked for."""
         late = self._last is not None and _seconds(decoded) >= self._last
-        return late or (self.enough is not None and number >= self.enough)
+        pace = 2 if self._bwdif is not None and self._bwdif.doubled else 1
+        return late or (self.enough is not None and pace * number >= self.enough)
 
     def _beside(self, until: Fraction) -> Iterator[Copied]:
         """What else the file holds up to a time: sound may lie behind the picture it belongs to."""

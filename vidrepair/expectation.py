@@ -8,11 +8,10 @@ from fractions import Fraction
 
 from vidrepair.carried import CAPTIONS, DOLBY_VISION, HDR10_PLUS
 from vidrepair.channels import LAYOUT
-from vidrepair.labels import of_stream
+from vidrepair.labels import LOST_WITH, of_stream
 from vidrepair.losses import ALPHA_TAG
 from vidrepair.report import Difference
 from vidrepair.settings import Interlace
-from vidrepair.tags import LOST_WITH
 
 MISSING = "missing"
 """What is found of a stream that is not there."""

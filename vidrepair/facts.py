@@ -238,10 +238,10 @@ class _Reader:
             if packet.size:
                 self._builder.add_packet(Copied(packet.stream.index, 0.0, packet))
             return
+        self._end.add(packet)
         if packet.size and not packet.is_discard:
             time = packet.dts if packet.pts is None else packet.pts
             self._shown.append(UNKNOWN if time is None else time)
-            self._end.add(packet)
         if self._whole or self._clip is None:
             self._decoded.extend(self._decode(packet))
         if packet.is_keyframe:

@@ -86,7 +86,7 @@ class Deinterlacer:
 
     def __init__(self, clip: Clip, *, doubled: bool = False) -> None:
         self._clip = clip
-        self._doubled = doubled
+        self.doubled = doubled
         self._unit = clip.time_base / 2 if doubled else clip.time_base
         self._try()
         self._graph = self._new_graph()
@@ -134,7 +134,7 @@ class Deinterlacer:
             time_base=f"{clip.time_base.numerator}/{clip.time_base.denominator}",
         )
         parity = "bff" if clip.field_order in BOTTOM_FIRST else "tff"
-        mode = "send_field" if self._doubled else "send_frame"
+        mode = "send_field" if self.doubled else "send_frame"
         bwdif = graph.add("bwdif", f"mode={mode}:parity={parity}:deint=all")
         graph.link_nodes(source, bwdif, graph.add("buffersink")).configure()
         return graph

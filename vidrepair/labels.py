@@ -60,8 +60,22 @@ MOV_CODES = _pairs(_MOV_CODES) | {long: short for short, long in APPLE.items()}
 know."""
 TOLD_TWICE = {"captions": "hearing_impaired", "descriptions": "visual_impaired"}
 """Marks for which MP4 has one word; FFmpeg reads both of a pair where one is written."""
+LOST_WITH = {
+    "audio": "audio",
+    "subtitle": "subtitles",
+    "attachment": "attachments",
+    "cover": "covers",
+    "data": "data",
+    "unknown": "data",
+    "video": "video",
+}
+"""What is lost with a stream of that kind, as `--allow-loss` takes it."""
 FRAGMENTED = "+empty_moov+default_base_moof"
 """Options that let MP4 and MOV describe everything before the first packet."""
+
+STEREO_TAG = "stereo_mode"
+WEBM_STEREO = ("mono", "left_right", "right_left", "top_bottom", "bottom_top")
+"""What WebM takes of it; FFmpeg writes no header with another."""
 
 Tags = tuple[tuple[str, str], ...]
 
@@ -119,14 +133,16 @@ def stream_tags(container: str, found: dict[str, str]) -> dict[str, str]:
     return {
         key: language_for(container, value) if key.lower() == "language" else value
         for key, value in kept_tags(found).items()
+        if container != "webm" or key.lower() != STEREO_TAG or value in WEBM_STEREO
     }
 
 
 def unsaid(container: str, facts: StreamFacts, found: dict[str, str]) -> Unsaid | None:
     """What the container will not say of a stream; `found` are its tags in the source."""
+    written = stream_tags(container, found)
     tags = {
         key: value
-        for key, value in stream_tags(container, found).items()
+        for key, value in written.items()
         if key.lower() not in (*WRITTEN_BY_MUXERS, "filename", "mimetype", "timecode")
     }
     if facts.kind == "cover":
@@ -148,6 +164,7 @@ def unsaid(container: str, facts: StreamFacts, found: dict[str, str]) -> Unsaid 
         for key, value in tags.items()
         if key.lower() not in ("language", "name") and there.get(key.lower()) != value
     )
+    lost += sorted(kept_tags(found).keys() - written.keys())
     return _told(facts, language, marks, lost, container)
 
 

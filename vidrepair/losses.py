@@ -12,7 +12,7 @@ from vidrepair.codecs import CODECS, Told
 from vidrepair.dpx import is_timecode
 from vidrepair.errors import CannotCarry
 from vidrepair.hdr import LIGHT, MASTERING
-from vidrepair.labels import FileTags, file_tags, spoken, unsaid
+from vidrepair.labels import STEREO_TAG, FileTags, file_tags, spoken, stream_tags, unsaid
 from vidrepair.stills import Kept
 from vidrepair.tags import UNSAID, Clip, kept_tags
 
@@ -32,7 +32,7 @@ ALPHA_BESIDE = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 """Codecs whose alpha Matroska and WebM hold as a second picture in each packet, and who decodes it:
 FFmpeg's own decoders pass over it, and what they give is opaque."""
 ALPHA_TAG = "alpha_mode"
-STEREO, STEREO_TAG = "STEREO3D", "stereo_mode"
+STEREO = "STEREO3D"
 """Which picture is for which eye: Matroska says it by a tag of the film."""
 AROUND = ("SPHERICAL",)
 """Without this, what is seen all around is shown as a flat picture."""
@@ -126,8 +126,9 @@ def _side_data(clip: Clip, codec: str, carried: Carried, container: str = "") ->
         named.add(TIMECODE)  # it is told as the film's
     if codec in PROFILED:
         named.add(PROFILE)
-    # The encoder of H.264 says it by itself, in frame packing.
-    if codec == "h264" or (container in ("matroska", "webm") and _tagged(clip, STEREO_TAG)):
+    if container in ("matroska", "webm") and STEREO_TAG in stream_tags(
+        container, dict(clip.video_metadata)
+    ):
         named.add(STEREO)
     for name in sorted(found - named):
         grave = name in AROUND
@@ -141,7 +142,7 @@ def _geometry(clip: Clip, codec: str, container: str) -> Iterator[Loss]:
             "is not carried: Matroska knows turns and mirrors alone",
             remedy="write an .mp4 or .mov file",
         )
-    elif container in ("matroska", "webm") and any((clip.display_matrix or (0,) * 9)[6:8]):
+    if container in ("matroska", "webm") and _moves(clip):
         yield Loss(
             *("display-offset", "the offset in the display matrix"),
             "is not carried: Matroska turns the picture in its place, as players do anyway",
@@ -159,6 +160,11 @@ def _geometry(clip: Clip, codec: str, container: str) -> Iterator[Loss]:
             "is not said by dnxhr: players take BT.709",
             remedy="use --codec prores",
         )
+
+
+def _moves(clip: Clip) -> bool:
+    """Whether the display matrix moves the picture."""
+    return any((clip.display_matrix or (0,) * 9)[6:8])
 
 
 def _pure(matrix: tuple[int, ...] | None) -> bool:
@@ -254,6 +260,8 @@ def lost_by_pictures(clip: Clip, codec: str, kept: Kept, carried: Carried) -> It
         yield Loss("sar", f"the sample aspect ratio {clip.sar}", by)
     if clip.rotation or clip.display_matrix is not None:
         yield Loss("rotation", f"the rotation by {clip.rotation} degrees", by)
+    if _moves(clip):
+        yield Loss("display-offset", "the offset in the display matrix", by)
     if "range" in lost:
         yield Loss("range", "that the samples have limited range", by)
     if clip.interlaced:

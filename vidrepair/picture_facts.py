@@ -18,6 +18,8 @@ MATRICES |= {8: "ycgco", 9: "bt2020nc", 10: "bt2020c", 14: "ictcp", UNSAID: "not
 SITINGS = ("not said", "left", "center", "topleft", "top", "bottomleft", "bottom")
 FIELDS = {2: "tff", 3: "bff", 4: "bff", 5: "tff"}
 """By what is shown first, of FFmpeg's AVFieldOrder; 4 and 5 are coded the other way round."""
+COLOURS = ("range", "matrix", "primaries", "transfer")
+"""Facts about them."""
 BY_CONTAINER = " by its container alone"
 """Players and filters ask the frames, and take such a film for progressive."""
 
@@ -44,12 +46,13 @@ def _coded(clip: Clip) -> list[tuple[str, str]]:
 
 def colour_facts(span: int, matrix: int, primaries: int, transfer: int) -> list[tuple[str, str]]:
     """What FFmpeg's numbers say of the colours; `span` is its color_range."""
-    return [
-        ("range", RANGES.get(span, str(span))),
-        ("matrix", MATRICES.get(matrix, str(matrix))),
-        ("primaries", _named(ColorPrimaries, primaries)),
-        ("transfer", _named(ColorTrc, transfer)),
-    ]
+    values = (
+        RANGES.get(span, str(span)),
+        MATRICES.get(matrix, str(matrix)),
+        _named(ColorPrimaries, primaries),
+        _named(ColorTrc, transfer),
+    )
+    return list(zip(COLOURS, values, strict=True))
 
 
 def same_meaning(name: str, form: str, expected: str, found: str) -> bool:

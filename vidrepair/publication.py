@@ -16,7 +16,8 @@ from vidrepair.findings import Analysis
 from vidrepair.job_facts import content_facts, file_facts
 from vidrepair.journal import Journal
 from vidrepair.packets import write_heads
-from vidrepair.run import Run, open_job_matte, open_job_source
+from vidrepair.planning import open_job_source
+from vidrepair.run import Run, open_job_matte
 from vidrepair.segments import fell_short, frames_of, join
 from vidrepair.settings import DEINTERLACED
 from vidrepair.sidecar import write_analysis

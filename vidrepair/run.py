@@ -17,10 +17,10 @@ from vidrepair.analysis import AnalysisBuilder, Guide, open_guide
 from vidrepair.batch import Grid
 from vidrepair.channel import Channel
 from vidrepair.cuts import Cuts
-from vidrepair.decode import Source, open_source
-from vidrepair.encode import OutputPlan, Target, open_target, plan_output
+from vidrepair.decode import Source
+from vidrepair.encode import OutputPlan, Target, open_target
 from vidrepair.engines import Build, Engine, Spare, make_engine, open_engine
-from vidrepair.errors import CannotCarry, UsageError
+from vidrepair.errors import UsageError
 from vidrepair.facts import FactsBuilder
 from vidrepair.fields import half_of
 from vidrepair.film_clock import FilmClock
@@ -28,18 +28,18 @@ from vidrepair.frames import Answer, GrainProfile, Picture, Span
 from vidrepair.gaps import Gap, Gaps
 from vidrepair.grain_table import read_profile
 from vidrepair.interlace import Interlacing
-from vidrepair.job_facts import content_facts, end_of, total_frames
+from vidrepair.job_facts import content_facts, total_frames
 from vidrepair.job_journal import begin, goes_in_segments, open_journal, open_share
 from vidrepair.job_lists import check_lists, open_clock, open_cuts
 from vidrepair.journal import Journal, folder_of, has_parts, read_record
-from vidrepair.labels import spoken
 from vidrepair.masks import MaskReader, open_masks, same_file
 from vidrepair.matte_file import MatteFile, matte_kind, open_matte
 from vidrepair.models import ModelFiles
 from vidrepair.nowhere import Nowhere
+from vidrepair.planning import look_for_fields, open_job_source, plan_target
 from vidrepair.segment_plan import Plan, Seams, Share
 from vidrepair.segments import SegmentedTarget, frames_of
-from vidrepair.sequences import SEQUENCE, is_pattern, is_sequence
+from vidrepair.sequences import is_pattern, is_sequence
 from vidrepair.settings import (
     EngineSettings,
     Interlace,
@@ -49,12 +49,9 @@ from vidrepair.settings import (
 )
 from vidrepair.sidecar import read_analysis
 from vidrepair.stages import Stages
-from vidrepair.streams import Copies, plan_copies
-from vidrepair.tags import LOST_WITH, Clip, Damage
+from vidrepair.streams import Copies
+from vidrepair.tags import Clip, Damage
 from vidrepair.tally import Tally
-
-HEARD = ("audio", "subtitle", "video")
-"""Kinds of streams that nobody may lose unasked where no stream at all is carried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,12 +158,12 @@ def open_run(job: Job, build: Build | None, owned: ExitStack, share: Share | Non
     if share is None:
         check_lists(job)
     clock = open_clock(source)
-    interlacing = _interlacing(source, job)
+    interlacing = look_for_fields(source, job)
     clip, way = source.clip, interlacing.way(job.repair.interlace)
     fields = way == "fields"
     guide = _open_guide(job, clip, fields)
     cuts = open_cuts(job, clip, clock)
-    planned = _plan(source, job, interlacing) if job.target.writes else None
+    planned = plan_target(source, job, interlacing) if job.target.writes else None
     picture = half_of(clip.picture) if fields else clip.picture
     files, engine, spare = open_engines(picture, job.repair, job.engine, build, owned)
     identity = engine.identity.as_dict()
@@ -316,70 +313,6 @@ def _open_stages(engine: Engine, source: Source) -> Stages:
     return Stages(engine, source.cancel, spans, Channel[Answer](2 * lanes))
 
 
-def open_job_source(job: Job) -> Source:
-    """The source; its decoder tells of its quantiser where the noise is to be measured."""
-    asked = job.repair
-    known = (asked.noise, asked.noise_profile, job.analysis)
-    measured = asked.asks and all(one is None for one in known)
-    source = open_source(
-        job.source,
-        tell_quantiser=measured,
-        stream=job.reading.stream,
-        start=job.reading.start,
-        end=job.reading.end,
-        rate=job.reading.rate,
-    )
-    source.alone = job.trial
-    source.enough = job.target.frames
-    return source
-
-
-def check_planned(job: Job) -> None:
-    """Raises what a run of the job would raise for its source and target before the first frame."""
-    with open_job_source(job) as source:
-        _plan(source, job, _interlacing(source, job))
-
-
-def _plan(source: Source, job: Job, looked: Interlacing) -> tuple[OutputPlan, Copies]:
-    """What the target will be, and who goes with the picture."""
-    side_data = sorted({*source.carried.side_data, *looked.side_data})
-    carried = replace(source.carried, side_data=tuple(side_data))
-    plan = plan_output(source.clip, job.output, job.target, carried)
-    end = end_of(source.clip, job)
-    plan = replace(plan, cut=plan.cut or end is not None)
-    copies = plan_copies(source.container, source.clip, plan.container, source.covers, end=end)
-    _check_heard(source.clip, copies, plan, job.target.allow_loss)
-    return plan, copies
-
-
-def _check_heard(clip: Clip, copies: Copies, plan: OutputPlan, allowed: frozenset[str]) -> None:
-    """Nobody loses all sound of a film unasked, nor to pictures anything else that is heard or
-    seen. y4m is the picture alone, as who asks for it knows. Raises CannotCarry.
-    """
-    pictures = plan.container == SEQUENCE
-    kinds = HEARD if pictures else ("audio",)
-    there = [fact for fact in clip.others if fact.kind in kinds]
-    lost = [
-        fact for fact in there if fact.index in copies.left and LOST_WITH[fact.kind] not in allowed
-    ]
-    if lost and (pictures or (len(lost) == len(there) and not plan.renumbered)):
-        names = ",".join(dict.fromkeys(LOST_WITH[fact.kind] for fact in lost))
-        what = "numbered pictures cannot hold everything"
-        if not pictures:
-            what = f"{spoken(plan.container)} cannot hold the sound of this film"
-        raise CannotCarry(
-            f"{what}: {'; '.join(map(str, lost))}; {_remedy(plan.container)}, or accept that with"
-            f" --allow-loss {names}"
-        )
-
-
-def _remedy(container: str) -> str:
-    """What to do for a container that does not take the sound."""
-    if container == "matroska":
-        return "make FLAC of it first: ffmpeg -i IN -map 0 -c copy -c:a flac OUT.mkv"
-    return "write an .mkv file"
-
-
 def _open_target(
     job: Job,
     clip: Clip,
@@ -436,18 +369,6 @@ def _check_pictures_stay(job: Job, into: Path, folder: Path) -> None:
             continue
         if same_file(mask.path if mask.path.is_dir() else mask.path.parent, folder):
             raise UsageError(f"the matte would go where the mask {mask.path} is; choose another")
-
-
-def _interlacing(source: Source, job: Job) -> Interlacing:
-    """What is known of the film's fields; it is made progressive from here on if asked for."""
-    asked = job.repair.interlace
-    found = source.interlacing()
-    if asked == "progressive":  # whoever says so has looked; what else the frames carry counts
-        found = Interlacing(source.clip.interlaced, combed=False, side_data=found.side_data)
-    way = found.way(asked)
-    source.by_fields = way == "fields"
-    source.deinterlace_as(way)
-    return found
 
 
 def open_engines(

@@ -8,15 +8,13 @@ from fractions import Fraction
 
 import numpy as np
 
-from vidrepair.channels import LAYOUT, same_layout
 from vidrepair.expectation import MISSING, Expectation
 from vidrepair.expected_times import Clock, more_of, times_off, written_times
 from vidrepair.facts import Facts
 from vidrepair.labels import TOLD_APART, TOLD_TWICE, WRITTEN_BY_MUXERS, meaning
-from vidrepair.picture_facts import same_meaning
 from vidrepair.report import Difference
 from vidrepair.streams import MOV_TEXT_HEAD, NEEDS_PACKETS
-from vidrepair.tracks import UNKNOWN, Integers, Packets, Track
+from vidrepair.tracks import UNKNOWN, Integers, Packets, Track, lost_form
 
 CUT_SLACK = Fraction(1)
 """Seconds by which a stream may end before a picture that was stopped early: packets lie up to
@@ -238,15 +236,11 @@ def _read_at_zero(source: Packets, found: Packets) -> bool:
 
 
 def _form(source: Track, found: Track, where: str, allowed: Expectation) -> Iterator[Difference]:
-    """What a copied stream says of itself; what its source leaves open may be anything."""
-    there = dict(found.form)
-    for name, expected in source.form:
-        value = there.get(name, "not said")
-        if name == LAYOUT and same_layout(expected, value):
-            continue
-        meant = expected in (value, "not said") or same_meaning(name, "y", expected, value)
-        if not meant and allowed.says(source.facts.index, name):
-            yield Difference(name, where, expected, value)
+    """What a copied stream says of itself."""
+    before, after = dict(source.form), dict(found.form)
+    for name in lost_form(source.form, after):
+        if allowed.says(source.facts.index, name):
+            yield Difference(name, where, before[name], after.get(name, "not said"))
 
 
 def _shown_for(source: Packets, found: Packets, where: str, clock: Clock) -> Iterator[Difference]:

@@ -3,52 +3,38 @@
 from __future__ import annotations
 
 import errno
-import io
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from math import ceil
 from typing import Any
 
 import av
 
-from vidrepair.channels import LAYOUT, keeps_layout, layout_of
+from vidrepair.channels import LAYOUT, UNTOLD, same_layout
 from vidrepair.containers import facts
-from vidrepair.exact_time import MILLISECOND
 from vidrepair.excerpt import cut_chapters
-from vidrepair.labels import FRAGMENTED, TEXT_ERRORS, Unsaid, spoken, stream_tags, unsaid
-from vidrepair.subtitles import HEADER, Converter, convertible
+from vidrepair.labels import Unsaid, spoken, unsaid
+from vidrepair.picture_facts import COLOURS
+from vidrepair.routes import Route, find_route
+from vidrepair.subtitles import Converter
 from vidrepair.tags import Clip, Copied, StreamFacts
+from vidrepair.tracks import form_of, lost_form
 
-# What the muxers take at all; tried below besides, since a passed trial alone proves nothing.
-CARRIED_KINDS = {
-    "matroska": ("video", "audio", "subtitle", "attachment", "cover"),
-    "mp4": ("video", "audio", "subtitle", "cover"),
-    "mov": ("video", "audio", "subtitle"),
-    "webm": ("video", "audio", "subtitle"),
-}
 CHAPTERED = ("matroska", "mp4", "mov", "webm")
-# What text subtitles become where they cannot be copied.
-TEXTS = {"matroska": "subrip", "mp4": "mov_text", "mov": "mov_text", "webm": "webvtt"}
 NAMED = 20
 """Streams of one kind that are left behind are named one by one up to that many."""
 # What of these kinds holds not one packet MP4 and MOV leave out.
 NEEDS_PACKETS = ("audio", "video")
 MOV_TEXT_HEAD = 2
 """Bytes of a packet of MP4's text that say how long it is; one that has no more shows nothing."""
-TEXT_UNIT = Fraction(1, 240_000)
-"""Of text that is converted for MP4 and MOV. Their muxer takes a text for ended once the ticks of
-any other stream are more than its own: coarser ones would end it too soon, and put off one that
-begins meanwhile."""
 UNSAID_LENGTH = Fraction(2)
 """Seconds that a text is shown in MP4 and MOV which does not say how long; they drop it else."""
-# Streams that MP4 and MOV cannot describe before they have seen a packet.
-DESCRIBED_BY_PACKETS = ("ac3", "eac3", "mlp", "truehd", "vc1", "dnxhd")
+FLAC_FIRST = (
+    "make FLAC of it first: ffmpeg -i IN -map 0:v -map 0:a -map 0:s? -c copy -c:a flac OUT.mkv"
+)
 # One refused packet does not end the work; these errors are the target's own.
 LOST_TARGET = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE, errno.EIO, errno.EROFS)
-COVER_FILES = {"png": ("cover.png", "image/png"), "mjpeg": ("cover.jpg", "image/jpeg")}
 
 
 def plan_copies(
@@ -64,7 +50,7 @@ def plan_copies(
     `container` and `covers` (cover pictures by stream index) are the source's own, `target` is
     FFmpeg's name of the muxer. `end` is where the picture is stopped, in seconds of the file.
     """
-    routes: dict[int, _Route] = {}
+    routes: dict[int, Route] = {}
     left: list[StreamFacts] = []
     silent: list[Unsaid] = []
     for stream in container.streams:
@@ -73,7 +59,7 @@ def plan_copies(
         fact = facts(stream)
         if _rebuilt(fact, stream.metadata.get("handler_name", ""), clip, target):
             continue
-        route = _route(stream, fact, target, covers)
+        route = find_route(stream, fact, target, covers)
         if route is None:
             left.append(fact)
         else:
@@ -106,32 +92,12 @@ def plan_copies(
     )
 
 
-_Add = Callable[[Any], Any]
-"""Adds a stream to an output and returns it, or None when it has no packets."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Route:
-    """How one stream gets into the target."""
-
-    facts: StreamFacts
-    add: _Add
-    source: str = ""
-    """The codec of text that is converted, as FFmpeg calls it; empty for a copy."""
-    target: str = ""
-    """What it becomes."""
-    length: Fraction = Fraction(0)
-    """Of a packet of sound, in seconds, where its codec says so."""
-    header: bytes = b""
-    """Of a file with that stream alone; empty where it is described by its packets."""
-
-
 class Copies:
     """The streams that travel beside the picture, from one source to one target."""
 
     def __init__(
         self,
-        routes: Mapping[int, _Route],
+        routes: Mapping[int, Route],
         depths: Mapping[int, int],
         chapters: list[Any],
         target: str,
@@ -300,23 +266,51 @@ def _rebuilt(fact: StreamFacts, handler: str, clip: Clip, target: str) -> bool:
 def _reason(fact: StreamFacts, target: str) -> str:
     """Why a stream stays behind."""
     if fact.kind == "audio" and target == "matroska":
-        return (
-            f"what writes Matroska here does not know {fact.codec} in it; make FLAC of it first:"
-            " ffmpeg -i IN -map 0 -c copy -c:a flac OUT.mkv"
-        )
+        return f"what writes Matroska here does not know {fact.codec} in it; {FLAC_FIRST}"
     return f"{spoken(target)} does not take it"
 
 
-def _unsaid(stream: Any, route: _Route, target: str) -> Iterator[Unsaid]:
+def _unsaid(stream: Any, route: Route, target: str) -> Iterator[Unsaid]:
     """What the target does not say of a stream that it takes."""
     fact = route.facts
     if (unkept := unsaid(target, fact, dict(stream.metadata))) is not None:
         yield unkept
-    if fact.kind == "audio" and stream.codec_context is not None:
-        layout = layout_of(stream.codec_context).name
-        if not keeps_layout(target, fact.codec, layout, route.header):
-            words = f"{fact}: {spoken(target)} does not keep the layout of its channels, {layout}"
-            yield Unsaid(fact.index, (LAYOUT,), words)
+    if fact.kind == "audio":
+        yield from _unsaid_layout(fact, dict(form_of(stream, fact)), route.said, target)
+    elif fact.kind == "video" and route.said is not None:
+        yield from _unsaid_look(fact, dict(form_of(stream, fact)), route.said, target)
+
+
+def _unsaid_layout(
+    fact: StreamFacts, form: dict[str, str], said: Mapping[str, str] | None, target: str
+) -> Iterator[Unsaid]:
+    """Where the channels of sound belong, if a reader of the copy does not find it."""
+    layout = form.get(LAYOUT, "")
+    if target in ("matroska", "webm"):
+        # Most codecs say it themselves. PCM does not, and Matroska knows the number alone.
+        known = not fact.codec.startswith("pcm_") or same_layout(layout, UNTOLD)
+    else:
+        known = said is None or same_layout(layout, said.get(LAYOUT, UNTOLD))
+    if not known:
+        words = f"{fact}: {spoken(target)} does not keep the {LAYOUT} {layout}"
+        yield Unsaid(fact.index, (LAYOUT,), words)
+
+
+def _unsaid_look(
+    fact: StreamFacts, form: dict[str, str], said: Mapping[str, str], target: str
+) -> Iterator[Unsaid]:
+    """Shape and colours of a film, if a reader of the copy does not find them.
+
+    PyAV copies no shape that the packets do not say. Of colours it is not known before: a decoder
+    may say them.
+    """
+    lost = [name for name in lost_form(form.items(), said) if name != "size"]
+    for names, verb in ((["sample aspect ratio"], "does"), ([*COLOURS], "may")):
+        found = tuple(name for name in names if name in lost)
+        if found:
+            values = ", ".join(f"the {name} {form[name]}" for name in found)
+            words = f"{fact}: {spoken(target)} {verb} not keep {values}"
+            yield Unsaid(fact.index, found, words)
 
 
 def _left_behind(left: list[StreamFacts], target: str) -> Iterator[str]:
@@ -334,7 +328,7 @@ def _left_behind(left: list[StreamFacts], target: str) -> Iterator[str]:
             )
 
 
-def _young(routes: Iterable[_Route], target: str) -> Iterator[str]:
+def _young(routes: Iterable[Route], target: str) -> Iterator[str]:
     """What old readers of the file will not play as it is."""
     for route in routes:
         codec = route.facts.codec
@@ -345,7 +339,7 @@ def _young(routes: Iterable[_Route], target: str) -> Iterator[str]:
             )
 
 
-def _converted(routes: Iterable[_Route], target: str) -> Iterator[str]:
+def _converted(routes: Iterable[Route], target: str) -> Iterator[str]:
     texts = [route for route in routes if route.source]
     for route in texts[:NAMED]:
         yield (
@@ -376,91 +370,3 @@ def _chaptered(chapters: list[Any], clip: Clip, target: str) -> Iterator[str]:
                 f"the first chapter, from {begins:.3f} s on, starts at 0: {spoken(target)} holds"
                 " no time before the first chapter"
             )
-
-
-def _route(
-    stream: Any, fact: StreamFacts, target: str, covers: Mapping[int, bytes]
-) -> _Route | None:
-    """How a stream gets into the target; None when it does not."""
-    if fact.kind not in CARRIED_KINDS.get(target, ()):
-        return None
-    if fact.kind == "cover" and target == "matroska":
-        # The muxer refuses covers as streams, but an attached picture of these types is one.
-        names = COVER_FILES.get(fact.codec)
-        cover = covers.get(fact.index)
-        if names is None or cover is None:
-            return None
-        tags = {"filename": names[0], **stream.metadata, "mimetype": names[1]}
-        copy = _Route(fact, lambda output: _attach(output, tags, cover))
-    else:
-        copy = _Route(
-            fact, lambda output: _template(output, stream, target), length=_packet_length(stream)
-        )
-    if (header := _trial(target, fact.codec, copy.add)) is not None:
-        return replace(copy, header=header)
-    context = getattr(stream, "codec_context", None)
-    codec = "" if context is None else context.codec.canonical_name
-    if fact.kind != "subtitle" or not convertible(codec):
-        return None
-    text = TEXTS[target]
-    converted = _Route(fact, lambda output: _text(output, stream, text, target), codec, text)
-    return None if _trial(target, text, converted.add) is None else converted
-
-
-def _packet_length(stream: Any) -> Fraction:
-    """Seconds of sound in a packet; 0 where the codec has no packets of one length."""
-    context = stream.codec_context
-    if stream.type != "audio" or context is None:
-        return Fraction(0)
-    return Fraction(context.frame_size or 0, context.sample_rate or 1)
-
-
-def _attach(output: Any, tags: Mapping[str, str], data: bytes) -> None:
-    added = output.add_attachment(tags["filename"], tags["mimetype"], data)
-    if "title" in tags:
-        added.metadata["title"] = tags["title"]
-
-
-def _template(output: Any, stream: Any, target: str) -> Any:
-    # Not opaque, PyAV would look for an encoder of the same name to copy video.
-    copy = output.add_stream_from_template(stream, opaque=True)
-    _name_alike(copy, stream, target)
-    return copy
-
-
-def _text(output: Any, stream: Any, codec: str, target: str) -> Any:
-    """A stream of text that is converted."""
-    copy = output.add_stream(codec)
-    copy.codec_context.subtitle_header = HEADER
-    unit = TEXT_UNIT if codec == "mov_text" else MILLISECOND
-    copy.codec_context.time_base = copy.time_base = unit
-    _name_alike(copy, stream, target)
-    return copy
-
-
-def _name_alike(copy: Any, stream: Any, target: str) -> None:
-    # Neither follows the template by itself; attachments need their names for the header.
-    copy.metadata.update(stream_tags(target, stream.metadata))
-    copy.disposition = stream.disposition
-
-
-def _trial(target: str, codec: str, add: _Add) -> bytes | None:
-    """A header with that stream alone; None when it cannot be written.
-
-    MP4 and MOV describe a stream only at the end, where it is too late to refuse it; fragmented
-    they do so at once.
-    """
-    early = target in ("mp4", "mov") and codec not in DESCRIBED_BY_PACKETS
-    options = {"movflags": FRAGMENTED} if early else {}
-    written = io.BytesIO()
-    output: Any = av.open(written, "w", format=target, options=options, **TEXT_ERRORS)
-    try:
-        add(output)
-        output.start_encoding()
-    except (ValueError, av.FFmpegError):
-        return None
-    finally:
-        # What the trailer says without packets is of no interest: the header was the question.
-        with suppress(ValueError, av.FFmpegError):
-            output.close()
-    return written.getvalue() if early else b""

@@ -18,17 +18,6 @@ PROGRESSIVE = (0, 1)
 """FFmpeg's AV_FIELD_UNKNOWN and AV_FIELD_PROGRESSIVE."""
 
 
-LOST_WITH = {
-    "audio": "audio",
-    "subtitle": "subtitles",
-    "attachment": "attachments",
-    "cover": "covers",
-    "data": "data",
-    "unknown": "data",
-    "video": "video",
-}
-"""What is lost with a stream of that kind, as `--allow-loss` takes it."""
-
 # Written anew by every muxer; copied they would be stale.
 _STALE = (
     "DURATION",

@@ -102,7 +102,8 @@ class FilmEnd:
     MP4 and MOV give a packet the time up to the next one in the order of coding. Where frames are
     shown in another order that says nothing. The length of the whole film tells then, which counts
     up to the end of the packet that is coded last: unless that one waits longer to be shown than
-    the first.
+    the first. Nothing is known then, nor where a part of the film is left out before: by an edit
+    list, or for its start was sought.
     """
 
     def __init__(self, stream: Any) -> None:
@@ -120,7 +121,9 @@ class FilmEnd:
     def add(self, packet: Any) -> None:
         """Take a packet of the film; an empty one is its end."""
         self.ended = not packet.size
-        if self.ended or packet.pts is None:
+        if packet.size and packet.is_discard:
+            self._missing = -1  # the stated length is not that of what is shown
+        if self.ended or packet.pts is None or packet.is_discard:
             return
         self._missing -= 1
         wait = packet.pts - (packet.pts if packet.dts is None else packet.dts)

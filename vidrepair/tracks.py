@@ -7,7 +7,7 @@ import re
 import struct
 import zlib
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vidrepair.channels import LAYOUT, layout_of
+from vidrepair.channels import LAYOUT, layout_of, same_layout
 from vidrepair.containers import facts, fraction
-from vidrepair.picture_facts import colour_facts
+from vidrepair.picture_facts import colour_facts, same_meaning
 from vidrepair.tags import StreamFacts, kept_tags, plain_text
 
 UNKNOWN = -(2**63)
@@ -125,12 +125,12 @@ def track_of(stream: Any) -> Track:
     if told.kind == "attachment":
         digest = hashlib.sha256(bytes(stream.data)).hexdigest()
         attachment = (stream.metadata.get("filename", ""), told.codec, digest)
-    form = tuple(_form(stream, told))
+    form = tuple(form_of(stream, told))
     return Track(told, form, tags_of(stream.metadata), Gathered("").packets(), attachment)
 
 
-def _form(stream: Any, told: StreamFacts) -> Iterator[tuple[str, str]]:
-    """What a stream is, beside its packets."""
+def form_of(stream: Any, told: StreamFacts) -> Iterator[tuple[str, str]]:
+    """Name and value of what a stream is, beside its packets."""
     context = getattr(stream, "codec_context", None)
     if context is None:
         return
@@ -149,6 +149,20 @@ def _form(stream: Any, told: StreamFacts) -> Iterator[tuple[str, str]]:
     elif told.codec in ("ass", "ssa"):
         styles = bytes(context.extradata or b"").rstrip(b"\0\r\n")
         yield "styles", f"of sha256 {hashlib.sha256(styles).hexdigest()}"
+
+
+def lost_form(form: Iterable[tuple[str, str]], found: Mapping[str, str]) -> Iterator[str]:
+    """The names of what a copy does not say as its source does; `found` is the form of the copy.
+
+    What the source leaves open may be anything.
+    """
+    for name, expected in form:
+        value = found.get(name, "not said")
+        if expected in (value, "not said") or (name == LAYOUT and same_layout(expected, value)):
+            continue
+        # Of colours the muxers change nothing but the range, and that of Y'CbCr.
+        if not same_meaning(name, "yuv", expected, value):
+            yield name
 
 
 def tags_of(found: Any) -> tuple[tuple[str, str], ...]:

@@ -32,6 +32,8 @@ from vidrepair.tracks import Integers
 
 _TEXTS = ("subrip", "srt", "mov_text", "webvtt")
 """FFmpeg's names of what text becomes where it cannot be copied."""
+_READ_AS_TEXT = (*_TEXTS, "ass", "ssa", "text")
+"""Of subtitles in a source."""
 CHAPTER_SLACK = Fraction(2, 1000)
 """Seconds; MP4 and Matroska's readers hold chapters in milliseconds, and a cut rounds them too."""
 
@@ -86,24 +88,31 @@ def check_files(
         before = int(np.count_nonzero(facts.pts < math.ceil(end / facts.time_base)))
         frames = before if frames is None else min(frames, before)
     found = read_facts(output, whole=whole, rate=asked.rate or clip.rate)
-    texts = _converted_texts(facts, found)
-    allowed = Expectation(clip.offset, frames, lost=made.lost, converted=texts)
+    texts, left = _texts(facts, found, "subtitles" in made.lost)
+    allowed = Expectation(clip.offset, frames, left=left, lost=made.lost, converted=texts)
     return compare(facts, found, allowed)
 
 
-def _converted_texts(source: Facts, found: Facts) -> frozenset[int]:
-    """The subtitles that a run writes in another codec for such a file, by index in the source."""
+def _texts(source: Facts, found: Facts, given_up: bool) -> tuple[frozenset[int], frozenset[int]]:
+    """The subtitles that a run writes in another codec for such a file, and, where some may be
+    missing, those that it left: pictures. By index in the source.
+    """
     own, there = (
         [track for track in facts.tracks if track.facts.kind == "subtitle"]
         for facts in (source, found)
     )
+    left: list[int] = []
+    if len(own) != len(there) and given_up:
+        left = [track.facts.index for track in own if track.facts.codec not in _READ_AS_TEXT]
+        own = [track for track in own if track.facts.codec in _READ_AS_TEXT]
     if len(own) != len(there):
-        return frozenset()
-    return frozenset(
+        return frozenset(), frozenset()
+    converted = (
         before.facts.index
         for before, after in zip(own, there, strict=True)
         if before.facts.codec != after.facts.codec and after.facts.codec in _TEXTS
     )
+    return frozenset(converted), frozenset(left)
 
 
 def _heard(source: Source, builder: FactsBuilder) -> Iterator[Frame]:

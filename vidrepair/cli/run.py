@@ -22,9 +22,9 @@ from vidrepair.errors import InputError, UsageError, VidrepairError
 from vidrepair.jobs.workers import run_with_workers
 from vidrepair.journal import finished_segments, folder_of, read_record
 from vidrepair.parts import split_at_changes
+from vidrepair.planning import check_planned
 from vidrepair.report import Report
 from vidrepair.report_page import ReportJob, check_page, make_report, report_of_job
-from vidrepair.run import check_planned
 from vidrepair.sequences import sidecar_of
 from vidrepair.settings import (
     EngineSettings,

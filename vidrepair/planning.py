@@ -1,0 +1,108 @@
+"""What a run will write, known before the first frame: or refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from vidrepair.decode import Source, open_source
+from vidrepair.encode import OutputPlan, plan_output
+from vidrepair.errors import CannotCarry
+from vidrepair.interlace import Interlacing
+from vidrepair.job_facts import end_of
+from vidrepair.labels import LOST_WITH, spoken
+from vidrepair.sequences import SEQUENCE
+from vidrepair.settings import Job
+from vidrepair.streams import FLAC_FIRST, Copies, plan_copies
+from vidrepair.tags import StreamFacts
+
+HEARD = ("audio", "subtitle", "video")
+"""Kinds of streams that nobody may lose unasked where no stream at all is carried."""
+
+
+def open_job_source(job: Job) -> Source:
+    """The source; its decoder tells of its quantiser where the noise is to be measured."""
+    asked = job.repair
+    known = (asked.noise, asked.noise_profile, job.analysis)
+    measured = asked.asks and all(one is None for one in known)
+    source = open_source(
+        job.source,
+        tell_quantiser=measured,
+        stream=job.reading.stream,
+        start=job.reading.start,
+        end=job.reading.end,
+        rate=job.reading.rate,
+    )
+    source.alone = job.trial
+    source.enough = job.target.frames
+    return source
+
+
+def look_for_fields(source: Source, job: Job) -> Interlacing:
+    """What is known of the film's fields; it is made progressive from here on if asked for."""
+    asked = job.repair.interlace
+    found = source.interlacing()
+    if asked == "progressive":  # whoever says so has looked; what else the frames carry counts
+        found = Interlacing(source.clip.interlaced, combed=False, side_data=found.side_data)
+    way = found.way(asked)
+    source.by_fields = way == "fields"
+    source.deinterlace_as(way)
+    return found
+
+
+def check_planned(job: Job) -> None:
+    """Raises what a run of the job would raise for its source and target before the first frame."""
+    with open_job_source(job) as source:
+        plan_target(source, job, look_for_fields(source, job))
+
+
+def plan_target(source: Source, job: Job, looked: Interlacing) -> tuple[OutputPlan, Copies]:
+    """What the target will be, and who goes with the picture.
+
+    Raises CannotCarry, and UsageError for what does not go together.
+    """
+    side_data = sorted({*source.carried.side_data, *looked.side_data})
+    carried = replace(source.carried, side_data=tuple(side_data))
+    plan = plan_output(source.clip, job.output, job.target, carried)
+    end = end_of(source.clip, job)
+    plan = replace(plan, cut=plan.cut or end is not None)
+    copies = plan_copies(source.container, source.clip, plan.container, source.covers, end=end)
+    allowed = job.target.allow_loss
+    left = [
+        fact
+        for fact in source.clip.others
+        if fact.index in copies.left and LOST_WITH[fact.kind] not in allowed
+    ]
+    if plan.container == SEQUENCE:
+        _refuse_pictures([fact for fact in left if fact.kind in HEARD])
+    elif not plan.renumbered:  # y4m is the picture alone, as who asks for it knows
+        silent = [fact for fact in left if fact.index in _sounds(source.container)]
+        if len(silent) == len(_sounds(source.container)):
+            _refuse_silence(silent, plan.container)
+    return plan, copies
+
+
+def _sounds(container: Any) -> set[int]:
+    """The streams that can be heard, by index: damaged files have some that hold nothing."""
+    contexts = ((stream.index, stream.codec_context) for stream in container.streams.audio)
+    return {index for index, context in contexts if context is not None and context.sample_rate}
+
+
+def _refuse_pictures(left: list[StreamFacts]) -> None:
+    """Pictures hold nothing else: whoever writes them may have forgotten it."""
+    if left:
+        names = ",".join(dict.fromkeys(LOST_WITH[fact.kind] for fact in left))
+        raise CannotCarry(
+            f"numbered pictures cannot hold everything: {'; '.join(map(str, left))};"
+            f" accept that with --allow-loss {names}, or write an .mkv file"
+        )
+
+
+def _refuse_silence(left: list[StreamFacts], container: str) -> None:
+    """Nobody loses all sound of a film unasked."""
+    if left:
+        remedy = FLAC_FIRST if container == "matroska" else "write an .mkv file"
+        raise CannotCarry(
+            f"{spoken(container)} cannot hold the sound of this film:"
+            f" {'; '.join(map(str, left))}; {remedy}, or accept that with --allow-loss audio"
+        )
