@@ -22,7 +22,8 @@ LARGE = 1280 * 736
 """Samples of a picture above which time is saved:"""
 BRIEF = Grid(warm_up=4, core=32)
 """fewer steps lead to the frame, and fewer frames are measured. Against the frames of a run that
-comes to 46 to 49 dB on a very noisy 1920x1080 film, instead of 56 or more."""
+comes to 60 dB in luma at 1920x1080 and noise of 5 codes, and to 43 to 48 at 1312x744 and 30; three
+steps to 58 and to 40 to 43."""
 
 
 def private_grid(grid: Grid, picture: Picture) -> Grid:
