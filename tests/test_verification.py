@@ -48,6 +48,9 @@ HDR = (
 )
 
 
+X265_HDR = {"x265-params": HDR}
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """What goes wrong while a file is copied; streams by their index in the source."""
@@ -1009,3 +1012,17 @@ def test_sound_between_milliseconds_starts_where_it_did(tmp_path: Path) -> None:
                 *("--denoise", "0", "--repair", "none", "--progress", "none"),
             )
             assert result.exit_code == 0, result.stderr
+
+
+def test_probe_says_all_that_is_compared(film: Path, tmp_path: Path) -> None:
+    told_of = json.loads(call("probe", film, "--facts").stdout)
+    facts = facts_of(film).as_dict()
+    assert told_of["facts"] == json.loads(json.dumps(facts))
+    assert told_of["picture"] == facts["picture"]
+    assert [each["packets"] > 0 for each in told_of["facts"]["streams"][:2]] == [True, True]
+    assert "facts" not in json.loads(call("probe", film, "--json").stdout)
+    write_clip(tmp_path / "a.mkv", codec="libx265", pix_fmt="yuv420p10le", options=X265_HDR)
+    text = call("probe", tmp_path / "a.mkv").stdout
+    assert "content light level 1000 400" in text
+    assert "timecode" not in text
+    assert "timecode 01:02:03:04" in call("probe", film).stdout

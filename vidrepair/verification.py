@@ -79,10 +79,7 @@ def check_files(
         if made.interlace in DEINTERLACED:
             made = replace(made, lost=made.lost | {"field-order"})
         clip = source.clip
-        builder = FactsBuilder(source.container, clip.video.index, source.carried)
-        for frame in with_made(_heard(source, builder), clip, fill=made.fill_gaps):
-            builder.add_frame(frame)
-        facts = builder.build(clip)
+        facts = source_facts(source, fill_gaps=made.fill_gaps)
     if asked.end is not None:
         end = clip.zero + asked.end
         before = int(np.count_nonzero(facts.pts < math.ceil(end / facts.time_base)))
@@ -91,6 +88,17 @@ def check_files(
     texts, left = _texts(facts, found, "subtitles" in made.lost)
     allowed = Expectation(clip.offset, frames, left=left, lost=made.lost, converted=texts)
     return compare(facts, found, allowed)
+
+
+def source_facts(source: Source, *, fill_gaps: bool = False) -> Facts:
+    """The facts of an opened source, read and decoded to its end; with `fill_gaps` also of the
+    frames that are made then.
+    """
+    clip = source.clip
+    builder = FactsBuilder(source.container, clip.video.index, source.carried)
+    for frame in with_made(_heard(source, builder), clip, fill=fill_gaps):
+        builder.add_frame(frame)
+    return builder.build(clip)
 
 
 def _texts(source: Facts, found: Facts, given_up: bool) -> tuple[frozenset[int], frozenset[int]]:

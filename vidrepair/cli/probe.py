@@ -10,17 +10,45 @@ import click
 
 from vidrepair.cli.types import RATE
 from vidrepair.decode import open_source
+from vidrepair.losses import alpha_beside
+from vidrepair.picture_facts import picture_facts
+from vidrepair.verification import source_facts
+
+TOLD = ("size", "pixel format", "range", "matrix")
+"""Facts about the picture that the summary tells by itself."""
+USUAL = ("none", "not said", "progressive", "1", "left")
+"""What of the others is not worth a word."""
 
 
 @click.command()
 @click.argument("source", type=click.Path(path_type=Path), metavar="IN")
 @click.option("--rate", type=RATE, metavar="N", help="Frames a second of numbered pictures.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
-def probe(source: Path, rate: Fraction | None, as_json: bool) -> None:
+@click.option(
+    "--facts",
+    "wants_facts",
+    is_flag=True,
+    help="All that verify compares, as JSON: IN is decoded to its end for the time of every frame,"
+    " and the packets of every other stream are counted and hashed.",
+)
+def probe(source: Path, rate: Fraction | None, as_json: bool, wants_facts: bool) -> None:
     """Say what IN holds: picture, timing, tags, streams."""
     with open_source(source, rate=rate) as opened:
         clip = opened.clip
-    if as_json:
-        click.echo(json.dumps(clip.as_dict(), indent=2))
-    else:
-        click.echo(clip.summary())
+        picture = dict(picture_facts(clip, opened.carried))
+        facts = source_facts(opened).as_dict() if wants_facts else None
+    if as_json or wants_facts:
+        told = clip.as_dict() | {"picture": picture}
+        told |= {} if facts is None else {"facts": facts}
+        click.echo(json.dumps(told, indent=2))
+        return
+    click.echo(clip.summary())
+    notable = [
+        f"{name} {value}"
+        for name, value in picture.items()
+        if name not in TOLD and value not in USUAL
+    ]
+    if alpha_beside(clip):
+        notable.append("alpha beside the picture")
+    if notable:
+        click.echo(f"  {', '.join(notable)}")
