@@ -682,6 +682,32 @@ def test_a_watched_folder_gives_a_film_once_it_has_stopped_growing(
 
 
 @posix
+def test_a_copy_that_paused_is_done_again_when_the_rest_comes(tmp_path: Path, out: Path) -> None:
+    """What was made of its beginning is no result that is there already."""
+    folder = tmp_path / "drop"
+    write_films(folder, "there.mkv")
+    write_films(out, "there_restored.mkv")
+    write_films(tmp_path, "film.mkv", frames=40)
+    data = (tmp_path / "film.mkv").read_bytes()
+    words = (folder, "-P", out, *IDLE, "--skip-existing", "--watch", "--watch-interval", "0.3")
+    with started(*words) as (tool, wait):
+        assert wait("skipped")
+        (folder / "film.mkv").write_bytes(data[: len(data) // 2])
+        assert wait("done")["frames"] < 40
+        (folder / "film.mkv").write_bytes(data)
+        assert wait("done")["frames"] == 40
+        older = (out / "there_restored.mkv").read_bytes()
+        os.utime(folder / "there.mkv")
+        assert wait("skipped")
+        tool.send_signal(signal.SIGINT)
+        summary = wait("summary")
+        assert tool.wait(30) == 0
+    assert (summary["restored"], summary["skipped"]) == (1, 1)
+    assert same_picture(tmp_path / "film.mkv", out / "film_restored.mkv")
+    assert (out / "there_restored.mkv").read_bytes() == older
+
+
+@posix
 def test_a_film_that_comes_whole_in_the_end_is_tried_again(tmp_path: Path, out: Path) -> None:
     folder = tmp_path / "drop"
     folder.mkdir()

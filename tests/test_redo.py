@@ -268,7 +268,7 @@ def test_what_cannot_be_done_anew_is_refused(made: Path, tmp_path: Path) -> None
     refused.append(call("redo", short, "--analysis", f"{short}.vr.json"))
     for result in refused:
         assert result.exit_code == 2
-        assert "was not written in segments with --sidecar" in result.stderr
+        assert "only films that go in segments" in result.stderr
     text = tmp_path / "text.json"
     text.write_text("hello")
     wrong = call("redo", made / "out.mkv", "--analysis", text)

@@ -337,6 +337,21 @@ def test_two_runs_to_one_output_are_told(film: Path, tmp_path: Path) -> None:
         assert call("jobs", "clean", out).exit_code == 1
 
 
+def test_a_run_beside_one_that_is_half_done_is_told_of_it(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "a.mkv"
+    broken_off(film, out, monkeypatch)
+    with Journal(folder_of(out)):
+        for more in ((), ("-y",)):
+            busy = call("run", film, "-o", out, *more, *FLAGS)
+            assert busy.exit_code == 1
+            assert "another run is at work" in busy.stderr
+            assert "vidrepair resume" not in busy.stderr
+        assert "another run is at work on it" in call("jobs", "list", tmp_path.parent).stdout
+    assert "at work" not in call("jobs", "list", tmp_path).stdout
+
+
 def test_jobs_are_shown_retried_and_cleaned(
     film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -588,6 +603,15 @@ def test_packets_come_back_as_they_went(tmp_path: Path, film: Path) -> None:
         (tmp_path / "a").write_bytes(data[:cut])
         with pytest.raises(VidrepairError):
             list(read_packets(tmp_path / "a", unit, digest))
+
+
+def test_a_full_disk_is_told_once() -> None:
+    """What its buffer still holds fits no better when the file is let go of."""
+    writer = PacketWriter(Path("/dev/full"))
+    writer.add_bytes((0, 0, 1, True), b"x")
+    with pytest.raises(OSError, match="No space left"):
+        writer.finish()
+    writer.close()
 
 
 def test_times_of_any_rhythm_take_few_bytes() -> None:

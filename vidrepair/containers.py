@@ -183,6 +183,11 @@ def _check_file(path: Path) -> bytes:
         with path.open("rb") as file:
             head = file.read(64)
     except FileNotFoundError:
+        if path.is_symlink():
+            raise InputError(
+                f"{path} is a link to {path.readlink()}, which is not there; put it back, or name"
+                " another file"
+            ) from None
         raise InputError(f"{path} does not exist; {_guess(path)}") from None
     except OSError as error:
         raise InputError(

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 from vidrepair.errors import UsageError, VidrepairError
 
@@ -34,6 +34,15 @@ class Closing:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def drop(file: IO[bytes]) -> None:
+    """Close a file that does not count. Idempotent.
+
+    What its buffer holds may not fit a full disk, which was told already.
+    """
+    with suppress(OSError):
+        file.close()
 
 
 class Unfinished(Closing):

@@ -10,7 +10,15 @@ from typing import Any
 
 from vidrepair.errors import UsageError
 from vidrepair.job_facts import MIXABLE, changes, job_facts, total_frames
-from vidrepair.journal import JOURNAL, Journal, folder_of, read_record, worker_name
+from vidrepair.journal import (
+    JOURNAL,
+    Journal,
+    at_work,
+    folder_of,
+    is_at_work,
+    read_record,
+    worker_name,
+)
 from vidrepair.outputs import OutputPlan
 from vidrepair.record import Record
 from vidrepair.segment_plan import Plan, Share
@@ -25,7 +33,7 @@ def goes_in_segments(job: Job, clip: Clip, plan: OutputPlan) -> bool:
     """Whether a film is long enough, and all that is written can be taken up again.
 
     Raises UsageError for an unfinished job that is not asked for, and for one that is asked for
-    and not there.
+    and not there; VidrepairError for one that another run is at work on.
     """
     asked = job.target
     if job.output is None:
@@ -40,6 +48,8 @@ def goes_in_segments(job: Job, clip: Clip, plan: OutputPlan) -> bool:
         ) from error
     record = read_record(folder)
     if record.unfinished and not (asked.resume or asked.overwrite):
+        if is_at_work(folder):
+            raise at_work(folder)
         raise UsageError(
             f"an unfinished job for {job.output} lies in {folder}; go on with vidrepair resume"
             f" {job.output}, or add -y to begin anew"

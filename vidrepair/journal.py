@@ -95,6 +95,24 @@ def _locked(file: FileIO) -> bool:
     return True
 
 
+def is_at_work(folder: Path) -> bool:
+    """Whether another process has the journal in a folder open, as far as locks tell."""
+    if sys.platform == "win32":
+        return False
+    try:
+        with FileIO(folder / JOURNAL, "r+") as file:
+            return not _locked(file)
+    except OSError:
+        return False
+
+
+def at_work(folder: Path) -> VidrepairError:
+    """What is told of it."""
+    return VidrepairError(
+        f"another run is at work in {folder}; wait for it, or choose another output"
+    )
+
+
 def _is_at(path: Path, file: FileIO) -> bool:
     """Whether it is still that file: who had it until now may have removed or replaced it."""
     try:
@@ -313,9 +331,7 @@ class Journal(Closing):
             return
         if not (_locked(self._file) and _is_at(self._path, self._file)):
             self.close()
-            raise VidrepairError(
-                f"another run is at work in {self.folder}; wait for it, or choose another output"
-            )
+            raise at_work(self.folder)
 
     def _cut(self, record: Record) -> None:
         """Back to what a record says."""

@@ -14,7 +14,7 @@ import av
 
 from vidrepair.containers import video_stream
 from vidrepair.errors import DamagedSegment
-from vidrepair.files import Closing
+from vidrepair.files import Closing, drop
 
 MAGIC = b"vidrepair packets 1\n"
 _HEAD = struct.Struct("<qqqII")
@@ -52,7 +52,7 @@ class PacketWriter(Closing):
         return self._hash.hexdigest()
 
     def close(self) -> None:
-        self._file.close()
+        drop(self._file)
 
     def _write(self, data: bytes) -> None:
         self._file.write(data)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from vidrepair.errors import DamagedSegment
-from vidrepair.files import Closing
+from vidrepair.files import Closing, drop
 from vidrepair.frames import Defect, Picture
 from vidrepair.matte import Touch
 
@@ -47,7 +47,7 @@ class TouchWriter(Closing):
         return self._hash.hexdigest()
 
     def close(self) -> None:
-        self._file.close()
+        drop(self._file)
 
 
 def read_touches(path: Path, picture: Picture, sha256: str) -> Iterator[Touch]:

@@ -68,7 +68,8 @@ class BatchDisplay:
 def _sentence(result: BatchResult) -> str:
     name = one_line(str(result.item.source))
     if result.outcome == "restored":
-        return f"{name}: restored, {result.frames} frames in {result.seconds:.1f} s"
+        met = f"; {one_line(result.reason)}" if result.reason else ""
+        return f"{name}: restored, {result.frames} frames in {result.seconds:.1f} s{met}"
     return f"{name}: {result.outcome}: {one_line(result.reason)}"
 
 

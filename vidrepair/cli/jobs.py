@@ -9,7 +9,14 @@ import click
 
 from vidrepair.cli.resume import go_on, record_of
 from vidrepair.errors import UsageError, VidrepairError
-from vidrepair.journal import JOURNAL, Journal, finished_segments, folder_of, read_record
+from vidrepair.journal import (
+    JOURNAL,
+    Journal,
+    finished_segments,
+    folder_of,
+    is_at_work,
+    read_record,
+)
 from vidrepair.report import spoken_size
 
 FOLDER = click.argument("folder", type=click.Path(path_type=Path), default=".", metavar="[FOLDER]")
@@ -28,7 +35,7 @@ def jobs() -> None:
 @jobs.command("list")
 @FOLDER
 def list_jobs(folder: Path) -> None:
-    """Name the unfinished jobs of films of FOLDER, one a line."""
+    """Name the unfinished jobs of films in and below FOLDER, one a line."""
     for output in _unfinished(folder):
         try:
             click.echo(f"{output}: {_state(output)}")
@@ -49,7 +56,7 @@ def show(output: Path) -> None:
 @jobs.command()
 @FOLDER
 def retry(folder: Path) -> None:
-    """Go on with every unfinished job of FOLDER, one after the other."""
+    """Go on with every unfinished job in and below FOLDER, one after the other."""
     failed = None
     for output in _unfinished(folder):
         try:
@@ -82,14 +89,18 @@ def _state(output: Path) -> str:
     # Before there is a plan the container's word has to do.
     total = record.job["frames"] if record.plan is None else record.plan.frames
     share = f" of about {total} frames ({frames / total:.0%})" if total else " frames"
-    return f"{frames}{share} are finished, {spoken_size(size)}"
+    ours = (
+        "" if record.job["arguments"] else "; begun by a batch or from Python, which go on with it"
+    )
+    busy = "; another run is at work on it" if is_at_work(folder_of(output)) else ""
+    return f"{frames}{share} are finished, {spoken_size(size)}{ours}{busy}"
 
 
 def _unfinished(folder: Path) -> list[Path]:
-    """The films of a folder that have a journal."""
+    """The films in and below a folder that have a journal."""
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder; name the one that holds the unfinished films")
-    found = sorted(folder.glob(f"*.vrjob/{JOURNAL}"))
+    found = sorted(folder.rglob(f"*.vrjob/{JOURNAL}"))
     return [
         journal.parent.with_name(journal.parent.name.removesuffix(".vrjob"))
         for journal in found

@@ -84,8 +84,8 @@ def go_on(output: Path, changed: list[str]) -> None:
     arguments, folder = record.job["arguments"], Path(record.job["folder"])
     if not arguments:
         raise UsageError(
-            f"the job of {output} was started by a batch or from Python; repeat the batch, or call"
-            " repair() again with OutputSettings(resume=True)"
+            f"the job of {output} was begun by vidrepair batch, or from Python: repeat that batch,"
+            " and it goes on where it was (from Python with OutputSettings(resume=True))"
         )
     if not folder.is_dir():
         raise UsageError(

@@ -20,7 +20,7 @@ from vidrepair.cli.target import reading_options, target_options
 from vidrepair.cli.types import path_or_pipe
 from vidrepair.errors import InputError, UsageError, VidrepairError
 from vidrepair.jobs.workers import run_with_workers
-from vidrepair.journal import finished_segments, folder_of, read_record
+from vidrepair.journal import finished_segments, folder_of, is_at_work, read_record
 from vidrepair.parts import split_at_changes
 from vidrepair.planning import check_planned
 from vidrepair.report import Report
@@ -184,7 +184,7 @@ def _show(page: ReportJob, report: Report, progress: str) -> None:
 
 def _tell_of_rest(output: Path | None) -> None:
     """After a run that was broken off: what of it is finished, and how it goes on."""
-    if output is None or not folder_of(output).is_dir():
+    if output is None or not folder_of(output).is_dir() or is_at_work(folder_of(output)):
         return
     folder = folder_of(output)
     record = read_record(folder)

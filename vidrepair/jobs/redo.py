@@ -34,8 +34,9 @@ def begin_redo(output: Path, edited: Path) -> tuple[int, int]:
     folder = folder_of(output)
     if not (folder / JOURNAL).is_file():
         raise UsageError(
-            f"{output} was not written in segments with --sidecar, so nothing is known of its"
-            " parts; run its source anew, with --analysis"
+            f"nothing is known of the parts of {output}: only films that go in segments (256 frames"
+            " and more, or --segment-frames) with --sidecar can be redone; run its source anew, with"
+            " --analysis"
         )
     with Journal(folder) as journal:
         _check_film(journal, output)

@@ -61,8 +61,9 @@ def _watch(
                 continue
             # The films before this one took their time: it may have gone on growing.
             if _facts(one.source) == look:
+                again = one.source in taken
                 taken[one.source] = look
-                yield planner.item_of(one)
+                yield planner.item_of(one, again=again)
         before = now
         time.sleep(interval)
 
@@ -73,12 +74,26 @@ class _Planner:
     def __init__(self, settings: BatchSettings) -> None:
         self._settings, self._claims = settings, Claims()
         self._items: dict[Path, BatchItem] = {}
+        self._ours: set[Path] = set()
+        """Films of which no output was there when they were taken first."""
 
-    def item_of(self, found: Found) -> BatchItem:
-        """The item of a film, with a refusal where its output must not be."""
-        if found.source not in self._items:
-            self._items[found.source] = self._planned(found)
-        return self._items[found.source]
+    def item_of(self, found: Found, *, again: bool) -> BatchItem:
+        """The item of a film, with a refusal where its output must not be.
+
+        Taken `again`, for it has changed, what was made of its older state is replaced: a copy that
+        paused for long was taken for the whole film.
+        """
+        source = found.source
+        if source not in self._items:
+            self._items[source] = self._planned(found)
+            if not self._items[source].output.exists():
+                self._ours.add(source)
+        item = self._items[source]
+        if not again or source not in self._ours or item.refusal:
+            return item
+        log.warning("%s has changed since it was taken: it is done again", source)
+        target = replace(item.job.target, overwrite=True)
+        return replace(item, job=replace(item.job, target=target), skip_existing=False)
 
     def _planned(self, found: Found) -> BatchItem:
         self._claims.add_source(found.source)
