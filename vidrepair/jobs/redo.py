@@ -35,8 +35,8 @@ def begin_redo(output: Path, edited: Path) -> tuple[int, int]:
     if not (folder / JOURNAL).is_file():
         raise UsageError(
             f"nothing is known of the parts of {output}: only films that go in segments (256 frames"
-            " and more, or --segment-frames) with --sidecar can be redone; run its source anew, with"
-            " --analysis"
+            " and more, or --segment-frames) with --sidecar can be redone; run its source anew,"
+            " with --analysis"
         )
     with Journal(folder) as journal:
         _check_film(journal, output)
