@@ -110,17 +110,40 @@ def train(config: Path, out: Path, overrides: tuple[str, ...], minutes: float | 
     help="Of the two nets, each; a tenth of a second or less.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
-def grain_gan(footage: Path, out: Path, kind: str, steps: int, seed: int, *, gray: bool) -> None:
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Write a PNG.")
+@click.option("--clean", type=FILE, help="FOOTAGE without its grain: compare with the truth, too.")
+def grain_gan(
+    footage: Path,
+    out: Path,
+    kind: str,
+    steps: int,
+    seed: int,
+    plot: Path | None,
+    clean: Path | None,
+    *,
+    gray: bool,
+) -> None:
     """Learn the grain of FOOTAGE from its flat, still areas, in three ways; keep the best.
 
     A generative adversarial net, a variational autoencoder and an autoregressive filter are
     compared on areas that none of them saw.
     """
-    from training.grain_gan import GrainSettings, learn_grain, table
+    from training.grain_figure import draw_grain
+    from training.grain_gan import GrainSettings, against_truth, learn_grain, table
+    from training.grain_patches import true_patches
 
     settings = GrainSettings(steps=steps, seed=seed)
     trials, chosen = learn_grain(footage, out, settings, kind=kind, gray=gray)
     click.echo(table(trials))
+    real = trials[0].real
+    sets = {"real": (real.grain, real.level)}
+    sets |= {trial.grain.kind: (trial.drawn, real.level) for trial in trials}
+    if clean is not None:
+        truth = true_patches(footage, clean, trials[0].grain.deviation)
+        sets["truth"] = (truth.grain, truth.level)
+        click.echo(f"against the truth\n\n{table(against_truth(trials, truth, seed))}")
+    if plot is not None:
+        draw_grain(plot, sets)
     click.echo(f"{out}: {chosen.grain.kind}")
     if not chosen.likeness.keeps:
         click.echo("it is beyond its bounds: raise --steps, or give more footage", err=True)

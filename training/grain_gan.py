@@ -94,6 +94,10 @@ class Trial:
 
     grain: LearnedGrain
     likeness: Likeness
+    drawn: FloatArray
+    """(N, SIDE, SIDE) of it, at the levels of:"""
+    real: Patches
+    """Those held out."""
 
 
 def learn_grain(
@@ -130,7 +134,8 @@ def try_all(patches: Patches, settings: GrainSettings) -> list[Trial]:
     trials = []
     for make in makers.values():
         grain = make(seen, settings)
-        trials.append(Trial(grain, compare(draw_like(grain, real, settings.seed), real, seen)))
+        drawn = draw_like(grain, real, settings.seed)
+        trials.append(Trial(grain, compare(drawn, real, seen), drawn, real))
     return trials
 
 
@@ -336,6 +341,15 @@ def _curve(level: FloatArray, power: FloatArray, places: Array) -> Array:
     # Where there were no patches, as at the nearest level where there were.
     inside = np.clip(places, level.min(), level.max())
     return np.asarray(np.sqrt(np.interp(inside, places, smooth)))
+
+
+def against_truth(trials: list[Trial], truth: Patches, seed: int) -> list[Trial]:
+    """The same models drawn at the levels of grain that is known, and how like that they are."""
+    drawn = [draw_like(trial.grain, truth, seed) for trial in trials]
+    return [
+        Trial(trial.grain, compare(one, truth, trial.real), one, truth)
+        for trial, one in zip(trials, drawn, strict=True)
+    ]
 
 
 def table(trials: list[Trial]) -> str:

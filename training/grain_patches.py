@@ -103,6 +103,33 @@ def find_patches(path: Path, *, gray: bool = False) -> Patches:
     return _gather(path, areas, coloured=coloured)
 
 
+def true_patches(noisy: Path, clean: Path, deviation: float) -> Patches:
+    """Grain that is known: what a film has more than the same film without it, in squares of any
+    picture, in units of `deviation`.
+
+    Raises ValueError where the two do not go together, InputError where one cannot be read.
+    """
+    grain, level = [], []
+    for one, other in zip(_windows(noisy), _windows(clean), strict=False):
+        (luma, _), (bare, _) = _full_range(one), _full_range(other)
+        if luma.shape != bare.shape:
+            raise ValueError(f"{clean} is not of the size and length of {noisy}")
+        rows, columns = (range(0, size - SIDE + 1, SIDE) for size in luma.shape[1:])
+        for top, left in ((top, left) for top in rows for left in columns):
+            square = (slice(None), slice(top, top + SIDE), slice(left, left + SIDE))
+            under = bare[square].mean(axis=(1, 2))
+            # What is cut off at black or white is no grain any more.
+            good = np.abs(under - 0.5) < 0.5 - 3.0 * deviation
+            grain.append((luma[square] - bare[square])[good])
+            level.append(under[good])
+    found: FloatArray = np.concatenate(grain)
+    found = found - found.mean(axis=(1, 2), keepdims=True)
+    chosen = np.sort(np.random.default_rng(0).permutation(len(found))[: MOST // 16])
+    even = (found[chosen] / deviation).astype(np.float32)
+    levels = np.concatenate(level)[chosen].astype(np.float32)
+    return Patches(even, levels, np.arange(len(chosen)), deviation, 0.0)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Area:
     """A square through a window of frames."""

@@ -1,0 +1,59 @@
+"""Learned grain in one figure, and grain that is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from clips import write_clip
+
+from training.grain_figure import deviation_by_luma, draw_grain, radial_power
+from training.grain_patches import SIDE, true_patches
+
+
+def white(count: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((count, SIDE, SIDE)).astype(np.float32)
+
+
+def test_white_grain_has_even_power_and_a_wave_stands_out() -> None:
+    grain = white(200, 1)
+    frequencies, power = radial_power(grain)
+    assert 0.0 < frequencies[0] < frequencies[-1] <= 0.5
+    assert np.ptp(power[1:]) < 0.6  # the first ring loses to the mean that is taken out
+    wave = np.sin(2.0 * np.pi * 0.25 * np.arange(SIDE, dtype=np.float32))
+    frequencies, power = radial_power(grain + 2.0 * wave)
+    assert frequencies[int(np.argmax(power))] == pytest.approx(0.25, abs=0.03)
+
+
+def test_deviation_follows_luma() -> None:
+    level = np.linspace(0.1, 0.9, 400, dtype=np.float32)
+    places, deviations = deviation_by_luma(white(400, 2) * level[:, None, None], level)
+    np.testing.assert_allclose(deviations, places, rtol=0.03)
+
+
+def test_the_figure_is_a_picture(tmp_path: Path) -> None:
+    level = np.linspace(0.2, 0.8, 40, dtype=np.float32)
+    sets = {name: (white(40, seed), level) for seed, name in enumerate(("real", "gan", "truth"))}
+    draw_grain(tmp_path / "a.png", sets)
+    assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_known_grain_is_what_was_added(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    added = rng.normal(0.0, 6.0, (4, 64, 96)).round()
+    for name, grain in (("clean", 0.0 * added), ("noisy", added)):
+        frames = [
+            av.VideoFrame.from_ndarray((100.0 + one).astype(np.uint8), format="gray")
+            for one in grain
+        ]
+        write_clip(tmp_path / f"{name}.mkv", frames=frames, size=(96, 64), pix_fmt="gray")
+    deviation = 6.0 / 255.0
+    truth = true_patches(tmp_path / "noisy.mkv", tmp_path / "clean.mkv", deviation)
+    assert truth.grain.shape == (24, SIDE, SIDE)
+    assert float(truth.grain.std()) == pytest.approx(1.0, rel=0.02)
+    np.testing.assert_allclose(truth.level, 100.0 / 255.0, rtol=1e-3)
+    write_clip(tmp_path / "small.mkv", frames=4, size=(64, 64), pix_fmt="gray")
+    with pytest.raises(ValueError, match="not of the size and length"):
+        true_patches(tmp_path / "noisy.mkv", tmp_path / "small.mkv", deviation)

@@ -1,0 +1,70 @@
+"""One figure of learned grain beside the real: its power by frequency, its deviation by luma."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.octaves import OCTAVES, spectra
+from vidrepair.frames import FloatArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+LEVELS = 8
+"""Of luma, of as many patches each."""
+_RINGS = 16
+Array = NDArray[np.float64]
+
+
+def radial_power(grain: FloatArray) -> tuple[Array, Array]:
+    """Patches (N, side, side) -> frequencies, cycles per sample, and the mean power at each, dB."""
+    power = (np.abs(spectra(grain.astype(np.float64))) ** 2).mean(axis=0)
+    axis = np.fft.fftfreq(grain.shape[-1])
+    radius = np.hypot(axis[:, None], axis)
+    edges = np.linspace(0.5 / grain.shape[-1], OCTAVES[-1], _RINGS + 1)
+    at = np.digitize(radius, edges)
+    rings = [ring for ring in range(1, _RINGS + 1) if (at == ring).any()]
+    means = [power[at == ring].mean() for ring in rings]
+    places = [radius[at == ring].mean() for ring in rings]
+    return np.array(places), 10.0 * np.log10(np.array(means))
+
+
+def deviation_by_luma(grain: FloatArray, level: FloatArray) -> tuple[Array, Array]:
+    """Patches and the luma under each -> mean luma of LEVELS groups, and their deviations."""
+    groups = np.array_split(np.argsort(level, kind="stable"), LEVELS)
+    groups = [group for group in groups if len(group)]
+    places = [level[group].mean() for group in groups]
+    return np.array(places), np.array([np.sqrt(np.square(grain[group]).mean()) for group in groups])
+
+
+def draw_grain(path: Path, sets: Mapping[str, tuple[FloatArray, FloatArray]]) -> None:
+    """Write a PNG. `sets` are patches (N, side, side) in one unit and the luma under each (N,), by
+    name; the first is the real one. Raises ValueError where matplotlib is missing.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ValueError('a figure needs matplotlib; pip install "matplotlib>=3.8"') from error
+    figure = Figure(figsize=(10.0, 4.2), layout="constrained")
+    power, luma = figure.subplots(1, 2)
+    for number, (name, (grain, level)) in enumerate(sets.items()):
+        style = {"linewidth": 2.4 if number == 0 else 1.3, "label": name}
+        power.plot(*radial_power(grain), **style)
+        luma.plot(*deviation_by_luma(grain, level), **style)
+    power.set_xscale("log", base=2)
+    _name(power, "cycles per sample", "power, dB")
+    _name(luma, "luma, 0 black to 1 white", "deviation, of all the real grain")
+    luma.set_ylim(bottom=0.0)
+    power.legend(frameon=False)
+    figure.savefig(path, dpi=110)
+
+
+def _name(axes: Axes, across: str, up: str) -> None:
+    axes.set_xlabel(across)
+    axes.set_ylabel(up)
+    axes.grid(alpha=0.3)
