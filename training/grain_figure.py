@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from training.octaves import OCTAVES, spectra
+from training.octaves import OCTAVES, by_octave, spectra
 from vidrepair.frames import FloatArray
 
 if TYPE_CHECKING:
@@ -27,11 +27,9 @@ def radial_power(grain: FloatArray) -> tuple[Array, Array]:
     axis = np.fft.fftfreq(grain.shape[-1])
     radius = np.hypot(axis[:, None], axis)
     edges = np.linspace(0.5 / grain.shape[-1], OCTAVES[-1], _RINGS + 1)
-    at = np.digitize(radius, edges)
-    rings = [ring for ring in range(1, _RINGS + 1) if (at == ring).any()]
-    means = [power[at == ring].mean() for ring in rings]
-    places = [radius[at == ring].mean() for ring in rings]
-    return np.array(places), 10.0 * np.log10(np.array(means))
+    count, places, powers = by_octave(np.stack([np.ones_like(radius), radius, power]), edges)
+    there = count > 0
+    return places[there] / count[there], 10.0 * np.log10(powers[there] / count[there])
 
 
 def deviation_by_luma(grain: FloatArray, level: FloatArray) -> tuple[Array, Array]:

@@ -44,6 +44,17 @@ def steepness(clip: FloatArray) -> FloatArray:
     return np.asarray(np.square(np.gradient(smooth, axis=(1, 2))).sum(axis=0))
 
 
+def windows_of(picture: NDArray[Any]) -> NDArray[Any]:
+    """(..., H, W) -> (N, WINDOW, WINDOW), side by side; what is left on the right and below is not
+    looked at.
+    """
+    *others, height, width = picture.shape
+    rows, columns = height // WINDOW, width // WINDOW
+    cut = picture[..., : rows * WINDOW, : columns * WINDOW]
+    parts = cut.reshape(*others, rows, WINDOW, columns, WINDOW).swapaxes(-3, -2)
+    return parts.reshape(-1, WINDOW, WINDOW)
+
+
 def spectra(windows: NDArray[Any]) -> NDArray[np.complex128]:
     """The transforms of windows (N, side, side) about their means, under a Hann window."""
     side = windows.shape[-1]
@@ -57,7 +68,7 @@ def hann(side: int) -> Array:
     return np.asarray(np.sin(np.pi * (np.arange(side) + 0.5) / side) ** 2)
 
 
-def by_octave(power: Array, edges: Sequence[float]) -> Array:
+def by_octave(power: Array, edges: Sequence[float] | Array) -> Array:
     """(N, side, side) -> (N, octaves) sums over rings of frequencies."""
     axis = np.fft.fftfreq(power.shape[-1])
     radius = np.hypot(axis[:, None], axis)

@@ -7,10 +7,12 @@ from pathlib import Path
 import click
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+CLIPS = click.Path(exists=True, file_okay=False, path_type=Path)
+"""A folder that is there."""
 
 
 @click.command()
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", type=CLIPS)
 @click.option("--checkpoint", type=FILE, help="A training's checkpoint, run by torch.")
 @click.option("--command", help="A command line with {in}, {out} and {s} instead.")
 @click.option(
@@ -55,7 +57,7 @@ def evaluate(
 
 
 @click.command()
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", type=CLIPS)
 @click.argument("checkpoints", type=FILE, nargs=-1, required=True)
 @click.option(
     "--blend", type=click.FloatRange(0, 100), multiple=True, help="Also of the first and the last."
@@ -93,7 +95,7 @@ def evaluate_unseen(film: Path, checkpoints: tuple[Path, ...]) -> None:
 
 
 @click.command()
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", type=CLIPS)
 @click.option("--command", required=True, help="A command line with {in} and {out}.")
 @click.option("--reference", is_flag=True, help="FFmpeg's nlmeans at its best beside it.")
 def evaluate_coded(folder: Path, command: str, *, reference: bool) -> None:
@@ -107,12 +109,12 @@ def evaluate_coded(folder: Path, command: str, *, reference: bool) -> None:
 
 
 @click.command()
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", type=CLIPS)
 @click.argument("checkpoint", type=FILE)
 @click.argument("damage", type=FILE)
 @click.option(
     "--shapes",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=CLIPS,
     help="Folder of opacity pictures of marks.",
 )
 def evaluate_damage(folder: Path, checkpoint: Path, damage: Path, shapes: Path | None) -> None:
@@ -133,11 +135,11 @@ def evaluate_damage(folder: Path, checkpoint: Path, damage: Path, shapes: Path |
 
 
 @click.command()
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", type=CLIPS)
 @click.argument("damage", type=FILE)
 @click.option(
     "--shapes",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=CLIPS,
     help="Folder of opacity pictures of marks.",
 )
 @click.option("--command", required=True, help="A command line with {in}, {out} and {matte}.")
@@ -165,7 +167,7 @@ def evaluate_repair(
 
 
 @click.command()
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", type=CLIPS)
 @click.option("--command", required=True, help="A command line with {in}, {out} and {matte}.")
 @click.option(
     "--noise",
@@ -202,7 +204,7 @@ def evaluate_grain(films: tuple[Path, ...], command: str, made: str | None) -> N
 
 
 @click.command()
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", type=CLIPS)
 @click.option("--command", required=True, help="A command line with {in}, {out} and {s}.")
 def evaluate_harm(folder: Path, command: str) -> None:
     """Score what is done to the clean clips of FOLDER, told of no noise ({s} is 0) and blind."""
@@ -212,7 +214,7 @@ def evaluate_harm(folder: Path, command: str) -> None:
 
 
 @click.command()
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", type=CLIPS)
 @click.argument("checkpoint", type=FILE)
 @click.option("--sigma", type=float, default=30.0, show_default=True)
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Write a PNG.")

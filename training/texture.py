@@ -30,7 +30,7 @@ from training.evaluate import (
     load_checkpoint,
     psnr,
 )
-from training.octaves import OCTAVES, WINDOW, octave_powers
+from training.octaves import OCTAVES, octave_powers, windows_of
 from vidrepair.planes import rgb_to_ycbcr
 
 SIGMAS = (30.0, 50.0)
@@ -143,6 +143,4 @@ def _luma(rgb: Tensor) -> Tensor:
 
 def _windows(luma: Tensor) -> Any:
     """(T, H, W) -> (N, WINDOW, WINDOW)."""
-    height, width = (side // WINDOW * WINDOW for side in luma.shape[-2:])
-    windows = luma[:, :height, :width].unfold(1, WINDOW, WINDOW).unfold(2, WINDOW, WINDOW)
-    return windows.reshape(-1, WINDOW, WINDOW).double().numpy()
+    return windows_of(luma.double().numpy())

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 
 from training.evaluate import run_span
 from training.grain_film import read_frames
-from training.octaves import OCTAVES, WINDOW, by_octave, spectra
+from training.octaves import OCTAVES, by_octave, spectra, windows_of
 from vidrepair.engines.generator import Generator
 from vidrepair.frames import FloatArray, Frame
 from vidrepair.noise import combine, measure_span
@@ -126,20 +125,12 @@ class _Pair:
 
 def _shared_power(one: FloatArray, other: FloatArray, good: Mask) -> Array:
     """(3,) power that two pictures share, by octave, summed over windows that are good."""
-    windows = [_windows(each) for each in (one, other, good)]
+    windows = [windows_of(each) for each in (one, other, good)]
     whole = windows[2].all(axis=(1, 2))
     if not whole.any():
         return np.zeros(len(OCTAVES) - 1)
     cross = spectra(windows[0][whole]) * spectra(windows[1][whole]).conj()
     return np.asarray(by_octave(cross.real, OCTAVES).sum(axis=0))
-
-
-def _windows(picture: NDArray[Any]) -> NDArray[Any]:
-    """(H, W) -> (N, WINDOW, WINDOW), side by side."""
-    height, width = (side // WINDOW for side in picture.shape)
-    cut = picture[: height * WINDOW, : width * WINDOW]
-    parts = cut.reshape(height, WINDOW, width, WINDOW).swapaxes(1, 2)
-    return parts.reshape(-1, WINDOW, WINDOW)
 
 
 def _unit(frame: Frame) -> FloatArray:

@@ -133,7 +133,7 @@ def calibrate(film: Film, pieces: int, told: Told | None = None) -> Calibration:
             return _run_whole(film, Path(folder), told)
         with Trials() as trials:
             first = _run(film, trials, film.start, BRIEF, Path(folder))
-            least = whole_lanes(first.trial) + (pieces - 1) * first.trial.core
+            least = _whole_lanes(first.trial) + (pieces - 1) * first.trial.core
             if film.frames > WORTH * least:
                 done, found = BRIEF, []
                 for piece in _run_pieces(film, trials, first.trial, pieces, Path(folder)):
@@ -167,7 +167,7 @@ def _run_pieces(
     others many short ones tell more than a few long ones, for scenes differ.
     """
     part, done = (film.end - film.start) / count, film.start
-    length = whole_lanes(first)
+    length = _whole_lanes(first)
     for number in range(count):
         middle = film.start + part * (2 * number + 1) / 2
         start = _place(film, middle - length / film.rate / 2, done, length)
@@ -181,7 +181,7 @@ def _run_pieces(
             length = max(spans, 1) * first.core
 
 
-def whole_lanes(first: Trial) -> int:
+def _whole_lanes(first: Trial) -> int:
     """Frames of a piece that keeps all lanes busy; `first` is a trial of the same film."""
     return first.core * max(first.lanes, 2)
 
@@ -197,10 +197,10 @@ def _place(film: Film, wanted: Fraction, free: Fraction, length: int) -> Fractio
     if clip.container not in SOUGHT:
         return wanted
     latest = film.end - length / film.rate
-    keys: tuple[Fraction, ...] = ()
+    keys: tuple[Fraction, ...]
     if film.inventory is None:
         key = key_before(path, clip.zero + wanted, clip.video.index)
-        keys = keys if key is None else (key,)
+        keys = () if key is None else (key,)
     else:
         after = bisect_right(film.inventory.keys, clip.zero + wanted)
         keys = film.inventory.keys[max(after - 1, 0) : after + 1]

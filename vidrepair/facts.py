@@ -226,11 +226,10 @@ class _Reader:
         last: Sequence[int] = self._decoded if self._whole else self._end_decoded()
         if self._shown and max(self._shown) not in last[-1:]:
             self._flaws.append("the last frame cannot be decoded")
-        if self._whole:
-            self._builder.take_times(self._decoded, self._end.length)
-        else:
+        if not self._whole:
             np.frombuffer(self._shown, np.int64).sort()  # in place
-            self._builder.take_times(self._shown, self._end.length)
+        times = self._decoded if self._whole else self._shown
+        self._builder.take_times(times, self._end.length)
         return self._builder.build(self._clip, tuple(self._flaws))
 
     def _take(self, packet: Any) -> None:

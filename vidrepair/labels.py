@@ -269,16 +269,20 @@ def _written(
         output.metadata.update(dict(file_tags))
         output.start_encoding()
         for stream in streams if container in ("matroska", "webm") else ():
-            # Without a packet, nothing is read of them.
-            packet: Any = av.Packet(b"\0\0")
-            packet.stream, packet.time_base = stream, Fraction(1, 1000)
-            packet.pts = packet.dts = 0
-            packet.duration, packet.is_keyframe = 10, True
-            output.mux(packet)
+            output.mux(stub_packet(stream))
     finally:
         with suppress(av.FFmpegError, ValueError):
             output.close()
     return small.getvalue()
+
+
+def stub_packet(stream: Any) -> Any:
+    """A packet that holds nothing: without one, nothing is read of a stream of Matroska."""
+    packet: Any = av.Packet(b"\0\0")
+    packet.stream, packet.time_base = stream, Fraction(1, 1000)
+    packet.pts = packet.dts = 0
+    packet.duration, packet.is_keyframe = 10, True
+    return packet
 
 
 def _stub(output: Any, codec: str) -> Any:

@@ -92,12 +92,8 @@ def find_losses(
 
 def alpha_beside(clip: Clip) -> bool:
     """Whether the film has an alpha that is not among the samples of its frames."""
-    return clip.codec in ALPHA_BESIDE and _tagged(clip, ALPHA_TAG) == "1"
-
-
-def _tagged(clip: Clip, name: str) -> str:
-    """What a tag of the film says; empty without it."""
-    return {key.lower(): value for key, value in clip.video_metadata}.get(name, "")
+    tags = {key.lower(): value for key, value in clip.video_metadata}
+    return clip.codec in ALPHA_BESIDE and tags.get(ALPHA_TAG) == "1"
 
 
 def _alpha(clip: Clip) -> Iterator[Loss]:

@@ -76,8 +76,9 @@ def plan_target(source: Source, job: Job, looked: Interlacing) -> tuple[OutputPl
     if plan.container == SEQUENCE:
         _refuse_pictures([fact for fact in left if fact.kind in HEARD])
     elif not plan.renumbered:  # y4m is the picture alone, as who asks for it knows
-        silent = [fact for fact in left if fact.index in _sounds(source.container)]
-        if len(silent) == len(_sounds(source.container)):
+        sounds = _sounds(source.container)
+        silent = [fact for fact in left if fact.index in sounds]
+        if len(silent) == len(sounds):
             _refuse_silence(silent, plan.container)
     return plan, copies
 

@@ -13,7 +13,7 @@ import av
 
 from vidrepair.containers import facts
 from vidrepair.exact_time import MILLISECOND
-from vidrepair.labels import FRAGMENTED, TEXT_ERRORS, stream_tags
+from vidrepair.labels import FRAGMENTED, TEXT_ERRORS, stream_tags, stub_packet
 from vidrepair.subtitles import HEADER, convertible
 from vidrepair.tags import StreamFacts
 from vidrepair.tracks import form_of
@@ -34,7 +34,6 @@ begins meanwhile."""
 # Streams that MP4 and MOV cannot describe before they have seen a packet.
 DESCRIBED_BY_PACKETS = ("ac3", "eac3", "mlp", "truehd", "vc1", "dnxhd")
 COVER_FILES = {"png": ("cover.png", "image/png"), "mjpeg": ("cover.jpg", "image/jpeg")}
-
 
 Add = Callable[[Any], Any]
 """Adds a stream to an output and returns it, or None when it has no packets."""
@@ -136,7 +135,7 @@ def _trial(target: str, codec: str, add: Add) -> bytes | None:
         stream = add(output)
         output.start_encoding()
         if target in ("matroska", "webm") and getattr(stream, "type", "") == "video":
-            output.mux(_stub_of(stream))  # without one, nothing is read of it
+            output.mux(stub_packet(stream))
     except (ValueError, av.FFmpegError):
         return None
     finally:
@@ -144,15 +143,6 @@ def _trial(target: str, codec: str, add: Add) -> bytes | None:
         with suppress(ValueError, av.FFmpegError):
             output.close()
     return written.getvalue()
-
-
-def _stub_of(stream: Any) -> Any:
-    """A packet that holds nothing."""
-    packet: Any = av.Packet(b"\0\0")
-    packet.stream, packet.time_base = stream, MILLISECOND
-    packet.pts = packet.dts = 0
-    packet.duration, packet.is_keyframe = 10, True
-    return packet
 
 
 def _said(written: bytes, kind: str) -> Mapping[str, str] | None:

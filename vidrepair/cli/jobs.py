@@ -89,11 +89,11 @@ def _state(output: Path) -> str:
     # Before there is a plan the container's word has to do.
     total = record.job["frames"] if record.plan is None else record.plan.frames
     share = f" of about {total} frames ({frames / total:.0%})" if total else " frames"
-    ours = (
+    begun = (
         "" if record.job["arguments"] else "; begun by a batch or from Python, which go on with it"
     )
     busy = "; another run is at work on it" if is_at_work(folder_of(output)) else ""
-    return f"{frames}{share} are finished, {spoken_size(size)}{ours}{busy}"
+    return f"{frames}{share} are finished, {spoken_size(size)}{begun}{busy}"
 
 
 def _unfinished(folder: Path) -> list[Path]:
