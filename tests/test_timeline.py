@@ -220,7 +220,7 @@ class Told:
 def end_of(form: str, duration: int, packets: list[Told], frames: int | None = None) -> FilmEnd:
     """Of a film of that container, whose header states so many ticks."""
     stream = SimpleNamespace(
-        container=SimpleNamespace(format=SimpleNamespace(name=form)),
+        container=SimpleNamespace(format=SimpleNamespace(name=form), name="told.mp4"),
         start_time=0,
         duration=duration,
         frames=len(packets) if frames is None else frames,

@@ -59,6 +59,8 @@ REOPENED = {
 }
 COVER = int(av.stream.Disposition.attached_pic)
 MAX_SIDE = 32768
+PROTOCOL = "file:"
+"""Without it in front, a:b.avi is taken for a protocol and -x.avi for an option."""
 BUFFER = 1 << 20
 """Bytes read at a time."""
 HEAD = 1024
@@ -124,14 +126,18 @@ def open_container(origin: Path | Pipe | ImageSequence) -> Any:
         return _open_sequence(origin)
     head = _check_file(origin)
     form = None if head[4:8] == b"ftyp" else _picture_format(head)
-    # Without the protocol in front, a:b.avi is taken for a protocol and -x.avi for an option.
-    url = f"file:{origin}"
+    url = f"{PROTOCOL}{origin}"
     container = _open(url, str(origin), {}, form=form)
     again = REOPENED.get(container.format.name)
     if again is None:
         return container
     container.close()
     return _open(url, str(origin), again, form=form)
+
+
+def path_of(container: Any) -> Path:
+    """Of a file that `open_container` has opened."""
+    return Path(container.name.removeprefix(PROTOCOL))
 
 
 def close_reader(container: Any) -> None:

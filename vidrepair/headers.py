@@ -17,6 +17,7 @@ from math import nextafter
 from pathlib import Path
 from typing import BinaryIO
 
+from vidrepair.boxes import boxes_in, find_box, make_box
 from vidrepair.errors import VidrepairError
 from vidrepair.hdr import CHROMATICITY, LUMINANCE, Hdr10, steps
 
@@ -230,35 +231,21 @@ def _boxes(header: Header) -> bytes:
 
 def _quicktime(file: BinaryIO, header: Header) -> bool:
     """Move the room from the track's name to its sample entry: no other box changes its place."""
-    file.seek(0, 2)
-    found = _find(file, 0, file.tell(), b"moov")
+    found = find_box(file, b"moov")
     if found is None:
         return False
     start, size = found
     file.seek(start)
-    parts = list(_parts(file.read(size), 8))
+    parts = list(boxes_in(file.read(size)))
     for index, part in enumerate(parts):
         if part[4:8] == b"trak" and header.placeholder.encode() in part:
             parts[index] = _moved(part, header)
-            moov = _box(b"moov", b"".join(parts))
+            moov = make_box(b"moov", b"".join(parts))
             if len(moov) == size:
                 file.seek(start)
                 file.write(moov)
             return len(moov) == size
     return False
-
-
-def _find(file: BinaryIO, at: int, end: int, kind: bytes) -> tuple[int, int] | None:
-    """Place and size of the first box of that kind."""
-    while at + 8 <= end:
-        file.seek(at)
-        head = file.read(16)
-        size = int.from_bytes(head[:4], "big")
-        size = int.from_bytes(head[8:16], "big") if size == 1 else size or end - at
-        if head[4:8] == kind:
-            return at, size
-        at += max(size, 8)
-    return None
 
 
 _HOLDERS = {b"trak": 8, b"mdia": 8, b"minf": 8, b"stbl": 8, b"stsd": 16, b"udta": 8}
@@ -273,25 +260,12 @@ def _moved(box: bytes, header: Header) -> bytes:
     if kind == b"name" and header.placeholder.encode() in box:
         title = header.title.encode()
         # A name of nothing would still be one.
-        return _box(b"name" if title else b"free", title)
+        return make_box(b"name" if title else b"free", title)
     if kind not in _HOLDERS:
         return box
     start = _HOLDERS[kind]
-    parts = list(_parts(box, start))
+    parts = list(boxes_in(box, start))
     if kind == b"stsd":
         parts[0] = parts[0][:SAMPLE_ENTRY] + _boxes(header) + parts[0][SAMPLE_ENTRY:]
-        parts[0] = _box(parts[0][4:8], parts[0][8:])
-    return _box(kind, box[8:start] + b"".join(_moved(part, header) for part in parts))
-
-
-def _parts(box: bytes, at: int) -> Iterator[bytes]:
-    """The boxes in a box; what is none at its end comes as it is."""
-    while at < len(box):
-        size = int.from_bytes(box[at : at + 4], "big")
-        end = at + size if 8 <= size <= len(box) - at else len(box)
-        yield box[at:end]
-        at = end
-
-
-def _box(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I4s", 8 + len(body), kind) + body
+        parts[0] = make_box(parts[0][4:8], parts[0][8:])
+    return make_box(kind, box[8:start] + b"".join(_moved(part, header) for part in parts))

@@ -10,7 +10,8 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
-from vidrepair.containers import fraction
+from vidrepair.containers import fraction, path_of
+from vidrepair.edits import shown_until
 
 WRAPPING = ("mpegts", "mpeg")
 """FFmpeg's names of the demuxers whose times are mended."""
@@ -103,7 +104,8 @@ class FilmEnd:
     shown in another order that says nothing. The length of the whole film tells then, which counts
     up to the end of the packet that is coded last: unless that one waits longer to be shown than
     the first. Nothing is known then, nor where a part of the film is left out before: by an edit
-    list, or for its start was sought.
+    list, or for its start was sought. The length counts from the first frame or from the start of
+    the file, whichever ends where the edit list does.
     """
 
     def __init__(self, stream: Any) -> None:
@@ -112,7 +114,7 @@ class FilmEnd:
         self.ended = False
         """No packet is to come."""
         self._mov = stream.container.format.name.startswith("mov")
-        self._whole = (stream.start_time or 0) + (stream.duration or 0)
+        self._whole = _whole(stream) if self._mov else 0
         self._missing = stream.frames
         self._waits: list[int] = []
         """Of the first and the last packet, from decoding to being shown."""
@@ -141,6 +143,18 @@ class FilmEnd:
         # A file that was cut off still says how long it was.
         told = not self._missing and self._waits[-1] <= self._waits[0]
         return max(0, self._whole - self.latest) if told else 0
+
+
+def _whole(stream: Any) -> int:
+    """The time at which the film ends that an MP4 or MOV file states."""
+    duration = stream.duration or 0
+    ends = ((stream.start_time or 0) + duration, duration)
+    told = shown_until(path_of(stream.container), stream.id) if ends[0] > duration else None
+    if told is None:
+        return ends[0]
+    end = told[0] / stream.time_base
+    nearest = min(ends, key=lambda one: abs(one - end))
+    return nearest if abs(nearest - end) * stream.time_base <= told[1] else round(end)
 
 
 class FrameClock:

@@ -1,0 +1,103 @@
+"""When the edit list of a file says that its film ends."""
+
+from __future__ import annotations
+
+import struct
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from vidrepair.boxes import make_box
+from vidrepair.edits import shown_until
+from vidrepair.facts import read_facts
+
+TIMES = [7, 47, 87, 200, 240, 280, 300, 400, 440, 480, 510]
+"""Milliseconds; the film starts late, so that its edit list starts with nothing."""
+END = 630
+
+
+def film(path: Path) -> Path:
+    """H.264 whose frames are coded in another order than shown, the last one longer."""
+    lasts = dict(zip(TIMES, np.diff([*TIMES, END]).tolist(), strict=True))
+    with av.open(path, "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"bf": "3", "b_strategy": "0"})
+        stream.width = stream.height = 64
+        stream.pix_fmt = "yuv420p"
+        stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
+        noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+        packets = []
+        for step, time in enumerate(TIMES):
+            shifted = np.roll(noise, step, axis=1)
+            frame = av.VideoFrame.from_ndarray(shifted).reformat(format="yuv420p")
+            frame.pts, frame.time_base = time, stream.time_base
+            packets += stream.encode(frame)
+        packets += stream.encode(None)
+        for packet in packets:
+            packet.duration = lasts[packet.pts]
+        assert packets[-1].pts != TIMES[-1]
+        packets[-1].duration = END - packets[-1].pts
+        for packet in packets:
+            container.mux(packet)
+    return path
+
+
+def test_an_edit_list_says_when_a_film_ends(tmp_path: Path) -> None:
+    path = film(tmp_path / "late.mp4")
+    assert shown_until(path, 1) == (Fraction(END, 1000), Fraction(1, 1000))
+    assert shown_until(path, 2) is None
+
+
+def test_the_last_frame_is_as_long_whoever_wrote_the_length_of_the_track(tmp_path: Path) -> None:
+    """FFmpeg 8 states the time from the first frame to the end, FFmpeg 9 the sum of all samples."""
+    path = film(tmp_path / "late.mp4")
+    whole = path.read_bytes()
+    at = whole.index(b"mdhd") + 4 + 16
+    unit = struct.unpack_from(">I", whole, at - 4)[0] // 1000
+    for stated in (END - TIMES[0], END - TIMES[0] + 40):
+        changed = bytearray(whole)
+        struct.pack_into(">I", changed, at, stated * unit)
+        path.write_bytes(changed)
+        facts = read_facts(path)
+        assert facts.last * facts.time_base == Fraction(END - TIMES[-1], 1000)
+
+
+def index(edits: bytes, version: int = 0) -> bytes:
+    """An index of one track, whose number is 3 and whose edit list is this; 600 ticks a second."""
+    times = bytes(16 if version else 8)
+    flags = bytes([version, 0, 0, 0])
+    movie = make_box(b"mvhd", flags + times + struct.pack(">I", 600) + bytes(84))
+    header = make_box(b"tkhd", flags + times + struct.pack(">I", 3) + bytes(60))
+    track = make_box(b"trak", header + make_box(b"edts", make_box(b"elst", edits)))
+    return make_box(b"ftyp", b"isom") + make_box(b"moov", movie + track)
+
+
+SHORT = bytes(4) + struct.pack(">I", 2) + struct.pack(">IiI", 60, -1, 1 << 16)
+
+
+@pytest.mark.parametrize(
+    ("content", "ends"),
+    [
+        (index(SHORT + struct.pack(">IiI", 6000, 0, 1 << 16)), 6060),
+        (index(b"\1\0\0\0" + struct.pack(">IQqI", 1, 1 << 40, 0, 1 << 16), 1), 1 << 40),
+        # Written piece by piece.
+        (index(SHORT + struct.pack(">IiI", 0, 0, 1 << 16)), None),
+        # Cut off, of a size that is none, of another kind, nothing.
+        (index(SHORT), None),
+        (index(bytes(4)), None),
+        (make_box(b"moov", b"\0\0\0\3trak"), None),
+        (b"RIFF and so on", None),
+        (b"", None),
+    ],
+)
+def test_edit_lists(tmp_path: Path, content: bytes, ends: int | None) -> None:
+    path = tmp_path / "index.mp4"
+    path.write_bytes(content)
+    unit = Fraction(1, 600)
+    assert shown_until(path, 3) == (None if ends is None else (ends * unit, unit))
+
+
+def test_no_file_has_no_edit_list(tmp_path: Path) -> None:
+    assert shown_until(tmp_path / "none.mp4", 1) is None

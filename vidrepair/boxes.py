@@ -1,0 +1,41 @@
+"""Boxes that MP4 and MOV files are made of: a size, four letters, and what is in it.
+
+ISO/IEC 14496-12, 4.2.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import BinaryIO
+
+HEAD = 8
+"""Bytes before what is in a box: its size, and the letters of its kind."""
+
+
+def find_box(file: BinaryIO, kind: bytes) -> tuple[int, int] | None:
+    """Place and size in bytes of the first box of that kind, of those that are in no other."""
+    at, end = 0, file.seek(0, 2)
+    while at + HEAD <= end:
+        file.seek(at)
+        head = file.read(16)
+        size = int.from_bytes(head[:4], "big")
+        size = int.from_bytes(head[8:16], "big") if size == 1 else size or end - at
+        if head[4:8] == kind:
+            return at, size
+        at += max(size, HEAD)
+    return None
+
+
+def boxes_in(box: bytes, at: int = HEAD) -> Iterator[bytes]:
+    """The boxes in a box, whose first starts there; what is none at its end comes as it is."""
+    while at < len(box):
+        size = int.from_bytes(box[at : at + 4], "big")
+        end = at + size if HEAD <= size <= len(box) - at else len(box)
+        yield box[at:end]
+        at = end
+
+
+def make_box(kind: bytes, body: bytes) -> bytes:
+    """A box with that in it."""
+    return struct.pack(">I4s", HEAD + len(body), kind) + body
