@@ -20,7 +20,7 @@ class Optimiser:
     torch's Muon (Jordan et al. 2024: momentum 0.95, Nesterov, five Newton-Schulz steps,
     scaled by sqrt(max(1, rows / columns))) takes matrices only, so each filter bank is handed
     over as a view (out, in x height x width) of the same memory. Freezes every weight of the model
-    that `config.only` does not name; raises ValueError where too little is left.
+    that `config.only` does not name; raises ValueError where none is left.
     """
 
     def __init__(self, model: nn.Module, config: OptimiserConfig) -> None:
@@ -28,17 +28,22 @@ class Optimiser:
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name.startswith(config.only))
         banks, rest = split_parameters(model)
-        if not (banks and rest):
+        if not banks + rest:
             raise ValueError(
-                f"optimiser.only is {config.only!r}, which leaves Muon or AdamW nothing to train; "
-                "use motion_net, restorer or nothing"
+                f"optimiser.only is {config.only!r}, and no weight is named so; use motion_net,"
+                " restorer, restorer.repair or nothing"
             )
         self.parameters = banks + rest
         self.banks = [(bank, nn.Parameter(_flat(bank.data, like=bank))) for bank in banks]
-        self.muon = torch.optim.Muon(
-            [flat for _, flat in self.banks], lr=config.muon, momentum=0.95, weight_decay=0.0
-        )
-        self.adamw = torch.optim.AdamW(rest, lr=config.adamw, betas=(0.9, 0.99), weight_decay=0.0)
+        self.parts: dict[str, tuple[torch.optim.Optimizer, float]] = {}
+        """Those that have something to train, and their full rates."""
+        if banks:
+            flats = [flat for _, flat in self.banks]
+            muon = torch.optim.Muon(flats, lr=config.muon, momentum=0.95, weight_decay=0.0)
+            self.parts["muon"] = muon, config.muon
+        if rest:
+            adamw = torch.optim.AdamW(rest, lr=config.adamw, betas=(0.9, 0.99), weight_decay=0.0)
+            self.parts["adamw"] = adamw, config.adamw
         self.typical = 0.0
         """Norm of the gradient, a running mean; 0 before the first step."""
 
@@ -59,10 +64,10 @@ class Optimiser:
     def _apply(self, share: float) -> None:
         for bank, flat in self.banks:
             flat.grad = None if bank.grad is None else _flat(bank.grad, like=bank)
-        for optimiser, rate in ((self.muon, self.config.muon), (self.adamw, self.config.adamw)):
+        for optimiser, rate in self.parts.values():
             for group in optimiser.param_groups:
                 group["lr"] = rate * share
-            optimiser.step()  # type: ignore[no-untyped-call]  # torch leaves Muon's untyped
+            optimiser.step()
 
     def _is_outlier(self, norm: float) -> bool:
         """Not finite, or far above what has been usual; a lasting rise becomes usual in time."""
@@ -73,15 +78,12 @@ class Optimiser:
         return norm > most
 
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "muon": self.muon.state_dict(),
-            "adamw": self.adamw.state_dict(),
-            "typical": self.typical,
-        }
+        states = {name: optimiser.state_dict() for name, (optimiser, _) in self.parts.items()}
+        return {**states, "typical": self.typical}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.muon.load_state_dict(state["muon"])
-        self.adamw.load_state_dict(state["adamw"])
+        for name, (optimiser, _) in self.parts.items():
+            optimiser.load_state_dict(state[name])
         self.typical = state["typical"]
 
 
