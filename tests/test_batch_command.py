@@ -139,7 +139,7 @@ def test_of_thirty_films_six_are_broken_and_the_others_are_restored(
     expected = {
         "empty.mkv": "is empty",
         "text.mkv": "cannot be read as a video file",
-        "cut.mp4": "cannot be read as a video file",
+        "cut.mp4": "has no index",
         "pipe.mkv": "is not a regular file",
         "list.m3u8": "is a playlist",
         "missing.mkv": "does not exist",
@@ -604,6 +604,17 @@ def test_without_a_terminal_a_file_takes_a_line_and_the_table_ends_it(
     assert lines[-4].split()[:4] == [str(reels / "c"), "x.mkv", "failed", "0"]
     assert lines[-4].endswith("download it again")
     assert lines[-2:] == ["3 restored, 0 skipped, 1 failed", "vidrepair: 1 of 4 files failed"]
+
+
+def test_films_from_damaged_sources_are_counted(reels: Path, out: Path) -> None:
+    film = reels / "c.mkv"
+    write_clip(film, frames=100)
+    film.write_bytes(film.read_bytes()[: film.stat().st_size // 2])
+    done = batch(reels, "-P", out)
+    assert done.stderr.splitlines()[-1] == (
+        "4 restored, 0 skipped, 0 failed; 1 of those restored met damage in the source"
+    )
+    assert summary_of(batch(reels, "-P", out / "again", "--json"))["damaged"] == 1
 
 
 @posix

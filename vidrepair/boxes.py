@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 from typing import BinaryIO
 
 HEAD = 8
@@ -25,6 +26,12 @@ def find_box(file: BinaryIO, kind: bytes) -> tuple[int, int] | None:
             return at, size
         at += max(size, HEAD)
     return None
+
+
+def has_box(path: Path, kind: bytes) -> bool:
+    """Whether a file has a box of that kind that is in no other. Raises OSError."""
+    with path.open("rb") as file:
+        return find_box(file, kind) is not None
 
 
 def boxes_in(box: bytes, at: int = HEAD) -> Iterator[bytes]:

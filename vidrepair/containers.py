@@ -16,6 +16,7 @@ from typing import Any
 
 import av
 
+from vidrepair.boxes import has_box
 from vidrepair.carried import side_data_of
 from vidrepair.errors import InputError, UsageError
 from vidrepair.frames import Picture, PixelFormat
@@ -127,7 +128,15 @@ def open_container(origin: Path | Pipe | ImageSequence) -> Any:
     head = _check_file(origin)
     form = None if head[4:8] == b"ftyp" else _picture_format(head)
     url = f"{PROTOCOL}{origin}"
-    container = _open(url, str(origin), {}, form=form)
+    try:
+        container = _open(url, str(origin), {}, form=form)
+    except InputError:
+        if head[4:8] == b"ftyp" and not has_box(origin, b"moov"):
+            raise InputError(
+                f"{origin} has no index (moov): the recording or the copy was cut off before its"
+                " end; copy it again, or rebuild it with a tool for that, such as untrunc"
+            ) from None
+        raise
     again = REOPENED.get(container.format.name)
     if again is None:
         return container

@@ -224,7 +224,8 @@ class Source(Closing):
             yield self._frame(item, number)
             number += 1
         if self._stated is not None and self._seen < self._stated - MISSING:
-            self.damage = replace(self.damage, truncated=True)
+            missing = round(self._stated - self._seen, 3)
+            self.damage = replace(self.damage, truncated=True, missing_seconds=missing)
         origin = self._origin
         y4m = self.clip.container == "yuv4mpegpipe" and not self._closed
         if y4m and not isinstance(origin, ImageSequence):

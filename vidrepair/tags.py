@@ -368,12 +368,14 @@ class Damage:
     a clock that wrapped or started anew."""
     truncated: bool = False
     """The file ends well before the length that it states."""
+    missing_seconds: float = 0.0
+    """By so much, where it is truncated and states a length."""
     interlaced_frames: int = 0
     """Flagged as such in a film that is progressive where it was looked at."""
     changed: bool = False
     """The file was written to while it was read."""
 
-    def as_dict(self) -> dict[str, int | bool]:
+    def as_dict(self) -> dict[str, float]:
         """For JSON."""
         return asdict(self)
 
@@ -386,7 +388,9 @@ class Damage:
         }
         said = [f"{count} {what}" for what, count in counts.items() if count]
         if self.truncated:
-            said.append("the file is truncated")
+            missing = self.missing_seconds
+            last = f": the last {missing:.1f} s are missing" if missing else ""
+            said.append(f"the file is truncated{last}")
         if self.changed:
             said.append("the file changed while it was read: what was written may be of both")
         if self.interlaced_frames:

@@ -23,10 +23,16 @@ class BatchSummary:
         """How many files ended so."""
         return sum(result.outcome == outcome for result in self.results)
 
+    @property
+    def damaged(self) -> int:
+        """How many were restored from a file that was broken or cut off."""
+        return sum(bool(result.report and str(result.report.damage)) for result in self.results)
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         files = [result.as_dict() for result in self.results]
-        return {"files": files} | {outcome: self.count(outcome) for outcome in OUTCOMES}
+        counts = {str(outcome): self.count(outcome) for outcome in OUTCOMES}
+        return {"files": files, **counts, "damaged": self.damaged}
 
     def table(self) -> str:
         """A line for each file, and one for all of them."""
@@ -38,6 +44,8 @@ class BatchSummary:
             for name, result, frames, seconds, reason in rows
         ]
         counts = ", ".join(f"{self.count(outcome)} {outcome}" for outcome in OUTCOMES)
+        if self.damaged:
+            counts += f"; {self.damaged} of those restored met damage in the source"
         return "\n".join([*lines, counts])
 
     def failure(self) -> VidrepairError | None:
