@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -10,8 +10,9 @@ import numpy as np
 
 from vidrepair.expectation import Expectation
 from vidrepair.facts import Facts
+from vidrepair.packed_times import Integers
 from vidrepair.report import Difference
-from vidrepair.tracks import UNKNOWN, Integers, Packets
+from vidrepair.tracks import UNKNOWN, Packets
 
 AT_ONCE = 1 << 16
 """Times that are computed with in one go: ten hours of film have a million."""
@@ -51,7 +52,7 @@ def source_clock(source: Facts, found: Facts, allowed: Expectation) -> Clock:
     """What happened to the times on their way into the file that was found."""
     end = None
     if allowed.frames is not None and len(source.pts):
-        end = int(source.pts[: allowed.frames + 1][-1]) * source.time_base
+        end = source.pts[min(allowed.frames, len(source.pts) - 1)] * source.time_base
     clock = Clock(allowed.offset, end=end)
     if not (len(source.pts) and len(found.pts)) or not found.container.startswith("matroska"):
         return clock
@@ -65,9 +66,10 @@ def source_clock(source: Facts, found: Facts, allowed: Expectation) -> Clock:
         for track in carried
         if len(track.packets) and UNKNOWN not in track.packets.times
     ]
-    first = int(clock.ticks(source.pts[:1], source.time_base, found.time_base)[0])
+    start = np.array([source.pts[0]], np.int64)
+    first = int(clock.ticks(start, source.time_base, found.time_base)[0])
     lowest = min([first, *starts])
-    moved = int(found.pts[0]) - first
+    moved = found.pts[0] - first
     # By its codec's delay sound may be ahead of zero: it is moved by the rest, or not at all.
     if lowest < 0 < moved <= 1 - lowest:
         return Clock(allowed.offset, moved * found.time_base, end)
@@ -80,18 +82,32 @@ def written_times(packets: Packets) -> Integers:
 
 
 def times_off(
-    expected: Integers, found: Integers, unit: Fraction, what: str, where: str, slack: int = 0
+    pairs: Iterable[tuple[Integers, Integers]],
+    unit: Fraction,
+    what: str,
+    where: str,
+    slack: int = 0,
 ) -> Iterator[Difference]:
-    """One difference for all times that are not as expected; UNKNOWN is expected of none."""
-    wrong = np.flatnonzero((np.abs(expected - found) > slack) & (expected != UNKNOWN))
-    if not len(wrong):
+    """One difference for all times that are not as expected; UNKNOWN is expected of none.
+
+    `pairs` are expected and found times, a stretch of as many of both at once.
+    """
+    first, others, place = None, 0, 0
+    for expected, found in pairs:
+        wrong = np.flatnonzero((np.abs(expected - found) > slack) & (expected != UNKNOWN))
+        if len(wrong) and first is None:
+            first = place + int(wrong[0]), int(expected[wrong[0]]), int(found[wrong[0]])
+            others = -1
+        others += len(wrong)
+        place += len(expected)
+    if first is None:
         return
-    first = wrong[0]
+    number, right, there = first
     yield Difference(
         f"time of {what}",
         where,
-        f"{spoken_time(expected[first], unit)} for {what} {first}{more_of(wrong)}",
-        spoken_time(found[first], unit),
+        f"{spoken_time(right, unit)} for {what} {number}{_more(others)}",
+        spoken_time(there, unit),
     )
 
 
@@ -104,4 +120,8 @@ def spoken_time(ticks: int, unit: Fraction) -> str:
 
 def more_of(wrong: Integers) -> str:
     """How many more there are than the first, which is named."""
-    return f" (and of {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+    return _more(len(wrong) - 1)
+
+
+def _more(others: int) -> str:
+    return f" (and of {others} more)" if others > 0 else ""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from heapq import heappop, heappush
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from vidrepair.picture_facts import picture_facts
 from vidrepair.sequences import origin_at
 from vidrepair.tags import Clip, Copied, plain_text
 from vidrepair.timeline import FilmEnd
-from vidrepair.tracks import UNKNOWN, Gathered, Integers, Track, annexed, tags_of, track_of
+from vidrepair.tracks import UNKNOWN, Gathered, Track, annexed, tags_of, track_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +46,8 @@ class Facts:
     name: str
     container: str
     """FFmpeg's name of the demuxer."""
-    pts: Integers
-    """(n,) of the frames, in the order of showing, in time_base units."""
+    pts: PackedTimes
+    """Of the frames, in the order of showing, in time_base units."""
     time_base: Fraction
     last: int
     """How long the last frame is shown, in time_base units; 0 where that is not known."""
@@ -74,7 +73,7 @@ class Facts:
             "name": plain_text(self.name),
             "container": self.container,
             "frames": len(self.pts),
-            "pts": self.pts.tolist(),
+            "pts": list(self.pts),
             "time_base": str(self.time_base),
             "last_duration": float(self.last * self.time_base),
             "picture": dict(self.picture),
@@ -112,7 +111,6 @@ class FactsBuilder:
         self._tags = tags_of(container.metadata)
         self._pts = PackedTimes()
         self._last = 0
-        self._taken: array[int] | None = None
 
     def add_packet(self, item: Copied) -> None:
         """Take a packet of another stream, before anybody changes its times."""
@@ -131,18 +129,19 @@ class FactsBuilder:
         """Take the time of a frame alone."""
         self._pts.append(pts)
 
-    def take_times(self, times: array[int], last: int) -> None:
+    def take_times(self, times: PackedTimes, last: int) -> None:
         """Those of all frames are these; they are not copied. `last` as in Facts."""
-        self._taken, self._last = times, last
+        self._pts, self._last = times, last
 
     @property
     def frames(self) -> int:
         """So far."""
-        return len(self._pts) if self._taken is None else len(self._taken)
+        return len(self._pts)
 
-    def times(self) -> array[int]:
+    @property
+    def times(self) -> PackedTimes:
         """The pts of the frames so far."""
-        return self._pts.unpacked() if self._taken is None else self._taken
+        return self._pts
 
     @property
     def last(self) -> int:
@@ -157,7 +156,6 @@ class FactsBuilder:
         """The facts so far. `clip` is what `containers.describe` says of the same file."""
         carried = self._carried or Carried()
         told_apart = () if carried.hdr is None else (MASTERING, LIGHT)
-        times = self.times()
         built = {
             index: replace(track, packets=self._gathered[index].packets())
             for index, track in self._tracks.items()
@@ -166,7 +164,7 @@ class FactsBuilder:
         return Facts(
             name=clip.name,
             container=clip.container,
-            pts=np.frombuffer(times, np.int64) if times else np.zeros(0, np.int64),
+            pts=self._pts,
             time_base=clip.time_base,
             last=self._last,
             picture=picture_facts(clip, carried),
@@ -209,9 +207,9 @@ class _Reader:
         self._clip: Clip | None = None
         self._group: list[Any] = []
         """Packets since the last key frame."""
-        self._shown = array("q")
+        self._shown = _InOrder()
         """The times of the packets that are shown."""
-        self._decoded = array("q")
+        self._decoded = PackedTimes()
         self._end = FilmEnd(self._stream)
         self._flaws: list[str] = []
 
@@ -223,13 +221,11 @@ class _Reader:
             self._flaws.append(f"reading ends with an error ({error.strerror})")
         if self._clip is None:
             raise InputError(f"{self._name} holds no frame that can be decoded; write it again")
-        last: Sequence[int] = self._decoded if self._whole else self._end_decoded()
-        if self._shown and max(self._shown) not in last[-1:]:
+        shown = self._shown.times()
+        decoded = self._decoded if self._whole else PackedTimes(self._end_decoded())
+        if len(shown) and not (len(decoded) and decoded[-1] == shown[-1]):
             self._flaws.append("the last frame cannot be decoded")
-        if not self._whole:
-            np.frombuffer(self._shown, np.int64).sort()  # in place
-        times = self._decoded if self._whole else self._shown
-        self._builder.take_times(times, self._end.length)
+        self._builder.take_times(self._decoded if self._whole else shown, self._end.length)
         return self._builder.build(self._clip, tuple(self._flaws))
 
     def _take(self, packet: Any) -> None:
@@ -240,9 +236,10 @@ class _Reader:
         self._end.add(packet)
         if packet.size and not packet.is_discard:
             time = packet.dts if packet.pts is None else packet.pts
-            self._shown.append(UNKNOWN if time is None else time)
+            self._shown.add(UNKNOWN if time is None else time, packet.dts)
         if self._whole or self._clip is None:
-            self._decoded.extend(self._decode(packet))
+            for pts in self._decode(packet):
+                self._decoded.append(pts)
         if packet.is_keyframe:
             self._group.clear()
         if packet.size and not self._whole:
@@ -269,6 +266,36 @@ class _Reader:
         flush: Any = av.Packet()
         flush.stream = self._stream
         return [pts for packet in (*self._group, flush) for pts in self._decode(packet)]
+
+
+class _InOrder:
+    """Puts the times of packets, which come in the order of decoding, into that of showing."""
+
+    def __init__(self) -> None:
+        self._times = PackedTimes()
+        self._waiting: list[int] = []
+        """A heap: what comes may be shown before."""
+        self._last = UNKNOWN
+        self._sorted = True
+
+    def add(self, pts: int, dts: int | None) -> None:
+        """Take the next packet. None is shown before it is decoded, or the file is broken."""
+        heappush(self._waiting, pts)
+        while dts is not None and self._waiting and self._waiting[0] <= dts:
+            self._take(heappop(self._waiting))
+
+    def times(self) -> PackedTimes:
+        """All of them; nothing comes any more."""
+        while self._waiting:
+            self._take(heappop(self._waiting))
+        if not self._sorted:
+            self._times = PackedTimes(np.sort(self._times.unpacked()).tolist())
+        return self._times
+
+    def _take(self, pts: int) -> None:
+        self._sorted = self._sorted and pts >= self._last
+        self._last = pts
+        self._times.append(pts)
 
 
 def _chapter(entry: Any) -> Chapter:

@@ -70,7 +70,7 @@ def _join(run: Run, journal: Journal, plan: OutputPlan, copies: Copies) -> None:
         join(journal, target, _heard(source, facts), plan.time_base, end)
         if decoded:
             # What was decoded is the better witness.
-            facts.take_times(run.facts.times(), run.facts.last)
+            facts.take_times(run.facts.times, run.facts.last)
         else:
             for segment in journal.record.segments:
                 for pts in segment.pts():

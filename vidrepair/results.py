@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from array import array
+from collections.abc import Iterable
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 from vidrepair.analysis import AnalysisBuilder
@@ -47,10 +48,10 @@ def write_lists(run: Run, analysis: Analysis) -> list[str]:
 def _times(run: Run) -> list[Fraction]:
     """When each frame that was written is shown, in seconds of the file."""
     base, count = run.source.clip.time_base, run.tally.frames
-    pts = run.facts.times()[:count]
-    if run.journal is not None and len(pts) < count:  # this run had only to join
-        pts = array("q", (one for segment in run.journal.record.segments for one in segment.pts()))
-    return [one * base for one in pts]
+    pts: Iterable[int] = run.facts.times
+    if run.journal is not None and run.facts.frames < count:  # this run had only to join
+        pts = (one for segment in run.journal.record.segments for one in segment.pts())
+    return [one * base for one in islice(pts, count)]
 
 
 def _whole_analysis(run: Run, record: AnalysisBuilder) -> Analysis:

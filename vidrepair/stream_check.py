@@ -12,9 +12,10 @@ from vidrepair.expectation import MISSING, Expectation
 from vidrepair.expected_times import Clock, more_of, times_off, written_times
 from vidrepair.facts import Facts
 from vidrepair.labels import TOLD_APART, TOLD_TWICE, WRITTEN_BY_MUXERS, meaning
+from vidrepair.packed_times import Integers
 from vidrepair.report import Difference
 from vidrepair.streams import MOV_TEXT_HEAD, NEEDS_PACKETS
-from vidrepair.tracks import UNKNOWN, Integers, Packets, Track, lost_form
+from vidrepair.tracks import UNKNOWN, Packets, Track, lost_form
 
 CUT_SLACK = Fraction(1)
 """Seconds by which a stream may end before a picture that was stopped early: packets lie up to
@@ -316,12 +317,12 @@ def _packets(
         if slack is not None and len(wrong):
             at = f"as in the source for packet {wrong[0]}{more_of(wrong)}"
             yield Difference("content", where, at, "another")
-        yield from times_off(expected, found.times, unit, "packet", where, slack or 0)
+        yield from times_off([(expected, found.times)], unit, "packet", where, slack or 0)
     elif slack is not None and source.sha256 and source.sha256 == found.sha256:
         # The same bytes in larger or smaller packets, as PCM in MOV: where both begin one.
         starts, there = (np.cumsum(each.sizes) - each.sizes for each in (source, found))
         _, own, other = np.intersect1d(starts, there, return_indices=True)
-        yield from times_off(expected[own], found.times[other], unit, "packet", where, slack)
+        yield from times_off([(expected[own], found.times[other])], unit, "packet", where, slack)
     else:
         shorter = min(len(source), len(found))
         same = source.checksums[:shorter] == found.checksums[:shorter]

@@ -13,17 +13,15 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vidrepair.channels import LAYOUT, layout_of, same_layout
 from vidrepair.containers import facts, fraction
+from vidrepair.packed_times import Integers
 from vidrepair.picture_facts import colour_facts, same_meaning
 from vidrepair.tags import StreamFacts, kept_tags, plain_text
 
 UNKNOWN = -(2**63)
 """FFmpeg's AV_NOPTS_VALUE: a time that the file does not say."""
-
-Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

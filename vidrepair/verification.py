@@ -28,7 +28,6 @@ from vidrepair.report import Difference
 from vidrepair.sequences import SEQUENCE, is_sequence
 from vidrepair.settings import DEINTERLACED, SourceSettings
 from vidrepair.stream_check import check_names, check_streams, check_tags
-from vidrepair.tracks import Integers
 
 _TEXTS = ("subrip", "srt", "mov_text", "webvtt")
 """FFmpeg's names of what text becomes where it cannot be copied."""
@@ -82,7 +81,8 @@ def check_files(
         facts = source_facts(source, fill_gaps=made.fill_gaps)
     if asked.end is not None:
         end = clip.zero + asked.end
-        before = int(np.count_nonzero(facts.pts < math.ceil(end / facts.time_base)))
+        ticks = math.ceil(end / facts.time_base)
+        before = sum(int(np.count_nonzero(block < ticks)) for block in facts.pts.blocks())
         frames = before if frames is None else min(frames, before)
     found = read_facts(output, whole=whole, rate=asked.rate or clip.rate)
     texts, left = _texts(facts, found, "subtitles" in made.lost)
@@ -135,22 +135,22 @@ def _heard(source: Source, builder: FactsBuilder) -> Iterator[Frame]:
 def compare(source: Facts, found: Facts, allowed: Expectation) -> tuple[Difference, ...]:
     """Where two files differ, and not as announced; without a word about samples."""
     allowed = replace(allowed, mov=found.container.startswith("mov"))
-    expected = source.pts if allowed.frames is None else source.pts[: allowed.frames]
+    count = len(source.pts) if allowed.frames is None else min(allowed.frames, len(source.pts))
     told = [Difference("content", "the file", "whole", flaw) for flaw in found.flaws]
     if allowed.renumbered:
         # What y4m does not say about the picture nobody can read there.
-        told += _numbers(len(expected), len(found.pts))
+        told += _numbers(count, len(found.pts))
         only = () if found.container == SEQUENCE else ("size", "pixel format")
         told += _picture(source, found, only)
         return tuple(difference for difference in told if not allowed.excuses(difference))
     clock = source_clock(source, found, allowed)
-    told += _frames(clock.ticks(expected, source.time_base, found.time_base), found)
-    if len(expected) == len(source.pts) == len(found.pts):
+    told += _frames(source, found, clock, count)
+    if count == len(source.pts) == len(found.pts):
         told += _last_frame(source, found)
     told += _picture(source, found, read_as=allowed.read_as)
     told += check_names(source.film, found.film, "the picture", allowed)
     told += check_streams(source, found, allowed, clock)
-    chapters = _kept_chapters(source, expected, len(found.chapters), allowed)
+    chapters = _kept_chapters(source, count, len(found.chapters), allowed)
     told += _chapters(chapters, found, clock, mov=allowed.mov)
     told += check_tags(source.tags, found.tags, "the file", ("timecode",))
     return tuple(difference for difference in told if not allowed.excuses(difference))
@@ -161,15 +161,18 @@ def _numbers(expected: int, found: int, note: str = "") -> Iterator[Difference]:
         yield Difference("number of frames", "the picture", str(expected), f"{found}{note}")
 
 
-def _frames(expected: Integers, found: Facts) -> Iterator[Difference]:
-    """Their number, and the time of each; `expected` in units of the output."""
-    times, unit = found.pts, found.time_base
-    if len(expected) != len(times):
-        missing = np.setdiff1d(expected, times)
+def _frames(source: Facts, found: Facts, clock: Clock, count: int) -> Iterator[Difference]:
+    """Their number, which is to be `count`, and the time of each."""
+    unit = found.time_base
+    placed = (clock.ticks(block, source.time_base, unit) for block in source.pts.blocks(count))
+    if count != len(found.pts):
+        expected = np.concatenate([*placed, np.zeros(0, np.int64)])
+        missing = np.setdiff1d(expected, found.pts.unpacked())
         note = f", none at {spoken_time(missing[0], unit)}" if len(missing) else ""
-        yield from _numbers(len(expected), len(times), note)
+        yield from _numbers(count, len(found.pts), note)
         return
-    yield from times_off(expected, times, unit, "frame", "the picture")
+    pairs = zip(placed, found.pts.blocks(), strict=True)
+    yield from times_off(pairs, unit, "frame", "the picture")
 
 
 def _last_frame(source: Facts, found: Facts) -> Iterator[Difference]:
@@ -200,24 +203,22 @@ def _picture(
             yield Difference(f"side data {name}", "the picture", "present", "missing")
 
 
-def _kept_chapters(
-    source: Facts, frames: Integers, count: int, allowed: Expectation
-) -> list[Chapter]:
-    """Those that the picture shows something of, as `excerpt.cut_chapters` has them.
+def _kept_chapters(source: Facts, frames: int, count: int, allowed: Expectation) -> list[Chapter]:
+    """Those that the first `frames` show something of, as `excerpt.cut_chapters` has them.
 
     Where the picture was stopped early, those behind it may be missing: `count` are there.
     """
     kept = list(source.chapters)
-    if not len(frames):
+    if not frames:
         return kept
     if source.cut:
-        begin = int(frames[0]) * source.time_base
+        begin = source.pts[0] * source.time_base
         moved = (replace(each, start=max(each.start, begin)) for each in kept)
         kept = [
             one for one, each in zip(moved, kept, strict=True) if one == each or one.start < one.end
         ]
     if allowed.frames is not None:
-        last = int(frames[-1]) * source.time_base
+        last = source.pts[frames - 1] * source.time_base
         while len(kept) > count and kept[-1].start > last:
             kept.pop()
     return kept
