@@ -11,13 +11,16 @@ from vidrepair.batch import Grid, Profiler, Profilers, cut_spans
 from vidrepair.compose import Strengths, compose
 from vidrepair.defects import find_defects
 from vidrepair.frames import Answer, Defect, FloatArray, Frame, Picture, Repaired
+from vidrepair.matte import touch_of
 from vidrepair.noise import known_profile
 from vidrepair.planes import padded_size
 from vidrepair.regions import Mask
+from vidrepair.scratch_clearing import Clearing
 from vidrepair.scratch_runs import judge
 from vidrepair.scratches import measure_lines
 from vidrepair.settings import DamageSettings
 from vidrepair.tags import pixel_format
+from vidrepair.verdict import Verdict
 
 SIZE = (128, 192)
 PAN = (1.5, -2.25)
@@ -68,7 +71,8 @@ def answers(
     # What frame t shows at a place, t-1 shows where the pan came from.
     motion[0], motion[1], motion[2], motion[3] = PAN[1], PAN[0], -PAN[1], -PAN[0]
     profilers = Profilers(profiler, lines=Profiler(measure_lines, judge))
-    for span in cut_spans(frames, Grid(4, core), lambda: profilers):
+    spans = cut_spans(frames, Grid(4, core), lambda: profilers)
+    for span in map(Clearing(Verdict(DamageSettings())).clear, spans):
         for step in range(span.steps):
             defect = np.zeros((1, height, width), dtype=np.float32)
             mask = candidates.get(span.walk[step + 1].number)
@@ -96,7 +100,8 @@ def repaired(
         for answer in find_defects(
             answers(frames, candidates, garbage=garbage), wanted or DamageSettings()
         ):
-            found.extend(answer.repaired.defects)
+            if answer.step >= answer.span.warm:
+                found.extend(touch_of(answer).defects)
             yield answer
 
     return list(compose(told(), Strengths())), found

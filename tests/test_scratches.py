@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from vidrepair.frames import Frame, Picture, PixelFormat, Plane
 from vidrepair.lines import Line, LineEvidence
 from vidrepair.planes import to_generator
-from vidrepair.scratch_fill import line_fill, line_matte
+from vidrepair.scratch_fill import Deviations, line_fill, line_matte
 from vidrepair.scratch_runs import find_lines, judge
 from vidrepair.scratches import measure_lines
 
@@ -343,10 +343,30 @@ def test_a_translucent_scratch_keeps_the_detail_below() -> None:
     cover = Scratch(140.0, tilt=0.0, width=3.0, opacity=0.4).cover(SIZE, 140.0)
     shown = fine[0] + cover * (20.0 - fine[0])
     (frame,) = stored([shown], sigma=0.0)
-    filled = line_fill(generator_picture(frame), [line])
+    noise = Deviations(np.full((2, 17), 2.0 / 255.0, np.float32))
+    filled = line_fill(generator_picture(frame), [line], noise=noise)
     inside = cover > 0.0
     truth = (16.0 + fine[0] * 219.0 / 255.0) / 255.0
     assert np.corrcoef(filled[0][inside], truth[inside])[0, 1] > 0.9
+
+
+@pytest.mark.parametrize("opacity", [0.4, 0.7, 1.0])
+def test_a_filled_line_is_as_noisy_as_its_sides(opacity: float) -> None:
+    (clean,), sigma = pan(0.0, count=1), 6.0
+    scratch = Scratch(140.0, tilt=0.0, width=5.0, opacity=opacity)
+    (clear,) = stored([clean], sigma=0.0)
+    (frame,) = stored(scratched([clean], scratch), sigma=sigma)
+    line = Line(140.0, 0.0, 5.0, False, 90.0, 0, SIZE[0], 1.0)
+    noise = Deviations(np.full((2, 17), sigma / 255.0, np.float32))
+    filled = line_fill(generator_picture(frame), [line], noise=noise)
+    away = 255.0 * (filled[0] - generator_picture(clear)[0])
+    rough = away - np.apply_along_axis(
+        lambda one: np.convolve(one, np.ones(7) / 7, "same"), 0, away
+    )
+    deviations = rough[8:-8].std(axis=0)
+    assert deviations[138:143].mean() == pytest.approx(deviations[160:200].mean(), rel=0.25)
+    quiet = line_fill(generator_picture(frame), [line], noise=Deviations(0.0 * noise.levels))
+    assert np.abs(quiet - filled).max() > 0.01
 
 
 def test_neighbours_fill_what_an_opaque_scratch_covers() -> None:

@@ -24,6 +24,7 @@ from vidrepair.frames import (
     Frame,
     GrainProfile,
     Picture,
+    Plane,
     Repaired,
     Span,
 )
@@ -125,19 +126,19 @@ def _in_order(answers: Iterable[Answer], strengths: Strengths) -> Iterator[_Comi
             whole = _settle(answer, fading)
         if whole is None:
             continue
-        for coming in _with_followers(answer.frame, whole, strengths):
+        for coming in _with_followers(whole, strengths):
             finished[coming.frame.number] = coming
         while following in finished:
             yield finished.pop(following)
             following += 1
 
 
-def _with_followers(frame: Frame, whole: _Half, strengths: Strengths) -> Iterator[_Coming]:
+def _with_followers(whole: _Half, strengths: Strengths) -> Iterator[_Coming]:
     """A frame and what was passed over for it: repeats are the same, copies change as it does,
     lost ones stay as they are for now.
     """
-    fetch = _finish(frame, whole, strengths)
-    yield _Coming(frame, fetch)
+    fetch = _finish(whole, strengths)
+    yield _Coming(whole.frame, fetch)
     for other in whole.followers:
         if other.copy and fetch is not None:
             fetch = _finish_at_home(other, whole, strengths)
@@ -148,6 +149,8 @@ def _with_followers(frame: Frame, whole: _Half, strengths: Strengths) -> Iterato
 class _Half:
     """An answer, its residual weighted, and what follows its frame where the span owns it."""
 
+    frame: Frame
+    """As the span has it."""
     repaired: Repaired
     followers: tuple[Frame, ...] = ()
     grain: GrainProfile | None = None
@@ -170,11 +173,10 @@ def _settle(answer: Answer, fading: dict[int, _Half]) -> _Half | None:
     if share == 0.0:
         return None
     if share == 1.0 or repaired.denoise is None:
-        half = _Half(repaired, followers, grain, core >= 0)
+        weighed = repaired
     else:
-        half = _Half(
-            replace(repaired, denoise=share * repaired.denoise), followers, grain, core >= 0
-        )
+        weighed = replace(repaired, denoise=share * repaired.denoise)
+    half = _Half(answer.frame, weighed, followers, grain, core >= 0)
     if share == 1.0:
         return half
     other = fading.pop(answer.frame.number, None)
@@ -206,12 +208,13 @@ def _share(span: Span, step: int) -> float:
     return max(0.0, 1.0 - (span.warm - step) / (span.fades_in + 1))
 
 
-def _finish(frame: Frame, whole: _Half, strengths: Strengths) -> Fetch | None:
+def _finish(whole: _Half, strengths: Strengths) -> Fetch | None:
     """Add what is asked for, where it lives; the planes, begun to be brought home."""
-    repaired = whole.repaired
+    frame, repaired = whole.frame, whole.repaired
     if repaired.denoise is None:
         return None
-    if strengths.grain > 0.0 or repaired.matte is not None:
+    bounded = strengths.most is not None and frame.filled is not None
+    if strengths.grain > 0.0 or repaired.matte is not None or bounded:
         return _finish_at_home(frame, whole, strengths)
     if not any(strengths.denoise):
         return None
@@ -250,11 +253,17 @@ def _finish_at_home(frame: Frame, whole: _Half, strengths: Strengths) -> Fetch:
             _add_grain(fill, repaired.matte, luma, frame, whole.grain, shares)
         changes = _under_matte(changes, fill, repaired.matte, picture)
     bits = picture.format.bits
+    decoded = frame.planes if frame.filled is None else frame.filled.decoded
     planes = [
-        add_residual(plane, strengths.bounded(change, picture), bits)
-        for plane, change in zip(frame.planes, changes, strict=True)
+        # What was filled beforehand counts as changed.
+        add_residual(own, strengths.bounded(change + _step(plane, own), picture), bits)
+        for plane, own, change in zip(frame.planes, decoded, changes, strict=True)
     ]
     return HOST.start_fetch(planes)
+
+
+def _step(plane: Plane, decoded: Plane) -> FloatArray | float:
+    return 0.0 if plane is decoded else np.subtract(plane, decoded, dtype=np.float32)
 
 
 def _add_grain(

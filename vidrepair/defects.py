@@ -1,7 +1,7 @@
 """Damage: what the generator marks and the second cue believes, and what is known beforehand.
 
-Spots are judged by `second_cue`. Lasting scratches are in the neighbours, too; `scratch_runs`
-finds them over a span. What the decoder had nothing of, and what the user masks, is not judged.
+Spots are judged by `second_cue`. Lasting scratches are in the neighbours, too: `scratch_clearing`
+has filled them before. What the decoder had nothing of, and what the user masks, is not judged.
 
 The fill is the mean of both neighbours, brought to the place, or of the one that is not damaged
 there itself; else the generator's own.
@@ -9,7 +9,7 @@ there itself; else the generator's own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,10 +19,9 @@ from vidrepair.evidence import Evidence, Neighbour, gather
 from vidrepair.frames import Answer, Defect, FloatArray, Frame, Picture, Repaired
 from vidrepair.planes import padded_size, to_generator
 from vidrepair.regions import Box, Mask, Region, connected_regions, dilate
-from vidrepair.scratch_fill import line_fill, line_matte
-from vidrepair.scratch_runs import find_lines
 from vidrepair.second_cue import CELL, CONTRAST, GROW, believe, kind_of, look_at, mean_over
 from vidrepair.settings import DamageSettings
+from vidrepair.verdict import Verdict, Veto, defect_at
 
 CANDIDATE = 0.3
 """Probability from which a sample is looked at."""
@@ -35,22 +34,6 @@ AT_END = 0.9
 FLOODED = 0.1
 """Share of candidates in a frame from which on it is another picture rather than a dirty one."""
 
-Veto = Callable[[Defect], bool]
-"""Whether a defect that was found may be repaired."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Rules:
-    """What may be repaired."""
-
-    wanted: DamageSettings
-    allows: Veto | None
-
-    def allow(self, defect: Defect) -> bool:
-        """Whether this may be."""
-        sure = defect.kind == "broken" or self.wanted.takes(defect.kind, defect.confidence)
-        return sure and (self.allows is None or self.allows(defect))
-
 
 def find_defects(
     answers: Iterable[Answer], wanted: DamageSettings, allows: Veto | None = None
@@ -61,7 +44,7 @@ def find_defects(
     shot's ends lack one of the two neighbours, and are judged by two frames of the other side.
     `allows` is asked about each defect that was found, but for what the user masks.
     """
-    rules = _Rules(wanted, allows)
+    rules = Verdict(wanted, allows)
     open_spans: dict[int, _Walker] = {}
     for answer in answers:
         if answer.repaired.defect is None:
@@ -108,7 +91,7 @@ class _Past:
 class _Walker:
     """The answers of one span on their way."""
 
-    def __init__(self, rules: _Rules) -> None:
+    def __init__(self, rules: Verdict) -> None:
         self._rules = rules
         self._earlier: _Past | None = None
         self._before: _Seen | None = None
@@ -160,7 +143,6 @@ class _Walker:
         judging = self._judging(here, last_side, next_side)
         if judging is not None:
             _repair_spots(here, judging, patch, self._rules, self._odds)
-        _repair_lines(here, patch, self._rules)
         return replace(answer, repaired=patch.onto(repaired, frame))
 
     def _judging(
@@ -244,14 +226,8 @@ class _Patch:
         return replace(repaired, matte=self.matte, fill=self.fill, defects=tuple(self.defects))
 
 
-def _defect(kind: str, frame: Frame, box: Box, confidence: float) -> Defect:
-    """One place of a frame."""
-    edges = (box.top, box.left, box.bottom, box.right)
-    return Defect(kind, frame.number, edges, round(confidence, 3))
-
-
 def _fill_holes(
-    here: _Seen, sides: tuple[Neighbour, Neighbour], patch: _Patch, rules: _Rules
+    here: _Seen, sides: tuple[Neighbour, Neighbour], patch: _Patch, rules: Verdict
 ) -> None:
     """Fill what is known to be damaged, whatever it shows."""
     frame = here.answer.frame
@@ -261,7 +237,7 @@ def _fill_holes(
             continue
         wanted = mask if frame.protected is None else mask & ~frame.protected
         for region in connected_regions(wanted):
-            defect = _defect(kind, frame, region.box, 1.0)
+            defect = defect_at(kind, frame, region.box, 1.0)
             if kind == "broken" and not rules.allow(defect):
                 continue
             own, count = region.mask(), 0
@@ -294,7 +270,7 @@ class _Believed:
     spot: Spot
 
 
-def _repair_spots(here: _Seen, by: _Judging, patch: _Patch, rules: _Rules, odds: Odds) -> None:
+def _repair_spots(here: _Seen, by: _Judging, patch: _Patch, rules: Verdict, odds: Odds) -> None:
     """Fill what the generator marks and the second cue believes, but for things in company."""
     size = here.answer.frame.picture
     suspected = dilate(here.defect > CANDIDATE, 1)
@@ -329,7 +305,7 @@ def _repair_spots(here: _Seen, by: _Judging, patch: _Patch, rules: _Rules, odds:
 
 
 def _judge(
-    region: Region, here: _Seen, suspected: Mask, by: _Judging, rules: _Rules
+    region: Region, here: _Seen, suspected: Mask, by: _Judging, rules: Verdict
 ) -> _Believed | None:
     """One region; None where it is not wanted, or not believed."""
     frame, kind = here.answer.frame, kind_of(region)
@@ -345,44 +321,13 @@ def _judge(
     confidence = min(1.0, surest * agrees) * by.trust
     if confidence == 0.0:
         return None
-    return _Believed(_defect(kind, frame, region.box, confidence), cells, spot_of(cells))
+    return _Believed(defect_at(kind, frame, region.box, confidence), cells, spot_of(cells))
 
 
 def _is_near_edge(box: Box, size: Picture, margin: int) -> bool:
     """Whether it reaches into a margin along the edges of the picture."""
     inner = box.top >= margin and box.bottom <= size.height - margin
     return not (inner and box.left >= margin and box.right <= size.width - margin)
-
-
-def _repair_lines(here: _Seen, patch: _Patch, rules: _Rules) -> None:
-    """Take the lasting scratches out of what is there by now."""
-    answer = here.answer
-    if answer.span.lines is None:
-        return
-    size = answer.frame.picture
-    lines, defects = [], []
-    for line in find_lines(answer.frame, answer.span.lines):
-        columns, half = line.columns(), int(np.ceil(line.width / 2.0))
-        left, right = (int(edge) for edge in (columns.min(), columns.max()))
-        box = Box(line.first, left - half, line.last, right + half + 1)
-        box = box.grown(0, size.height, size.width)
-        defect = _defect("scratch", answer.frame, box, line.confidence)
-        if rules.allow(defect):
-            lines.append(line)
-            defects.append(defect)
-    if not lines:
-        return
-    matte = np.zeros_like(patch.matte)
-    inside = matte[: size.height, : size.width]
-    inside[...] = line_matte(lines, size)
-    if answer.frame.protected is not None:
-        inside[answer.frame.protected] = 0.0
-    patch.fill[...] = line_fill(patch.fill, lines)
-    np.maximum(patch.matte, matte, out=patch.matte)
-    for defect in defects:
-        count = int(np.count_nonzero(matte[Box(*defect.box).window()]))
-        if count:
-            patch.defects.append(replace(defect, samples=count))
 
 
 def _expected(evidence: Evidence, here: _Seen) -> FloatArray:

@@ -53,6 +53,34 @@ class Picture:
     full_range: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Defect:
+    """One place of one frame that was repaired."""
+
+    kind: str
+    """dust, scratch or dropout; broken, where the decoder had nothing; masked, as the user says."""
+    frame: int
+    """Counted from 0 in output order."""
+    box: tuple[int, int, int, int]
+    """Top, left, bottom, right of it; the last two are one beyond."""
+    confidence: float
+    """0..1."""
+    samples: int = 0
+    """Of luma that were laid over."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Filled:
+    """What was laid over a frame before the generator sees it."""
+
+    decoded: tuple[Plane, ...]
+    """The planes as they were."""
+    matte: FloatArray
+    """(H, W) its weight, 0..1; where it is 0 the planes are as they were."""
+    defects: tuple[Defect, ...]
+    """What the matte covers."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
     """One decoded frame. Two frames are equal only if they are the same object."""
@@ -86,6 +114,8 @@ class Frame:
     """(H, W) what the user says is damage."""
     protected: NDArray[np.bool_] | None = None
     """(H, W) what the user says is never to be repaired."""
+    filled: Filled | None = None
+    """What `planes` show no more; set by `scratch_clearing`."""
     shot: int = 0
     """Counted from 0; set by `shots`."""
     parity: int | None = None
@@ -211,22 +241,6 @@ class Batch:
     """One step of every lane that has something to do."""
 
     lanes: tuple[LaneStep, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Defect:
-    """One place of one frame that was repaired."""
-
-    kind: str
-    """dust, scratch or dropout; broken, where the decoder had nothing; masked, as the user says."""
-    frame: int
-    """Counted from 0 in output order."""
-    box: tuple[int, int, int, int]
-    """Top, left, bottom, right of it; the last two are one beyond."""
-    confidence: float
-    """0..1."""
-    samples: int = 0
-    """Of luma that were laid over."""
 
 
 class Place(Protocol):

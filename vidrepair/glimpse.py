@@ -30,6 +30,7 @@ from vidrepair.private_span import PrivateSpan, private_grid, private_spans
 from vidrepair.rebuild import rebuild_lost
 from vidrepair.repeats import mark_repeats
 from vidrepair.scan import Place
+from vidrepair.scratch_clearing import Clearing
 from vidrepair.scratch_runs import judge as judge_lines
 from vidrepair.scratches import measure_lines
 from vidrepair.settings import EngineSettings, Interlace, Pair, RepairSettings
@@ -174,6 +175,7 @@ class Glimpses:
         are read meanwhile, as many as it has lanes.
         """
         count, lanes = 0, self.engine.identity.lanes
+        clear = Clearing.asked(self._subject.repair).clear
         with ThreadPoolExecutor(lanes, thread_name_prefix="decode") as readers:
             looks = deque(readers.submit(self._look, place) for place in places[:lanes])
             for number, place in enumerate(places):
@@ -186,6 +188,7 @@ class Glimpses:
                     for one in found
                 )
                 count += len(spans)
+                spans = tuple(replace(one, span=clear(one.span)) for one in spans)
                 asked.append(_Asked(place, spans))
                 yield from (one.span for one in spans)
 
@@ -314,7 +317,7 @@ def _touches(answers: Iterable[Answer]) -> dict[int, Touch]:
     """What was done to each frame, by its number; what is passed over is touched as its frame."""
     found = {}
     for answer in answers:
-        touch = touch_of(answer.repaired, answer.frame.picture)
+        touch = touch_of(answer)
         followers = answer.span.followers[answer.step - answer.span.warm]
         for frame in (answer.frame, *followers):
             found[frame.number] = rebuilt_touch(frame) if frame.lost else touch

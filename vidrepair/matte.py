@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from vidrepair.frames import Defect, Frame, Picture, PixelFormat, Repaired
+from vidrepair.frames import Answer, Defect, Frame, Picture, PixelFormat
 from vidrepair.tags import FULL_RANGE, Clip
 
 GRAY = PixelFormat("gray", "gray", 8)
@@ -27,13 +27,19 @@ class Touch:
 UNTOUCHED = Touch()
 
 
-def touch_of(repaired: Repaired, picture: Picture) -> Touch:
-    """What an answer's matte (H, W), padded size, 0..1, and its defects say."""
-    if repaired.matte is None:
+def touch_of(answer: Answer) -> Touch:
+    """What the mattes of an answer and of its frame, and their defects, say."""
+    repaired, frame = answer.repaired, answer.frame
+    mattes, defects = [], repaired.defects
+    if repaired.matte is not None:
+        mattes.append(repaired.matte[: frame.picture.height, : frame.picture.width])
+    if frame.filled is not None:
+        mattes.append(frame.filled.matte)
+        defects += frame.filled.defects
+    if not mattes:
         return UNTOUCHED
-    shown = repaired.matte[: picture.height, : picture.width]
-    codes = np.asarray(np.ceil(255.0 * shown), dtype=np.uint8)
-    return Touch(codes, repaired.defects)
+    codes = np.ceil(255.0 * np.maximum.reduce(mattes))
+    return Touch(np.asarray(codes, dtype=np.uint8), defects)
 
 
 def rebuilt_touch(frame: Frame) -> Touch:

@@ -29,6 +29,7 @@ from vidrepair.profilers import profilers_for
 from vidrepair.rebuild import rebuild_lost
 from vidrepair.repeats import mark_repeats
 from vidrepair.run import open_engines
+from vidrepair.scratch_clearing import Clearing
 from vidrepair.settings import EngineSettings, RepairSettings
 from vidrepair.shots import number_shots
 from vidrepair.tally import Tally
@@ -152,7 +153,8 @@ class OnDemand:
         if span.fades_out:
             spans.append(tail_of(self._spans[at + 1], span.stretch))
         spare = None if self._engine.identity.precision == "fp32" else self._spare
-        return repair(map(self._filled, spans), self._engine, spare)
+        clear = Clearing.asked(self._asked).clear
+        return repair(map(clear, map(self._filled, spans)), self._engine, spare)
 
     def _finished(self, answers: Iterator[Answer]) -> Iterator[Frame]:
         """As a run finishes them."""

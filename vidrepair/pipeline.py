@@ -36,6 +36,7 @@ from vidrepair.repeats import mark_repeats
 from vidrepair.report import Progress, Report, Teller
 from vidrepair.results import analysis_of, mixtures, report_of, unknown_frames, write_lists
 from vidrepair.run import Run, open_run
+from vidrepair.scratch_clearing import Clearing
 from vidrepair.segment_plan import Share, plan_segments
 from vidrepair.segments import SegmentedTarget
 from vidrepair.sequences import is_sequence
@@ -172,12 +173,13 @@ def _decode(run: Run) -> None:
     frames = _split(run, frames)
     first = run.start * run.stride
     chosen = _choice(run) if record is None else lambda _number: 0  # an analysis tells of all
+    clearing = Clearing.asked(asked, None if guide is None else guide.allows)
     for span in cut_spans(frames, run.grid, lambda: profilers_of(run), chosen=chosen):
         run.seams.add(span)
         if record is not None:
             record.add_span(span)
         if span.opens >= first:
-            run.stages.spans.put(span)
+            run.stages.spans.put(clearing.clear(span))
     # Before the others may take the film for finished.
     if guide is not None and run.share is None:
         guide.finish()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from vidrepair.frames import FloatArray, Picture
+from vidrepair.frames import FloatArray, NoiseProfile, Picture
 from vidrepair.lines import Line
 from vidrepair.strips import smoothed
 
@@ -20,6 +21,12 @@ PLAIN = (3.0 / 255.0) ** 2
 """Variance of the sides along a line below which nothing tells how opaque it is."""
 SLACK = 2.0 / 255.0
 """How far what fills a line may lie beyond both of its sides."""
+ROUGH = 3
+"""Rows up and down whose mean is taken out of what is rough along a line."""
+AMPLIFIED = 2.5
+"""Times the variance of the noise that is added at most where it is divided by the opacity."""
+STRETCH = 24
+"""Rows up and down over which roughness is measured."""
 AGREE = (5.0 / 255.0) ** 2
 """Mean square difference of its sides at which a neighbour counts for 0.6."""
 
@@ -39,28 +46,55 @@ def line_matte(lines: Sequence[Line], picture: Picture) -> FloatArray:
     return matte
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Deviations:
+    """Of the noise, (2, n): luma and chroma, at n levels of luma 0..1, in the generator's unit."""
+
+    levels: FloatArray
+
+    @classmethod
+    def of(cls, noise: NoiseProfile) -> Deviations:
+        """Those of a profile."""
+        return cls(np.stack([noise.luma, noise.chroma]))
+
+    def at(self, luma: FloatArray) -> FloatArray:
+        """(3, n): of each channel, at n values of luma."""
+        grid = np.linspace(0.0, 1.0, self.levels.shape[1])
+        own, other = (np.interp(luma, grid, one) for one in self.levels)
+        return np.asarray(np.stack([own, other, other]), dtype=np.float32)
+
+
 def line_fill(
-    picture: FloatArray, lines: Sequence[Line], neighbours: Neighbours = ()
+    picture: FloatArray,
+    lines: Sequence[Line],
+    neighbours: Neighbours = (),
+    noise: Deviations | None = None,
 ) -> FloatArray:
     """A picture (3, H, W) without its lines, in the generator's unit.
 
     What a half-transparent line leaves of the picture below it is kept: each of its columns is
     fitted as k B + m, B being the picture interpolated between both sides. Of an opaque one nothing
     is left, and B stands in its place. `neighbours` are other frames, warped to this one, each
-    with a mask (H, W) 0..1 of where it may be used: not where it shows a line of its own. Only
-    samples within two of a line differ from `picture`, which may be padded on the right and below.
+    with a mask (H, W) 0..1 of where it may be used: not where it shows a line of its own. With
+    `noise`, that of the picture, what is filled has as much as its sides. Only samples within two
+    of a line differ from `picture`, which may be padded on the right and below.
     """
     out = picture.copy()
     for line in lines:
-        _fill_piece(out, line, neighbours)
+        _fill_piece(out, line, neighbours, noise)
     return out
 
 
-def _fill_piece(out: FloatArray, line: Line, neighbours: Neighbours) -> None:
+def _fill_piece(
+    out: FloatArray, line: Line, neighbours: Neighbours, noise: Deviations | None
+) -> None:
     """Replace one piece of a line in place."""
     width = out.shape[2]
     path = line.columns()
     rows = np.arange(line.first, line.last)[:, None]
+    if noise is not None:
+        beside = np.clip(np.round(path).astype(np.int64) - SIDE, 0, width - 1)
+        deviations = noise.at(smoothed(out[0, rows[:, 0], beside], 4))
     # Chroma, whose samples may stand for two of luma, is taken from a sample further away.
     for channels, beyond in ((slice(0, 1), 0), (slice(1, 3), 1)):
         half = int(np.ceil(0.5 * line.width + 0.5)) + beyond
@@ -69,11 +103,39 @@ def _fill_piece(out: FloatArray, line: Line, neighbours: Neighbours) -> None:
         at = rows, np.clip(columns, 0, width - 1)
         window = out[channels][:, *at]
         shown = [(picture[channels][:, *at], valid[at]) for picture, valid in neighbours]
-        clear = _within(_blend(*_uncover(window, half), window, shown), window)
+        clear = _blend(*_uncover(window, half), window, shown)
+        if noise is not None:
+            clear = _as_rough(clear, window, deviations[channels])
+        clear = _within(clear, window)
         inner = columns[:, SIDE:-SIDE]
         inside = (inner >= 0) & (inner < width)
         places = np.broadcast_to(rows, inner.shape)[inside], inner[inside]
         out[channels][:, *places] = clear[:, inside]
+
+
+def _as_rough(clear: FloatArray, window: FloatArray, deviations: FloatArray) -> FloatArray:
+    """A filled line (C, n, m) with as much noise as its sides have.
+
+    `deviations` (C, n) are those of the noise. Too much is there where it was divided by the
+    opacity; what is missing is taken from the sides, from other rows.
+    """
+    beside = np.concatenate([window[:, :, :SIDE], window[:, :, -SIDE:]], axis=2)
+    rough, own = (one - smoothed(one, ROUGH, 1) for one in (beside, clear))
+    there, here = (smoothed(np.square(one).mean(axis=2), STRETCH, 1) for one in (rough, own))
+    variance = np.square(deviations)
+    kept = np.maximum(there, here - AMPLIFIED * variance)  # what is rougher is the picture's
+    share = np.sqrt(np.minimum(kept / np.maximum(here, 1e-12), 1.0))[..., None]
+    smooth = clear - (1.0 - share) * own
+    # Of what is rougher than noise, an edge or a texture, none belongs on the line.
+    noise = np.clip(rough, -2.5 * deviations[..., None], 2.5 * deviations[..., None])
+    power = smoothed(np.square(noise).mean(axis=2), STRETCH, 1)
+    wanted = np.minimum(there, variance)
+    missing = np.clip(wanted - here, 0.0, None) / np.maximum(power, 1e-12)
+    columns = np.resize([*range(SIDE - 1, -1, -1)], clear.shape[2])
+    middle = clear.shape[2] // 2
+    columns[middle:] = 2 * SIDE - 1 - columns[: clear.shape[2] - middle][::-1]
+    taken = np.roll(noise, ROUGH + 2, axis=1)[:, :, columns]
+    return np.asarray(smooth + np.sqrt(missing)[..., None] * taken, dtype=np.float32)
 
 
 def _within(clear: FloatArray, window: FloatArray) -> FloatArray:

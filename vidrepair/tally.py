@@ -83,7 +83,7 @@ class Tally:
 
     def _note(self, answer: Answer) -> None:
         before, frame, after = answer.span.walk[answer.step : answer.step + 3]
-        self._touches[frame.number] = touch_of(answer.repaired, frame.picture)
+        self._touches[frame.number] = touch_of(answer)
         # Only beside frames that were passed over is the motion of use.
         if answer.repaired.motion is not None and after.number - before.number != 2 * self._stride:
             self._motions[frame.number] = answer.repaired.motion
