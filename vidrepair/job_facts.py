@@ -20,6 +20,8 @@ from vidrepair.version import __version__
 
 ENDS = 1 << 20
 """Bytes from the start and from the end of a file that tell it from another."""
+HASHED = "sha256"
+"""How the names of facts begin that are hashes."""
 MIXABLE = ("version", "engine")
 """What may change on the way where that is asked for."""
 
@@ -57,7 +59,11 @@ def job_facts(job: Job, plan: OutputPlan, engine: Mapping[str, Any]) -> dict[str
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What is not as it was, such as "engine precision was fp32 and is bf16"."""
     return [
-        f"{name} was {was} and is {is_now}" for name, was, is_now in _differing("", before, now)
+        # Nobody reads hashes.
+        f"{name} is another"
+        if HASHED in name or name == "engine weights"
+        else f"{name} was {was} and is {is_now}"
+        for name, was, is_now in _differing("", before, now)
     ]
 
 
@@ -88,7 +94,7 @@ def _pictures_facts(pattern: Path) -> dict[str, Any]:
     """Of all pictures of a pattern; their samples are too many to be read twice."""
     marks = marks_of(pattern)
     digest = hashlib.sha256(json.dumps(list(marks.items())).encode())
-    return {"pictures": len(marks), "sha256 of their sizes and times": digest.hexdigest()}
+    return {"pictures": len(marks), f"{HASHED} of their sizes and times": digest.hexdigest()}
 
 
 def with_options(arguments: Sequence[str], more: Sequence[str]) -> list[str]:
@@ -126,7 +132,7 @@ def content_facts(path: Path) -> dict[str, Any]:
         if size > ENDS:
             file.seek(-min(ENDS, size - ENDS), os.SEEK_END)
             digest.update(file.read(ENDS))
-    return {"bytes": size, "sha256 of its ends": digest.hexdigest()}
+    return {"bytes": size, f"{HASHED} of its ends": digest.hexdigest()}
 
 
 def _text(value: Any) -> Any:

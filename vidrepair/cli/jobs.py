@@ -88,7 +88,8 @@ def _state(output: Path) -> str:
     size = sum(segment.size for segment in finished)
     # Before there is a plan the container's word has to do.
     total = record.job["frames"] if record.plan is None else record.plan.frames
-    share = f" of about {total} frames ({frames / total:.0%})" if total else " frames"
+    # Not rounded up: 100 % is all.
+    share = f" of about {total} frames ({100 * frames // total} %)" if total else " frames"
     begun = (
         "" if record.job["arguments"] else "; begun by a batch or from Python, which go on with it"
     )
