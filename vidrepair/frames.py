@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -75,10 +76,23 @@ class Filled:
 
     decoded: tuple[Plane, ...]
     """The planes as they were."""
-    matte: FloatArray
-    """(H, W) its weight, 0..1; where it is 0 the planes are as they were."""
+    packed: bytes
+    """Its weight as `codes` has it: spans are long, and mattes mostly black."""
     defects: tuple[Defect, ...]
     """What the matte covers."""
+
+    @classmethod
+    def under(
+        cls, matte: FloatArray, decoded: tuple[Plane, ...], defects: tuple[Defect, ...]
+    ) -> Filled:
+        """With a weight (H, W) 0..1; where it is 0 the planes are as they were."""
+        codes = np.asarray(np.ceil(255.0 * matte), dtype=np.uint8)
+        return cls(decoded, zlib.compress(codes.tobytes(), 1), defects)
+
+    def codes(self, picture: Picture) -> NDArray[np.uint8]:
+        """(H, W) 0..255: the weight, at least 1 where there is any."""
+        unpacked = np.frombuffer(zlib.decompress(self.packed), np.uint8)
+        return unpacked.reshape(picture.height, picture.width)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -30,16 +30,14 @@ UNTOUCHED = Touch()
 def touch_of(answer: Answer) -> Touch:
     """What the mattes of an answer and of its frame, and their defects, say."""
     repaired, frame = answer.repaired, answer.frame
-    mattes, defects = [], repaired.defects
+    picture, found, defects = frame.picture, [], repaired.defects
     if repaired.matte is not None:
-        mattes.append(repaired.matte[: frame.picture.height, : frame.picture.width])
+        shown = repaired.matte[: picture.height, : picture.width]
+        found.append(np.asarray(np.ceil(255.0 * shown), dtype=np.uint8))
     if frame.filled is not None:
-        mattes.append(frame.filled.matte)
+        found.append(frame.filled.codes(picture))
         defects += frame.filled.defects
-    if not mattes:
-        return UNTOUCHED
-    codes = np.ceil(255.0 * np.maximum.reduce(mattes))
-    return Touch(np.asarray(codes, dtype=np.uint8), defects)
+    return Touch(np.maximum.reduce(found), defects) if found else UNTOUCHED
 
 
 def rebuilt_touch(frame: Frame) -> Touch:

@@ -90,7 +90,8 @@ class Clearing:
         to_generator(frame.planes, picture, shown)
         fill = line_fill(shown, lines, noise=Deviations.of(span.noise))
         planes = self._under(matte, fill - shown, frame.planes, picture)
-        return replace(frame, planes=planes, filled=Filled(frame.planes, inside, tuple(defects)))
+        filled = Filled.under(inside, frame.planes, tuple(defects))
+        return replace(frame, planes=planes, filled=filled)
 
     def _under(
         self, matte: FloatArray, change: FloatArray, planes: tuple[Plane, ...], picture: Picture
