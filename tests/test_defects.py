@@ -18,9 +18,8 @@ from vidrepair.regions import Mask
 from vidrepair.scratch_clearing import Clearing
 from vidrepair.scratch_runs import judge
 from vidrepair.scratches import measure_lines
-from vidrepair.settings import DamageSettings
+from vidrepair.settings import DamageSettings, RepairSettings
 from vidrepair.tags import pixel_format
-from vidrepair.verdict import Verdict
 
 SIZE = (128, 192)
 PAN = (1.5, -2.25)
@@ -72,7 +71,7 @@ def answers(
     motion[0], motion[1], motion[2], motion[3] = PAN[1], PAN[0], -PAN[1], -PAN[0]
     profilers = Profilers(profiler, lines=Profiler(measure_lines, judge))
     spans = cut_spans(frames, Grid(4, core), lambda: profilers)
-    for span in map(Clearing(Verdict(DamageSettings())).clear, spans):
+    for span in map(Clearing.asked(RepairSettings()).clear, spans):
         for step in range(span.steps):
             defect = np.zeros((1, height, width), dtype=np.float32)
             mask = candidates.get(span.walk[step + 1].number)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.grain_film import FEWEST_FRAMES
+from training.octaves import octave_powers
 from vidrepair.decode import open_source
 from vidrepair.frames import FloatArray, Frame
 
@@ -25,13 +26,16 @@ WINDOW = 8
 """Frames whose mean is taken, K."""
 LONGEST = 480
 """Frames of a film that are looked at, from the start."""
-FEWEST = 96
+FEWEST = 64
 """Patches that there have to be."""
 MOST = 4096
 _LEFT = 0.12
 """Share of its power that the mean of an area may have beyond a Kth."""
 _BRIGHTER = 1.8
 """Times the usual power at its brightness, beyond which an area holds more than grain."""
+_COARSER = 1.5
+"""Times the usual ratio of power in the lowest octave to that in the uppermost, beyond which
+something moves in an area: softer than the grain, and too slowly to be found again."""
 _ALIKE = 0.55
 """Correlation of two frames at the best displacement: what moves is found again, grain is not."""
 _COLOURLESS = 1.5
@@ -138,6 +142,8 @@ class _Area:
     """(K, SIDE, SIDE), or fewer: without the frames with dust."""
     level: float
     power: float
+    coarse: float
+    """Power in the lowest octave over that in the uppermost."""
     flat: bool
     chroma: float
     """Power of chroma's change from frame to frame, halved."""
@@ -201,7 +207,11 @@ def _look_at(block: FloatArray, colour: float) -> _Area:
         and whole.sum() > 1
         and _alike(patches) < _ALIKE
     )
-    return _Area(patches[whole], level, float(powers[whole].mean()) if flat else 0.0, flat, colour)
+    if not flat:
+        return _Area(patches[whole], level, 0.0, 0.0, flat, colour)
+    low, *_, high = octave_powers(patches[whole]).sum(axis=0)
+    coarse = float(low / max(high, 1e-30))
+    return _Area(patches[whole], level, float(powers[whole].mean()), coarse, flat, colour)
 
 
 def _alike(patches: FloatArray) -> float:
@@ -222,7 +232,9 @@ def _chroma_power(chroma: FloatArray | None, luma: tuple[int, ...], top: int, le
 
 
 def _gather(path: Path, areas: list[_Area], *, coloured: bool) -> Patches:
-    kept = [area for area, usual in zip(areas, _usual(areas), strict=True) if area.power < usual]
+    coarsest = _COARSER * np.quantile([area.coarse for area in areas], 0.3) if areas else 0.0
+    even = [area for area in areas if area.coarse <= coarsest]
+    kept = [area for area, usual in zip(even, _usual(even), strict=True) if area.power < usual]
     count = sum(len(area.grain) for area in kept)
     if count < FEWEST:
         raise ValueError(
@@ -241,8 +253,8 @@ def _gather(path: Path, areas: list[_Area], *, coloured: bool) -> Patches:
     deviation = float(np.sqrt(np.square(grain).mean()))
     power = float(np.median([one.chroma for one in kept]))
     chroma = power**0.5 / deviation if coloured else 0.0
-    even = (grain / deviation).astype(np.float32)
-    return Patches(even, level.astype(np.float32), area, deviation, chroma)
+    scaled = (grain / deviation).astype(np.float32)
+    return Patches(scaled, level.astype(np.float32), area, deviation, chroma)
 
 
 def _usual(areas: list[_Area]) -> Any:

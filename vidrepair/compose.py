@@ -2,8 +2,8 @@
 
     out = round((1 - w) (in + d) + w (fill + grain))
 
-`in` are the decoded samples, `d` strength x residual, `w` the matte. Where w and d are 0 the
-decoded sample comes out as it went in.
+`in` are the decoded samples, cleared of lasting scratches, `d` strength x residual, `w` the matte.
+Where nothing was cleared and w and d are 0 the decoded sample comes out as it went in.
 """
 
 from __future__ import annotations
@@ -157,6 +157,8 @@ class _Half:
     """Of the span that owns the frame, where it is known."""
     owned: bool = False
     """By the span that answered: the frame is of its core."""
+    share: float = 1.0
+    """The weight of the residual."""
 
 
 def _settle(answer: Answer, fading: dict[int, _Half]) -> _Half | None:
@@ -176,7 +178,7 @@ def _settle(answer: Answer, fading: dict[int, _Half]) -> _Half | None:
         weighed = repaired
     else:
         weighed = replace(repaired, denoise=share * repaired.denoise)
-    half = _Half(answer.frame, weighed, followers, grain, core >= 0)
+    half = _Half(answer.frame, weighed, followers, grain, core >= 0, share)
     if share == 1.0:
         return half
     other = fading.pop(answer.frame.number, None)
@@ -193,11 +195,28 @@ def _joined(half: _Half, other: _Half) -> _Half:
     here, there = owner.repaired, guest.repaired
     if here.denoise is None or there.denoise is None:
         return replace(owner, repaired=Repaired(None))
-    if here.place is there.place:
+    alone = _filled_alone(owner.frame, guest.frame)
+    if here.place is there.place and alone is None:
         return replace(owner, repaired=replace(here, denoise=here.denoise + there.denoise))
     ours, theirs = (one.place.start_fetch((one.denoise,))()[0] for one in (here, there))
-    both = replace(here, denoise=ours + theirs, place=HOST, planes=None)
+    total = ours + theirs
+    if alone is not None:
+        # The other span has answered to a scratch that is here no more.
+        height, width = alone.shape
+        under = total[:, :height, :width]
+        under += alone * (ours[:, :height, :width] / owner.share - under)
+    both = replace(here, denoise=total, place=HOST, planes=None)
     return replace(owner, repaired=both)
+
+
+def _filled_alone(owner: Frame, guest: Frame) -> FloatArray | None:
+    """(H, W) 0..1: by how much more one span has filled a frame than the other."""
+    if owner.filled is None:
+        return None
+    codes = owner.filled.codes(owner.picture).astype(np.float32)
+    if guest.filled is not None:
+        codes = (codes - guest.filled.codes(guest.picture)).clip(min=0.0)
+    return codes / np.float32(255.0) if codes.any() else None
 
 
 def _share(span: Span, step: int) -> float:
@@ -213,8 +232,8 @@ def _finish(whole: _Half, strengths: Strengths) -> Fetch | None:
     frame, repaired = whole.frame, whole.repaired
     if repaired.denoise is None:
         return None
-    bounded = strengths.most is not None and frame.filled is not None
-    if strengths.grain > 0.0 or repaired.matte is not None or bounded:
+    filled = frame.filled is not None and (strengths.most is not None or repaired.left is not None)
+    if strengths.grain > 0.0 or repaired.matte is not None or filled:
         return _finish_at_home(frame, whole, strengths)
     if not any(strengths.denoise):
         return None
@@ -253,17 +272,28 @@ def _finish_at_home(frame: Frame, whole: _Half, strengths: Strengths) -> Fetch:
             _add_grain(fill, repaired.matte, luma, frame, whole.grain, shares)
         changes = _under_matte(changes, fill, repaired.matte, picture)
     bits = picture.format.bits
-    decoded = frame.planes if frame.filled is None else frame.filled.decoded
+    decoded = frame.planes
+    if frame.filled is not None:
+        decoded = frame.filled.decoded
+        changes = _from_decoded(changes, frame.planes, decoded)
+        if repaired.left is not None:
+            left = matte_planes(repaired.left.astype(np.float32), picture)
+            changes = tuple((1.0 - w) * change for w, change in zip(left, changes, strict=True))
     planes = [
-        # What was filled beforehand counts as changed.
-        add_residual(own, strengths.bounded(change + _step(plane, own), picture), bits)
-        for plane, own, change in zip(frame.planes, decoded, changes, strict=True)
+        add_residual(plane, strengths.bounded(change, picture), bits)
+        for plane, change in zip(decoded, changes, strict=True)
     ]
     return HOST.start_fetch(planes)
 
 
-def _step(plane: Plane, decoded: Plane) -> FloatArray | float:
-    return 0.0 if plane is decoded else np.subtract(plane, decoded, dtype=np.float32)
+def _from_decoded(
+    changes: tuple[FloatArray, ...], planes: tuple[Plane, ...], decoded: tuple[Plane, ...]
+) -> tuple[FloatArray, ...]:
+    """Changes of planes that were filled, as changes of what was decoded."""
+    return tuple(
+        change + np.subtract(plane, before, dtype=np.float32)
+        for change, plane, before in zip(changes, planes, decoded, strict=True)
+    )
 
 
 def _add_grain(

@@ -130,12 +130,12 @@ def open_container(origin: Path | Pipe | ImageSequence) -> Any:
     url = f"{PROTOCOL}{origin}"
     try:
         container = _open(url, str(origin), {}, form=form)
-    except InputError:
-        if head[4:8] == b"ftyp" and not has_box(origin, b"moov"):
+    except InputError as error:
+        if has_box(origin, b"mdat") and not has_box(origin, b"moov"):
             raise InputError(
                 f"{origin} has no index (moov): the recording or the copy was cut off before its"
                 " end; copy it again, or rebuild it with a tool for that, such as untrunc"
-            ) from None
+            ) from error
         raise
     again = REOPENED.get(container.format.name)
     if again is None:

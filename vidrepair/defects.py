@@ -19,9 +19,10 @@ from vidrepair.evidence import Evidence, Neighbour, gather
 from vidrepair.frames import Answer, Defect, FloatArray, Frame, Picture, Repaired
 from vidrepair.planes import padded_size, to_generator
 from vidrepair.regions import Box, Mask, Region, connected_regions, dilate
+from vidrepair.rules import Rules, Veto, defect_at
+from vidrepair.scratch_fill import line_matte
 from vidrepair.second_cue import CELL, CONTRAST, GROW, believe, kind_of, look_at, mean_over
 from vidrepair.settings import DamageSettings
-from vidrepair.verdict import Verdict, Veto, defect_at
 
 CANDIDATE = 0.3
 """Probability from which a sample is looked at."""
@@ -44,7 +45,7 @@ def find_defects(
     shot's ends lack one of the two neighbours, and are judged by two frames of the other side.
     `allows` is asked about each defect that was found, but for what the user masks.
     """
-    rules = Verdict(wanted, allows)
+    rules = Rules(wanted, allows)
     open_spans: dict[int, _Walker] = {}
     for answer in answers:
         if answer.repaired.defect is None:
@@ -91,7 +92,7 @@ class _Past:
 class _Walker:
     """The answers of one span on their way."""
 
-    def __init__(self, rules: Verdict) -> None:
+    def __init__(self, rules: Rules) -> None:
         self._rules = rules
         self._earlier: _Past | None = None
         self._before: _Seen | None = None
@@ -143,7 +144,7 @@ class _Walker:
         judging = self._judging(here, last_side, next_side)
         if judging is not None:
             _repair_spots(here, judging, patch, self._rules, self._odds)
-        return replace(answer, repaired=patch.onto(repaired, frame))
+        return replace(answer, repaired=_refuse(patch.onto(repaired, frame), frame, self._rules))
 
     def _judging(
         self, here: _Seen, last_side: Neighbour | None, next_side: Neighbour
@@ -226,8 +227,25 @@ class _Patch:
         return replace(repaired, matte=self.matte, fill=self.fill, defects=tuple(self.defects))
 
 
+def _refuse(repaired: Repaired, frame: Frame, rules: Rules) -> Repaired:
+    """What was filled beforehand and may not be stays as decoded.
+
+    It is judged only now: what the generator sees, and so other frames, never depends on it.
+    """
+    if frame.filled is None:
+        return repaired
+    pieces = frame.filled.pieces
+    kept = [piece for piece in pieces if rules.allow(piece.defect)]
+    if len(kept) == len(pieces):
+        return repaired
+    left = frame.filled.codes(frame.picture) > 0
+    left &= line_matte([piece.line for piece in kept], frame.picture) == 0.0
+    refused = tuple(piece.defect for piece in pieces if piece not in kept)
+    return replace(repaired, left=left, refused=refused)
+
+
 def _fill_holes(
-    here: _Seen, sides: tuple[Neighbour, Neighbour], patch: _Patch, rules: Verdict
+    here: _Seen, sides: tuple[Neighbour, Neighbour], patch: _Patch, rules: Rules
 ) -> None:
     """Fill what is known to be damaged, whatever it shows."""
     frame = here.answer.frame
@@ -270,7 +288,7 @@ class _Believed:
     spot: Spot
 
 
-def _repair_spots(here: _Seen, by: _Judging, patch: _Patch, rules: Verdict, odds: Odds) -> None:
+def _repair_spots(here: _Seen, by: _Judging, patch: _Patch, rules: Rules, odds: Odds) -> None:
     """Fill what the generator marks and the second cue believes, but for things in company."""
     size = here.answer.frame.picture
     suspected = dilate(here.defect > CANDIDATE, 1)
@@ -305,7 +323,7 @@ def _repair_spots(here: _Seen, by: _Judging, patch: _Patch, rules: Verdict, odds
 
 
 def _judge(
-    region: Region, here: _Seen, suspected: Mask, by: _Judging, rules: Verdict
+    region: Region, here: _Seen, suspected: Mask, by: _Judging, rules: Rules
 ) -> _Believed | None:
     """One region; None where it is not wanted, or not believed."""
     frame, kind = here.answer.frame, kind_of(region)

@@ -25,7 +25,7 @@ def shown_until(path: Path, track: int) -> tuple[Fraction, Fraction] | None:
     `track` is its track_ID, which FFmpeg calls the id of the stream (ISO/IEC 14496-12, 8.3.2 and
     8.6.6). None where there is no edit list, or it does not say, or the file is none of that kind.
     """
-    with suppress(OSError, struct.error), path.open("rb") as file:
+    with suppress(OSError, struct.error, IndexError), path.open("rb") as file:
         found = find_box(file, b"moov")
         if found is None or found[1] > MOST:
             return None
@@ -67,8 +67,9 @@ def _end(trak: bytes, unit: Fraction) -> tuple[Fraction, Fraction] | None:
         return None
     entry = ">Qq4x" if edits[8] else ">Ii4x"
     (count,) = struct.unpack_from(">I", edits, 12)
-    if count * struct.calcsize(entry) > len(edits) - 16:
+    end = 16 + count * struct.calcsize(entry)
+    if end > len(edits):
         return None
-    lengths = [length for length, _ in struct.iter_unpack(entry, edits[16:])][:count]
+    lengths = [length for length, _ in struct.iter_unpack(entry, edits[16:end])]
     # A film that is written piece by piece is not told how long it will be.
     return (sum(lengths) * unit, unit) if lengths and lengths[-1] else None

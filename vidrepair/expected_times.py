@@ -92,13 +92,12 @@ def times_off(
 
     `pairs` are expected and found times, a stretch of as many of both at once.
     """
-    first, others, place = None, 0, 0
+    first, count, place = None, 0, 0
     for expected, found in pairs:
         wrong = np.flatnonzero((np.abs(expected - found) > slack) & (expected != UNKNOWN))
         if len(wrong) and first is None:
             first = place + int(wrong[0]), int(expected[wrong[0]]), int(found[wrong[0]])
-            others = -1
-        others += len(wrong)
+        count += len(wrong)
         place += len(expected)
     if first is None:
         return
@@ -106,7 +105,7 @@ def times_off(
     yield Difference(
         f"time of {what}",
         where,
-        f"{spoken_time(right, unit)} for {what} {number}{_more(others)}",
+        f"{spoken_time(right, unit)} for {what} {number}{_more(count - 1)}",
         spoken_time(there, unit),
     )
 

@@ -279,7 +279,9 @@ class _InOrder:
         self._sorted = True
 
     def add(self, pts: int, dts: int | None) -> None:
-        """Take the next packet. None is shown before it is decoded, or the file is broken."""
+        """Take the next packet. No frame is shown before it is decoded, unless the file is broken;
+        where `dts` is not told all that came waits.
+        """
         heappush(self._waiting, pts)
         while dts is not None and self._waiting and self._waiting[0] <= dts:
             self._take(heappop(self._waiting))

@@ -89,7 +89,7 @@ def weave_fields(
         number = frame.number // 2
         touch = _joined(even[1], odd[1], number, picture)
         whole = replace(frame, planes=planes, picture=picture, number=number, parity=None)
-        yield replace(whole, holes=None, masked=None, protected=None), touch
+        yield replace(whole, holes=None, masked=None, protected=None, filled=None), touch
         even = None
 
 

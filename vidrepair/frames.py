@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from vidrepair.lines import LineEvidence
+from vidrepair.lines import Line, LineEvidence
 
 Plane = NDArray[np.uint8] | NDArray[np.uint16]
 FloatArray = NDArray[np.float32]
@@ -70,24 +70,32 @@ class Defect:
     """Of luma that were laid over."""
 
 
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One piece of a lasting scratch on one frame."""
+
+    line: Line
+    defect: Defect
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Filled:
-    """What was laid over a frame before the generator sees it."""
+    """What was laid over the planes of a frame before the generator sees them."""
 
     decoded: tuple[Plane, ...]
     """The planes as they were."""
+    pieces: tuple[Piece, ...]
+    """What was covered."""
     packed: bytes
-    """Its weight as `codes` has it: spans are long, and mattes mostly black."""
-    defects: tuple[Defect, ...]
-    """What the matte covers."""
+    """zlib of the matte, (H, W) uint8: spans are long, and mattes mostly black."""
 
     @classmethod
     def under(
-        cls, matte: FloatArray, decoded: tuple[Plane, ...], defects: tuple[Defect, ...]
+        cls, matte: FloatArray, decoded: tuple[Plane, ...], pieces: tuple[Piece, ...]
     ) -> Filled:
         """With a weight (H, W) 0..1; where it is 0 the planes are as they were."""
         codes = np.asarray(np.ceil(255.0 * matte), dtype=np.uint8)
-        return cls(decoded, zlib.compress(codes.tobytes(), 1), defects)
+        return cls(decoded, pieces, zlib.compress(codes.tobytes(), 1))
 
     def codes(self, picture: Picture) -> NDArray[np.uint8]:
         """(H, W) 0..255: the weight, at least 1 where there is any."""
@@ -129,7 +137,7 @@ class Frame:
     protected: NDArray[np.bool_] | None = None
     """(H, W) what the user says is never to be repaired."""
     filled: Filled | None = None
-    """What `planes` show no more; set by `scratch_clearing`."""
+    """What was laid over `planes` before the generator sees them; set by `scratch_clearing`."""
     shot: int = 0
     """Counted from 0; set by `shots`."""
     parity: int | None = None
@@ -307,9 +315,13 @@ class Repaired:
     """(H, W) the weight of the fill, 0..1; set by `defects`, None changes nothing."""
     defects: tuple[Defect, ...] = ()
     """What the matte covers; set by `defects`."""
+    left: NDArray[np.bool_] | None = None
+    """(H, W) where decoded samples stay though `filled` lies over them; set by `defects`."""
+    refused: tuple[Defect, ...] = ()
+    """What was filled there."""
     place: Place = HOST
     planes: tuple[Array, ...] | None = None
-    """The frame's decoded planes at that place; None: the frame's own are there."""
+    """The frame's planes at that place; None: the frame's own are there."""
     checksum: Callable[[], float] | None = None
     """Waits for the sum of the residual; None: it is at hand, to be summed."""
 

@@ -96,6 +96,8 @@ class LineMeasurement:
     runs: tuple[Run, ...]
     drifts: tuple[Drift, ...] = ()
     """In order, of the frames that show what may well be a line."""
+    extent: tuple[int, int] = (0, 0)
+    """Numbers of the first and of the last frame that was looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,3 +106,5 @@ class LineEvidence:
 
     runs: tuple[Run, ...]
     confidence: tuple[float, ...]
+    extent: tuple[int, int] = (0, 0)
+    """Numbers of the first and of the last frame that was measured."""

@@ -35,8 +35,10 @@ def touch_of(answer: Answer) -> Touch:
         shown = repaired.matte[: picture.height, : picture.width]
         found.append(np.asarray(np.ceil(255.0 * shown), dtype=np.uint8))
     if frame.filled is not None:
-        found.append(frame.filled.codes(picture))
-        defects += frame.filled.defects
+        codes = frame.filled.codes(picture)
+        found.append(codes if repaired.left is None else np.where(repaired.left, 0, codes))
+        pieces = (piece.defect for piece in frame.filled.pieces)
+        defects += tuple(one for one in pieces if one not in repaired.refused)
     return Touch(np.maximum.reduce(found), defects) if found else UNTOUCHED
 
 

@@ -173,7 +173,7 @@ def _decode(run: Run) -> None:
     frames = _split(run, frames)
     first = run.start * run.stride
     chosen = _choice(run) if record is None else lambda _number: 0  # an analysis tells of all
-    clearing = Clearing.asked(asked, None if guide is None else guide.allows)
+    clearing = Clearing.asked(asked)
     for span in cut_spans(frames, run.grid, lambda: profilers_of(run), chosen=chosen):
         run.seams.add(span)
         if record is not None:

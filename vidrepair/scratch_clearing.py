@@ -6,112 +6,137 @@ does not, it trusts no neighbour, and would leave the noise of some columns in.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from vidrepair.frames import Defect, Filled, FloatArray, Frame, Picture, Plane, Span
-from vidrepair.lines import Line
+from vidrepair.compose import Strengths
+from vidrepair.frames import Filled, FloatArray, Frame, Picture, Piece, Plane, Span
+from vidrepair.lines import Line, LineEvidence
 from vidrepair.planes import add_residual, matte_planes, padded_size, residual_planes, to_generator
 from vidrepair.regions import Box
+from vidrepair.rules import Rules, defect_at
 from vidrepair.scratch_fill import Deviations, line_fill, line_matte
 from vidrepair.scratch_runs import find_lines
 from vidrepair.settings import RepairSettings
-from vidrepair.verdict import Verdict, Veto, defect_at
+
+MARGIN = 16
+"""Columns beside a line that are looked at, a multiple of what chroma is sampled by."""
 
 
 @dataclass(frozen=True, slots=True)
 class Clearing:
-    """Clears spans, each by what is known of it alone: a run that goes on gives the same film."""
+    """Clears spans, each by what is known of it alone: a run that goes on gives the same film.
 
-    verdict: Verdict
-    most: float | None = None
-    """8-bit codes that no sample is changed by more than."""
+    For the same reason nobody is asked about single places: `defects` takes back what may not be.
+    """
+
+    rules: Rules
+    strengths: Strengths
 
     @classmethod
-    def asked(cls, repair: RepairSettings, allows: Veto | None = None) -> Clearing:
-        """As the settings want it; `allows` is asked about each piece that was found."""
-        return cls(Verdict(repair.damage, allows), repair.max_change)
+    def asked(cls, repair: RepairSettings) -> Clearing:
+        """As the settings want it."""
+        return cls(Rules(repair.damage), Strengths.asked(repair))
 
     def clear(self, span: Span) -> Span:
-        """The span with its lasting scratches filled, where they may be."""
-        if span.lines is None or not span.lines.runs:
+        """The span with its lasting scratches filled."""
+        evidence = span.lines
+        if evidence is None or not evidence.runs:
             return span
+        noise = Deviations.of(span.noise)
+        lines: dict[int, list[Line]] = {}
         done: dict[int, Frame] = {}
-        lines: dict[int, list[_Piece]] = {}
 
-        def cleared(frame: Frame, shown: Frame | None = None) -> Frame:
-            """`shown` is the frame that the generator sees for it."""
+        def cleared(frame: Frame, seen: Frame) -> Frame:
+            """`seen` is the frame that the generator sees for it, or itself."""
+            if seen.number not in lines:
+                lines[seen.number] = _lines_of(seen, evidence)
             if frame.number not in done:
-                number = (shown or frame).number
-                if number not in lines:
-                    lines[number] = self._pieces(span, shown or frame)
-                done[frame.number] = self._cleared(frame, lines[number], span)
+                done[frame.number] = self._cleared(frame, lines[seen.number], noise)
             return done[frame.number]
 
-        walk = tuple(cleared(frame) for frame in span.walk)
-        followers = tuple(
-            tuple(frame if frame.lost else cleared(frame, core) for frame in following)
-            for core, following in zip(span.core, span.followers, strict=False)
-        )
-        return replace(span, walk=walk, followers=followers)
+        walk = tuple(cleared(frame, frame) for frame in span.walk)
+        followers = []
+        for core, following in zip(span.core, span.followers, strict=False):
+            shown = [
+                frame if frame.lost or frame.repeat else cleared(frame, core) for frame in following
+            ]
+            followers.append(tuple(_repeated(shown, done[core.number])))
+        return replace(span, walk=walk, followers=tuple(followers))
 
-    def _pieces(self, span: Span, frame: Frame) -> list[_Piece]:
-        assert span.lines is not None
-        core = span.core
-        # What comes before the core is seen to warm up, and shows what its first frames show.
-        number = min(max(frame.number, core[0].number), core[-1].number)
-        found = find_lines(replace(frame, number=number), span.lines)
-        boxes = (_box_of(line, frame.picture) for line in found)
-        pieces = [
-            _Piece(line, defect_at("scratch", frame, box, line.confidence))
-            for line, box in zip(found, boxes, strict=True)
-        ]
-        return [piece for piece in pieces if self.verdict.allow(piece.defect)]
-
-    def _cleared(self, frame: Frame, pieces: list[_Piece], span: Span) -> Frame:
-        if not pieces:
-            return frame
+    def _cleared(self, frame: Frame, lines: Sequence[Line], noise: Deviations) -> Frame:
         picture = frame.picture
-        matte = np.zeros(padded_size(picture), dtype=np.float32)
-        inside = matte[: picture.height, : picture.width]
-        lines = [piece.line for piece in pieces]
-        inside[...] = line_matte(lines, picture)
+        pieces = [
+            Piece(line, defect_at("scratch", frame, _box_of(line, picture), line.confidence))
+            for line in lines
+        ]
+        pieces = [piece for piece in pieces if self.rules.allow(piece.defect)]
+        matte = line_matte([piece.line for piece in pieces], picture)
         if frame.protected is not None:
-            inside[frame.protected] = 0.0
-        defects = []
-        for piece in pieces:
-            count = int(np.count_nonzero(inside[Box(*piece.defect.box).window()]))
-            if count:
-                defects.append(replace(piece.defect, frame=frame.number, samples=count))
-        if not defects:
+            matte[frame.protected] = 0.0
+        counted = [_counted(piece, matte) for piece in pieces]
+        kept = tuple(piece for piece in counted if piece.defect.samples)
+        if not kept:
             return frame
-        shown = np.empty((3, *matte.shape), dtype=np.float32)
-        to_generator(frame.planes, picture, shown)
-        fill = line_fill(shown, lines, noise=Deviations.of(span.noise))
-        planes = self._under(matte, fill - shown, frame.planes, picture)
-        filled = Filled.under(inside, frame.planes, tuple(defects))
-        return replace(frame, planes=planes, filled=filled)
+        planes = tuple(plane.copy() for plane in frame.planes)
+        for piece in kept:
+            self._fill(planes, piece.line, matte, picture, noise)
+        return replace(frame, planes=planes, filled=Filled.under(matte, frame.planes, kept))
 
-    def _under(
-        self, matte: FloatArray, change: FloatArray, planes: tuple[Plane, ...], picture: Picture
-    ) -> tuple[Plane, ...]:
-        """The planes with the change under the matte; outside every sample stays."""
-        bits, peak = picture.format.bits, picture.format.peak
-        most = np.inf if self.most is None else np.floor(self.most / 255.0 * peak)
-        weights, changes = matte_planes(matte, picture), residual_planes(change, picture)
-        return tuple(
-            add_residual(plane, np.clip(weight * away, -most, most), bits)
-            for plane, weight, away in zip(planes, weights, changes, strict=True)
-        )
+    def _fill(
+        self,
+        planes: tuple[Plane, ...],
+        line: Line,
+        matte: FloatArray,
+        picture: Picture,
+        noise: Deviations,
+    ) -> None:
+        """Fill one line in place; outside the matte every sample stays."""
+        box = _box_of(line, picture)
+        left = max(box.left // MARGIN - 1, 0) * MARGIN
+        right = min((-(-box.right // MARGIN) + 1) * MARGIN, picture.width)
+        part = replace(picture, width=right - left)
+        own = replace(line, column=line.column - left)
+        views = [_columns(plane, left, right, picture) for plane in planes]
+        shown = np.empty((3, *padded_size(part)), dtype=np.float32)
+        to_generator(tuple(views), part, shown)
+        change = line_fill(shown, [own], noise=noise) - shown
+        weight = np.minimum(matte[:, left:right], line_matte([own], part))
+        weights, changes = matte_planes(weight, part), residual_planes(change, part)
+        for view, share, away in zip(views, weights, changes, strict=True):
+            bounded = self.strengths.bounded(share * away, picture)
+            view[...] = add_residual(view, bounded, picture.format.bits)
 
 
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """One piece of a line, and what is told of it."""
+def _lines_of(frame: Frame, evidence: LineEvidence) -> list[Line]:
+    """What comes before or after the frames that were measured shows what the nearest shows."""
+    first, last = evidence.extent
+    number = min(max(frame.number, first), last)
+    return find_lines(replace(frame, number=number), evidence)
 
-    line: Line
-    defect: Defect
+
+def _repeated(following: Sequence[Frame], core: Frame) -> list[Frame]:
+    """Those frames, each repeat with the samples of the one before it."""
+    frames: list[Frame] = []
+    for frame in following:
+        before = next((one for one in reversed(frames) if not one.lost), core)
+        same = frame.repeat and not frame.lost
+        filled = replace(frame, planes=before.planes, filled=before.filled) if same else frame
+        frames.append(filled)
+    return frames
+
+
+def _columns(plane: Plane, left: int, right: int, picture: Picture) -> Plane:
+    """What a plane has of some columns of luma."""
+    across = 1 if plane.shape[1] == picture.width else picture.format.sampling[0]
+    return plane[:, left // across : -(-right // across)]
+
+
+def _counted(piece: Piece, matte: FloatArray) -> Piece:
+    count = int(np.count_nonzero(matte[Box(*piece.defect.box).window()]))
+    return replace(piece, defect=replace(piece.defect, samples=count))
 
 
 def _box_of(line: Line, picture: Picture) -> Box:

@@ -47,7 +47,7 @@ def judge(own: LineMeasurement, before: LineMeasurement | None) -> LineEvidence:
         if sure >= SURE:
             runs.append(run)
             confidence.append(sure)
-    return LineEvidence(tuple(runs), tuple(confidence))
+    return LineEvidence(tuple(runs), tuple(confidence), own.extent)
 
 
 def _continued(end: Sight, beside: LineMeasurement | None) -> Run:

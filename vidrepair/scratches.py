@@ -78,7 +78,7 @@ def measure_lines(frames: Sequence[Frame]) -> LineMeasurement:
             drifts.append(measure_drift(likely, before, now, frame.number))
         before = now
     kept = tuple(tuple(run) for run in runs if len(run) >= 3)
-    return LineMeasurement(kept, tuple(drifts))
+    return LineMeasurement(kept, tuple(drifts), (frames[0].number, frames[-1].number))
 
 
 def find_ridges(strips: FloatArray, widest: int) -> tuple[FloatArray, NDArray[np.int8]]:

@@ -375,6 +375,12 @@ class Damage:
     changed: bool = False
     """The file was written to while it was read."""
 
+    @property
+    def lossy(self) -> bool:
+        """Whether something of the film could not be read."""
+        broken = self.corrupt_packets or self.corrupt_frames or self.decode_errors
+        return bool(broken or self.truncated)
+
     def as_dict(self) -> dict[str, float]:
         """For JSON."""
         return asdict(self)

@@ -26,7 +26,7 @@ class BatchSummary:
     @property
     def damaged(self) -> int:
         """How many were restored from a file that was broken or cut off."""
-        return sum(bool(result.report and str(result.report.damage)) for result in self.results)
+        return sum(bool(result.report and result.report.damage.lossy) for result in self.results)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""

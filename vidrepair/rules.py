@@ -1,4 +1,4 @@
-"""Which of the places that were found may be repaired."""
+"""What may be repaired of what was found."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Veto = Callable[[Defect], bool]
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Rules:
     """What the user wants repaired."""
 
     wanted: DamageSettings
