@@ -82,11 +82,13 @@ SHORT = bytes(4) + struct.pack(">I", 2) + struct.pack(">IiI", 60, -1, 1 << 16)
     [
         (index(SHORT + struct.pack(">IiI", 6000, 0, 1 << 16)), 6060),
         (index(b"\1\0\0\0" + struct.pack(">IQqI", 1, 1 << 40, 0, 1 << 16), 1), 1 << 40),
+        (index(SHORT + struct.pack(">IiI", 6000, 0, 1 << 16) + b"more"), 6060),
         # Written piece by piece.
         (index(SHORT + struct.pack(">IiI", 0, 0, 1 << 16)), None),
         # Cut off, of a size that is none, of another kind, nothing.
         (index(SHORT), None),
         (index(bytes(4)), None),
+        (index(b""), None),
         (make_box(b"moov", b"\0\0\0\3trak"), None),
         (b"RIFF and so on", None),
         (b"", None),

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 from clips import write_clip
 
 from training.grain_figure import deviation_by_luma, draw_grain, radial_power
-from training.grain_patches import SIDE, true_patches
+from training.grain_patches import SIDE, find_patches, true_patches
+from training.octaves import octave_powers
 
 
 def white(count: int, seed: int) -> np.ndarray:
@@ -57,3 +59,25 @@ def test_known_grain_is_what_was_added(tmp_path: Path) -> None:
     write_clip(tmp_path / "small.mkv", frames=4, size=(64, 64), pix_fmt="gray")
     with pytest.raises(ValueError, match="not of the size and length"):
         true_patches(tmp_path / "noisy.mkv", tmp_path / "small.mkv", deviation)
+
+
+def test_what_shimmers_softly_is_no_grain(tmp_path: Path) -> None:
+    """Water in an area that is flat otherwise: less of it than of the grain, and much coarser."""
+    rng = np.random.default_rng(6)
+    shape = (16, 160, 320)
+    grain = 6.0 * rng.standard_normal(shape)
+    water = np.stack([cv2.GaussianBlur(one, (0, 0), 4.0) for one in rng.standard_normal(shape)])
+    water *= 5.0 / water.std()
+    water[:, :, :192] = 0.0
+    path = tmp_path / "lake.mkv"
+    frames = [
+        av.VideoFrame.from_ndarray((120.0 + one).round().astype(np.uint8), format="gray")
+        for one in grain + water
+    ]
+    write_clip(path, frames=frames, size=(320, 160), pix_fmt="gray")
+    found = find_patches(path)
+    assert 255.0 * found.deviation == pytest.approx(6.0, rel=0.03)
+    low, _, high = octave_powers(found.grain.astype(float)).sum(axis=0)
+    plain = octave_powers(white(400, 3).astype(float)).sum(axis=0)
+    assert low / high == pytest.approx(plain[0] / plain[2], rel=0.12)
+    assert len(found.grain) >= 0.5 * 16 * 5 * 6

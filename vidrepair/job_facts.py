@@ -21,7 +21,9 @@ from vidrepair.version import __version__
 ENDS = 1 << 20
 """Bytes from the start and from the end of a file that tell it from another."""
 HASHED = "sha256"
-"""How the names of facts begin that are hashes."""
+"""A word in the names of facts that are hashes;"""
+WEIGHTS = "engine weights"
+"""and one that is, too."""
 MIXABLE = ("version", "engine")
 """What may change on the way where that is asked for."""
 
@@ -58,13 +60,14 @@ def job_facts(job: Job, plan: OutputPlan, engine: Mapping[str, Any]) -> dict[str
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What is not as it was, such as "engine precision was fp32 and is bf16"."""
-    return [
-        # Nobody reads hashes.
-        f"{name} is another"
-        if HASHED in name or name == "engine weights"
-        else f"{name} was {was} and is {is_now}"
-        for name, was, is_now in _differing("", before, now)
-    ]
+    return [_told(*one) for one in _differing("", before, now)]
+
+
+def _told(name: str, was: Any, is_now: Any) -> str:
+    what, hashed, _ = name.partition(HASHED)
+    if hashed or name == WEIGHTS:
+        return f"{what.strip()} has other content"  # nobody reads hashes
+    return f"{name} was {was} and is {is_now}"
 
 
 def _differing(
