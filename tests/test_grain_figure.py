@@ -8,8 +8,10 @@ import av
 import cv2
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from clips import write_clip
 
+from training.__main__ import main
 from training.grain_figure import deviation_by_luma, draw_grain, radial_power
 from training.grain_patches import SIDE, find_patches, true_patches
 from training.octaves import octave_powers
@@ -81,3 +83,15 @@ def test_what_shimmers_softly_is_no_grain(tmp_path: Path) -> None:
     plain = octave_powers(white(400, 3).astype(float)).sum(axis=0)
     assert low / high == pytest.approx(plain[0] / plain[2], rel=0.12)
     assert len(found.grain) >= 0.5 * 16 * 5 * 6
+
+
+@pytest.mark.parametrize("option", ["-o", "--plot"])
+def test_footage_is_never_written_over(tmp_path: Path, option: str) -> None:
+    film = tmp_path / "film.mkv"
+    write_clip(film, frames=4, size=(64, 64), pix_fmt="gray")
+    before = film.read_bytes()
+    words = ["grain-gan", str(film), "-o", str(tmp_path / "a.safetensors"), option, str(film)]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 2
+    assert "is a file that is read; choose another name" in done.output
+    assert film.read_bytes() == before

@@ -132,6 +132,8 @@ def grain_gan(
     from training.grain_gan import GrainSettings, against_truth, learn_grain, table
     from training.grain_patches import true_patches
 
+    for path in (out, plot):
+        _check_writable(path, footage, clean)
     settings = GrainSettings(steps=steps, seed=seed)
     trials, chosen = learn_grain(footage, out, settings, kind=kind, gray=gray)
     click.echo(table(trials))
@@ -147,6 +149,15 @@ def grain_gan(
     click.echo(f"{out}: {chosen.grain.kind}")
     if not chosen.likeness.keeps:
         click.echo("it is beyond its bounds: raise --steps, or give more footage", err=True)
+
+
+def _check_writable(path: Path | None, *read: Path | None) -> None:
+    """Before minutes of learning: a file that is read is never written over."""
+    if path is None:
+        return
+    if path.resolve() in {one.resolve() for one in read if one is not None}:
+        raise click.UsageError(f"{path} is a file that is read; choose another name")
+    path.parent.mkdir(parents=True, exist_ok=True)
 
 
 @main.command()
