@@ -11,13 +11,13 @@ from test_scratches import COUNT, FORMATS, SIZE, YUV420, Scratch, pan, scratched
 
 from vidrepair.batch import Grid, Profiler, Profilers, cut_spans
 from vidrepair.compose import Strengths, compose
-from vidrepair.defects import find_defects
+from vidrepair.defects import _refuse, find_defects
 from vidrepair.frames import Answer, Frame, PixelFormat, Repaired, Span
 from vidrepair.lines import Line, LineEvidence, Sight
 from vidrepair.matte import Touch, touch_of
 from vidrepair.noise import known_profile
 from vidrepair.planes import matte_planes, padded_size
-from vidrepair.rules import Veto
+from vidrepair.rules import Rules, Veto
 from vidrepair.scratch_clearing import Clearing
 from vidrepair.scratch_runs import judge
 from vidrepair.scratches import measure_lines
@@ -122,6 +122,20 @@ def test_what_is_refused_stays_as_it_was_decoded_and_changes_no_other_frame() ->
     under = free[3][1].codes > 0
     np.testing.assert_array_equal(asked[3][0].luma[under], frames[3].luma[under])
     np.testing.assert_array_equal(asked[3][0].luma[~under], free[3][0].luma[~under])
+
+
+def test_dust_on_a_refused_scratch_is_repaired_all_the_same() -> None:
+    (span,) = spans_of(dirty())
+    frame = Clearing.asked(UNCHANGED).clear(span).core[3]
+    assert frame.filled is not None
+    matte = np.zeros(padded_size(frame.picture), np.float32)
+    matte[:20, : SIZE[1]] = 1.0
+    rules = Rules(DamageSettings(), lambda _defect: False)
+    left = _refuse(Repaired(None, matte=matte), frame, rules).left
+    assert left is not None
+    np.testing.assert_array_equal(left[20:], frame.filled.codes(frame.picture)[20:] > 0)
+    assert not left[:20].any()
+    assert left.any()
 
 
 def test_a_span_that_knows_no_scratch_brings_none_back() -> None:

@@ -240,6 +240,8 @@ def _refuse(repaired: Repaired, frame: Frame, rules: Rules) -> Repaired:
         return repaired
     left = frame.filled.codes(frame.picture) > 0
     left &= line_matte([piece.line for piece in kept], frame.picture) == 0.0
+    if repaired.matte is not None:  # what spots are repaired by stays
+        left &= repaired.matte[: left.shape[0], : left.shape[1]] == 0.0
     refused = tuple(piece.defect for piece in pieces if piece not in kept)
     return replace(repaired, left=left, refused=refused)
 
