@@ -60,6 +60,8 @@ REOPENED = {
 }
 COVER = int(av.stream.Disposition.attached_pic)
 MAX_SIDE = 32768
+STARTS = (b"ftyp", b"wide", b"mdat")
+"""Kinds of box that an MP4 or MOV file starts with that has its index behind."""
 INDEXES = (b"moov", b"meta")
 """Boxes of which a film, or a picture of HEIF or AVIF, has one."""
 PROTOCOL = "file:"
@@ -133,7 +135,7 @@ def open_container(origin: Path | Pipe | ImageSequence) -> Any:
     try:
         container = _open(url, str(origin), {}, form=form)
     except InputError as error:
-        if has_box(origin, b"mdat") and not any(has_box(origin, kind) for kind in INDEXES):
+        if head[4:8] in STARTS and not any(has_box(origin, kind) for kind in INDEXES):
             raise InputError(
                 f"{origin} has no index (moov): the recording or the copy was cut off before its"
                 " end; copy it again, or rebuild it with a tool for that, such as untrunc"
