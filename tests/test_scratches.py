@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from vidrepair.frames import Frame, Picture, PixelFormat, Plane
+from vidrepair.frames import Frame, NoiseProfile, Picture, PixelFormat, Plane
 from vidrepair.lines import Line, LineEvidence
 from vidrepair.planes import to_generator
-from vidrepair.scratch_fill import Deviations, line_fill, line_matte
+from vidrepair.scratch_fill import line_fill, line_matte
 from vidrepair.scratch_runs import find_lines, judge
 from vidrepair.scratches import measure_lines
 
@@ -311,6 +311,12 @@ def test_streaks_of_single_frames_and_letters_are_no_scratches() -> None:
     assert not evidence(stored(scene)).runs
 
 
+def even_noise(sigma: float) -> NoiseProfile:
+    """The same deviation of luma and chroma at all levels, in 8-bit codes."""
+    curve = np.full(17, sigma / 255.0, np.float32)
+    return NoiseProfile(curve, curve)
+
+
 def errors(before: Array, scene: list[Array], at: int) -> Array:
     """Squared errors of a frame in the generator's unit against its clean picture."""
     return np.asarray(np.square(before - (16.0 + scene[at] * 219.0 / 255.0) / 255.0))
@@ -343,7 +349,7 @@ def test_a_translucent_scratch_keeps_the_detail_below() -> None:
     cover = Scratch(140.0, tilt=0.0, width=3.0, opacity=0.4).cover(SIZE, 140.0)
     shown = fine[0] + cover * (20.0 - fine[0])
     (frame,) = stored([shown], sigma=0.0)
-    noise = Deviations(np.full((2, 17), 2.0 / 255.0, np.float32))
+    noise = even_noise(2.0)
     filled = line_fill(generator_picture(frame), [line], noise=noise)
     inside = cover > 0.0
     truth = (16.0 + fine[0] * 219.0 / 255.0) / 255.0
@@ -357,7 +363,7 @@ def test_a_filled_line_is_as_noisy_as_its_sides(opacity: float) -> None:
     (clear,) = stored([clean], sigma=0.0)
     (frame,) = stored(scratched([clean], scratch), sigma=sigma)
     line = Line(140.0, 0.0, 5.0, False, 90.0, 0, SIZE[0], 1.0)
-    noise = Deviations(np.full((2, 17), sigma / 255.0, np.float32))
+    noise = even_noise(sigma)
     filled = line_fill(generator_picture(frame), [line], noise=noise)
     away = 255.0 * (filled[0] - generator_picture(clear)[0])
     rough = away - np.apply_along_axis(
@@ -365,7 +371,7 @@ def test_a_filled_line_is_as_noisy_as_its_sides(opacity: float) -> None:
     )
     deviations = rough[8:-8].std(axis=0)
     assert deviations[138:143].mean() == pytest.approx(deviations[160:200].mean(), rel=0.25)
-    quiet = line_fill(generator_picture(frame), [line], noise=Deviations(0.0 * noise.levels))
+    quiet = line_fill(generator_picture(frame), [line], noise=even_noise(0.0))
     assert np.abs(quiet - filled).max() > 0.01
 
 

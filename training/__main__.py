@@ -8,6 +8,7 @@ import click
 
 from training.scoring import COMMANDS, FILE
 from vidrepair.errors import VidrepairError
+from vidrepair.files import same_file
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
@@ -133,7 +134,8 @@ def grain_gan(
     from training.grain_patches import true_patches
 
     for path in (out, plot):
-        _check_writable(path, footage, clean)
+        if path is not None:
+            _check_target(path, footage, clean)
     settings = GrainSettings(steps=steps, seed=seed)
     trials, chosen = learn_grain(footage, out, settings, kind=kind, gray=gray)
     click.echo(table(trials))
@@ -151,11 +153,9 @@ def grain_gan(
         click.echo("it is beyond its bounds: raise --steps, or give more footage", err=True)
 
 
-def _check_writable(path: Path | None, *read: Path | None) -> None:
+def _check_target(path: Path, *read: Path | None) -> None:
     """Before minutes of learning: a file that is read is never written over."""
-    if path is None:
-        return
-    if path.resolve() in {one.resolve() for one in read if one is not None}:
+    if any(one is not None and same_file(one, path) for one in read):
         raise click.UsageError(f"{path} is a file that is read; choose another name")
     path.parent.mkdir(parents=True, exist_ok=True)
 

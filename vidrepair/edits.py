@@ -32,8 +32,9 @@ def shown_until(path: Path, track: int) -> tuple[Fraction, Fraction] | None:
         file.seek(found[0])
         moov = file.read(found[1])
         for box in boxes_in(moov):
-            if box[4:8] == b"trak" and _track(box) == track:
-                return _end(box, Fraction(1, _timescale(moov)))
+            # No track has the number 0.
+            if box[4:8] == b"trak" and _behind_times(box, b"tkhd") == track:
+                return _end(box, Fraction(1, _behind_times(moov, b"mvhd") or 1))
     return None
 
 
@@ -47,18 +48,12 @@ def _only(box: bytes, *kinds: bytes) -> bytes | None:
     return box
 
 
-def _track(trak: bytes) -> int:
-    header = _only(trak, b"tkhd")
+def _behind_times(box: bytes, kind: bytes) -> int:
+    """The number behind both times of the header of that kind in a box; 0 where there is none."""
+    header = _only(box, kind)
     if header is None:
-        return 0  # no track has this number
+        return 0
     return int(struct.unpack_from(">I", header, 28 if header[8] else 20)[0])
-
-
-def _timescale(moov: bytes) -> int:
-    """Ticks of a second in edit lists."""
-    header = _only(moov, b"mvhd")
-    told = 0 if header is None else struct.unpack_from(">I", header, 28 if header[8] else 20)[0]
-    return int(told) or 1
 
 
 def _end(trak: bytes, unit: Fraction) -> tuple[Fraction, Fraction] | None:

@@ -17,6 +17,14 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system says when there is no room."""
 
 
+def same_file(one: Path, other: Path) -> bool:
+    """Whether two names are those of one file, or will be."""
+    try:
+        return one.resolve() == other.resolve() or one.samefile(other)
+    except (OSError, ValueError):  # one of them does not exist
+        return False
+
+
 class Closing:
     """What is closed at the end of its `with`."""
 

@@ -174,6 +174,11 @@ class NoiseProfile:
         return np.stack([self.luma, self.chroma]).astype(np.float32)
 
 
+def at_levels(curve: NDArray[Any], luma: NDArray[Any]) -> NDArray[np.float64]:
+    """A curve (n,) over even steps of luma from 0 to 1, at any luma."""
+    return np.asarray(np.interp(luma, np.linspace(0.0, 1.0, len(curve)), curve))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class GrainSpectrum:
     """How the grain of a shot is spread over the frequencies, whatever its strength."""

@@ -14,7 +14,14 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from vidrepair.frames import FloatArray, GrainProfile, GrainSpectrum, NoiseProfile, Picture
+from vidrepair.frames import (
+    FloatArray,
+    GrainProfile,
+    GrainSpectrum,
+    NoiseProfile,
+    Picture,
+    at_levels,
+)
 from vidrepair.planes import rgb_to_ycbcr
 from vidrepair.regions import Area
 
@@ -70,7 +77,7 @@ def make_grain(
         corner = (top * CELL // step[0], left * CELL // step[1])
         field = _unit_grain(filters, seed, plane, corner, size)
         field = field.reshape(len(level), CELL // step[0], size[1])
-        scale = np.interp(level, np.linspace(0.0, 1.0, len(curve)), curve).astype(np.float32)
+        scale = at_levels(curve, level).astype(np.float32)
         field *= np.repeat(scale, CELL // step[1], axis=1)[:, None]
         field = np.repeat(field.reshape(size), step[1], axis=1) if step[1] > 1 else field
         grain[plane].reshape(size[0], step[0], width)[...] = field.reshape(size[0], 1, width)
@@ -118,7 +125,7 @@ def removed_shares(
         strict=True,
     ):
         light = _blocks(site_means(luma[inside], *step)).mean(axis=(1, 3))
-        expected = np.interp(light, np.linspace(0.0, 1.0, len(curve)), curve) ** 2
+        expected = at_levels(curve, light) ** 2
         powers = [
             np.square(_blocks(site_means(part[inside], *step))).mean(axis=(1, 3)) for part in parts
         ]

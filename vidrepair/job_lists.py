@@ -7,10 +7,9 @@ from fractions import Fraction
 from vidrepair.cuts import Cuts, Length, read_cuts
 from vidrepair.decode import Source, stated_end
 from vidrepair.errors import UsageError
-from vidrepair.files import check_writable
+from vidrepair.files import check_writable, same_file
 from vidrepair.film_clock import FilmClock
 from vidrepair.marker_file import check_markers
-from vidrepair.masks import same_file
 from vidrepair.settings import Job
 from vidrepair.tags import Clip
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from vidrepair.decode import open_source
 from vidrepair.errors import InputError, UsageError
+from vidrepair.files import same_file
 from vidrepair.findings import SourceFacts
 from vidrepair.inventory import frame_times
 from vidrepair.job_lists import open_clock
 from vidrepair.marker_file import check_markers, write_markers
 from vidrepair.markers import mark, unsteady
-from vidrepair.masks import same_file
 from vidrepair.settings import OutputSettings
 from vidrepair.sidecar import read_analysis
 from vidrepair.tags import plain_text

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from vidrepair.carriers import Repacker, plane_views
 from vidrepair.containers import close_reader, describe, open_container, video_stream, work_format
 from vidrepair.errors import InputError, UsageError, VidrepairError
-from vidrepair.files import Closing
+from vidrepair.files import Closing, same_file
 from vidrepair.frames import Picture, PixelFormat, Plane
 from vidrepair.planes import rgb_to_ycbcr
 from vidrepair.regions import Mask, dilate
@@ -60,14 +60,6 @@ def open_masks(
         reader.close()
         raise
     return reader
-
-
-def same_file(one: Path, other: Path) -> bool:
-    """Whether two names are those of one file, or will be."""
-    try:
-        return one.resolve() == other.resolve() or one.samefile(other)
-    except (OSError, ValueError):  # one of them does not exist
-        return False
 
 
 class MaskReader(Closing):

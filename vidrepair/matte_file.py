@@ -18,9 +18,8 @@ import numpy as np
 from vidrepair.carriers import new_carrier, plane_views
 from vidrepair.encode import OutputPlan, Target, open_target, plan_output
 from vidrepair.errors import UsageError, VidrepairError
-from vidrepair.files import FULL, Unfinished, beside, check_writable, sync
+from vidrepair.files import FULL, Unfinished, beside, check_writable, same_file, sync
 from vidrepair.frames import Frame, Picture, PixelFormat
-from vidrepair.masks import same_file
 from vidrepair.matte import Codes, matte_clip, matte_frame
 from vidrepair.placement import Numbered
 from vidrepair.sequences import is_pattern, numbered_name

@@ -20,10 +20,9 @@ from vidrepair.decode import open_source
 from vidrepair.display import Shown, show_difference, show_matte, show_planes, upright
 from vidrepair.engines import Build
 from vidrepair.errors import UsageError
-from vidrepair.files import check_writable
+from vidrepair.files import check_writable, same_file
 from vidrepair.glimpse import Glimpse, Glimpses, Subject
 from vidrepair.interlace import Interlacing
-from vidrepair.masks import same_file
 from vidrepair.regions import Box, Mask, busiest_windows, dilate
 from vidrepair.report import Progress, steady_progress
 from vidrepair.scan import Place, choose, scan_film

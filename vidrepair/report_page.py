@@ -15,9 +15,8 @@ from typing import Any
 
 from vidrepair.errors import UsageError
 from vidrepair.expectation import Made
-from vidrepair.files import check_writable, write_bytes
+from vidrepair.files import check_writable, same_file, write_bytes
 from vidrepair.findings import Analysis
-from vidrepair.masks import same_file
 from vidrepair.page_parts import (
     curves,
     frames,

@@ -23,6 +23,7 @@ from vidrepair.engines import Build, Engine, Spare, make_engine, open_engine
 from vidrepair.errors import UsageError
 from vidrepair.facts import FactsBuilder
 from vidrepair.fields import half_of
+from vidrepair.files import same_file
 from vidrepair.film_clock import FilmClock
 from vidrepair.frames import Answer, GrainProfile, Picture, Span
 from vidrepair.gaps import Gap, Gaps
@@ -32,7 +33,7 @@ from vidrepair.job_facts import content_facts, total_frames
 from vidrepair.job_journal import begin, goes_in_segments, open_journal, open_share
 from vidrepair.job_lists import check_lists, open_clock, open_cuts
 from vidrepair.journal import Journal, folder_of, has_parts, read_record
-from vidrepair.masks import MaskReader, open_masks, same_file
+from vidrepair.masks import MaskReader, open_masks
 from vidrepair.matte_file import MatteFile, matte_kind, open_matte
 from vidrepair.models import ModelFiles
 from vidrepair.nowhere import Nowhere

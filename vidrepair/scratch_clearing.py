@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from vidrepair.compose import Strengths
-from vidrepair.frames import Filled, FloatArray, Frame, Picture, Piece, Plane, Span
+from vidrepair.frames import Filled, FloatArray, Frame, NoiseProfile, Picture, Piece, Plane, Span
 from vidrepair.lines import Line, LineEvidence
 from vidrepair.planes import add_residual, matte_planes, padded_size, residual_planes, to_generator
 from vidrepair.regions import Box
 from vidrepair.rules import Rules, defect_at
-from vidrepair.scratch_fill import Deviations, line_fill, line_matte
+from vidrepair.scratch_fill import line_fill, line_matte
 from vidrepair.scratch_runs import find_lines
 from vidrepair.settings import RepairSettings
 
@@ -45,7 +45,6 @@ class Clearing:
         evidence = span.lines
         if evidence is None or not evidence.runs:
             return span
-        noise = Deviations.of(span.noise)
         lines: dict[int, list[Line]] = {}
         done: dict[int, Frame] = {}
 
@@ -54,7 +53,7 @@ class Clearing:
             if seen.number not in lines:
                 lines[seen.number] = _lines_of(seen, evidence)
             if frame.number not in done:
-                done[frame.number] = self._cleared(frame, lines[seen.number], noise)
+                done[frame.number] = self._cleared(frame, lines[seen.number], span.noise)
             return done[frame.number]
 
         walk = tuple(cleared(frame, frame) for frame in span.walk)
@@ -66,13 +65,15 @@ class Clearing:
             followers.append(tuple(_repeated(shown, done[core.number])))
         return replace(span, walk=walk, followers=tuple(followers))
 
-    def _cleared(self, frame: Frame, lines: Sequence[Line], noise: Deviations) -> Frame:
+    def _cleared(self, frame: Frame, lines: Sequence[Line], noise: NoiseProfile) -> Frame:
         picture = frame.picture
         pieces = [
             Piece(line, defect_at("scratch", frame, _box_of(line, picture), line.confidence))
             for line in lines
         ]
         pieces = [piece for piece in pieces if self.rules.allow(piece.defect)]
+        if not pieces:
+            return frame
         matte = line_matte([piece.line for piece in pieces], picture)
         if frame.protected is not None:
             matte[frame.protected] = 0.0
@@ -91,7 +92,7 @@ class Clearing:
         line: Line,
         matte: FloatArray,
         picture: Picture,
-        noise: Deviations,
+        noise: NoiseProfile,
     ) -> None:
         """Fill one line in place; outside the matte every sample stays."""
         box = _box_of(line, picture)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from vidrepair.frames import FloatArray, NoiseProfile, Picture
+from vidrepair.frames import FloatArray, NoiseProfile, Picture, at_levels
 from vidrepair.lines import Line
 from vidrepair.strips import smoothed
 
@@ -46,29 +45,11 @@ def line_matte(lines: Sequence[Line], picture: Picture) -> FloatArray:
     return matte
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Deviations:
-    """Of the noise, (2, n): luma and chroma, at n levels of luma 0..1, in the generator's unit."""
-
-    levels: FloatArray
-
-    @classmethod
-    def of(cls, noise: NoiseProfile) -> Deviations:
-        """Those of a profile."""
-        return cls(np.stack([noise.luma, noise.chroma]))
-
-    def at(self, luma: FloatArray) -> FloatArray:
-        """(3, n): of each channel, at n values of luma."""
-        grid = np.linspace(0.0, 1.0, self.levels.shape[1])
-        own, other = (np.interp(luma, grid, one) for one in self.levels)
-        return np.asarray(np.stack([own, other, other]), dtype=np.float32)
-
-
 def line_fill(
     picture: FloatArray,
     lines: Sequence[Line],
     neighbours: Neighbours = (),
-    noise: Deviations | None = None,
+    noise: NoiseProfile | None = None,
 ) -> FloatArray:
     """A picture (3, H, W) without its lines, in the generator's unit.
 
@@ -86,7 +67,7 @@ def line_fill(
 
 
 def _fill_piece(
-    out: FloatArray, line: Line, neighbours: Neighbours, noise: Deviations | None
+    out: FloatArray, line: Line, neighbours: Neighbours, noise: NoiseProfile | None
 ) -> None:
     """Replace one piece of a line in place."""
     width = out.shape[2]
@@ -94,7 +75,9 @@ def _fill_piece(
     rows = np.arange(line.first, line.last)[:, None]
     if noise is not None:
         beside = np.clip(np.round(path).astype(np.int64) - SIDE, 0, width - 1)
-        deviations = noise.at(smoothed(out[0, rows[:, 0], beside], 4))
+        level = smoothed(out[0, rows[:, 0], beside], 4)
+        curves = (noise.luma, noise.chroma, noise.chroma)
+        deviations = np.stack([at_levels(curve, level) for curve in curves]).astype(np.float32)
     # Chroma, whose samples may stand for two of luma, is taken from a sample further away.
     for channels, beyond in ((slice(0, 1), 0), (slice(1, 3), 1)):
         half = int(np.ceil(0.5 * line.width + 0.5)) + beyond

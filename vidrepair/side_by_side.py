@@ -19,10 +19,9 @@ from vidrepair.decode import Source, open_film
 from vidrepair.display import Shown, show_difference, show_planes
 from vidrepair.encode import open_target, plan_output
 from vidrepair.errors import UsageError
-from vidrepair.files import check_writable
+from vidrepair.files import check_writable, same_file
 from vidrepair.frames import FloatArray, Frame, Picture, Plane
 from vidrepair.in_step import Pair, check_sizes, frames_of, in_step
-from vidrepair.masks import same_file
 from vidrepair.overlay import luma_range
 from vidrepair.planes import block_means
 from vidrepair.regions import Box, busiest_windows

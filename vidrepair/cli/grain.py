@@ -8,11 +8,10 @@ from pathlib import Path
 import click
 
 from vidrepair.errors import UsageError
-from vidrepair.files import write_text
+from vidrepair.files import same_file, write_text
 from vidrepair.findings import Analysis, SpanFacts
 from vidrepair.frames import GrainProfile, Picture
 from vidrepair.grain_table import GrainEntry, film_grain_table, profile_to_json
-from vidrepair.masks import same_file
 from vidrepair.sidecar import read_analysis
 from vidrepair.tags import pixel_format
 
