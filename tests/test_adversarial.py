@@ -231,7 +231,15 @@ def test_a_blend_that_cannot_be_is_refused(
     assert not list(tmp_path.glob("*.safetensors"))
 
 
-def write_footage(path: Path, *, frames: int = 16, colour: bool = False, flat: bool = True) -> Path:
+def write_footage(
+    path: Path,
+    *,
+    frames: int = 16,
+    colour: bool = False,
+    flat: bool = True,
+    grainy: bool = True,
+    size: tuple[int, int] = (160, 224),
+) -> Path:
     """Gray or coloured film with grain that is blurred, and stronger where it is bright."""
     rows, columns = np.mgrid[0:160, 0:224]
     picture = 60.0 + 120.0 * columns / 224.0 + 10.0 * rows / 160.0
@@ -240,12 +248,13 @@ def write_footage(path: Path, *, frames: int = 16, colour: bool = False, flat: b
         picture = picture + rng.normal(0.0, 20.0, picture.shape)
     like = torch.empty(frames, 1, 160, 224)
     grain = draw_field(Grain("blurred", 0.7), like, 5)[:, 0].numpy() * (2.0 + 4.0 * picture / 255.0)
-    luma = np.clip(np.round(picture + grain), 0, 255).astype(np.uint8)
-    chroma = np.full((frames, 80, 112), 128, dtype=np.uint8)
+    height, width = size
+    luma = np.clip(np.round(picture + grainy * grain), 0, 255).astype(np.uint8)[:, :height, :width]
+    chroma = np.full((frames, height // 2, width // 2), 128, dtype=np.uint8)
     if colour:
         chroma = (chroma + rng.integers(-9, 9, chroma.shape)).astype(np.uint8)
     form = PixelFormat("yuv420p", "yuv", 8, (2, 2))
-    film = Film("footage", (luma, chroma, chroma), Picture(224, 160, form, full_range=True))
+    film = Film("footage", (luma, chroma, chroma), Picture(width, height, form, full_range=True))
     write_film(path, film)
     return path
 
@@ -374,6 +383,9 @@ def test_chroma_grain_follows_the_storage(footage: Path, tmp_path: Path) -> None
     [
         ({"flat": False}, (), "patches of 32x32 samples that are flat, still and grainy"),
         ({"colour": True}, ("--gray",), "has colour; leave out --gray"),
+        ({"grainy": False}, (), "for most flat areas have no grain; give the film as it was shot"),
+        ({"size": (24, 64)}, (), "is 64x24; give footage of 32x32 samples or more"),
+        ({"frames": 4, "size": (96, 64)}, (), "patches of 32x32 samples that are flat"),
         ({"frames": 1}, (), "has 1 frame; grain is told from the picture by what changes"),
         (None, (), "cannot be read as a video file"),
     ],

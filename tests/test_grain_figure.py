@@ -95,3 +95,27 @@ def test_footage_is_never_written_over(tmp_path: Path, option: str) -> None:
     assert done.exit_code == 2
     assert "is a file that is read; choose another name" in done.output
     assert film.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["-o", "a.txt"], "a.txt has to end in .safetensors"),
+        (["-o", "a.safetensors", "--plot", "a.pdf"], "a.pdf has to end in .png"),
+        (["-o", "a.safetensors", "--clean", "film.mkv"], "film.mkv is what film.mkv is; give"),
+        (["-o", "a.safetensors", "--clean", "other.mkv"], "other.mkv is not of the size"),
+        (["-o", "a.safetensors", "--clean", "note.txt"], "note.txt cannot be read"),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_is_learned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_clip(tmp_path / "film.mkv", frames=4, size=(64, 64), pix_fmt="gray")
+    write_clip(tmp_path / "other.mkv", frames=4, size=(64, 96), pix_fmt="gray")
+    (tmp_path / "note.txt").write_text("no film\n" * 99)
+    done = CliRunner().invoke(main, ["grain-gan", "film.mkv", *options])
+    assert done.exit_code in (1, 2)
+    assert said in done.output
+    assert "patches" not in done.output
+    assert not list(tmp_path.glob("a.*"))

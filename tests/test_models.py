@@ -19,7 +19,14 @@ from vidrepair.errors import ModelError
 from vidrepair.frames import Picture, PixelFormat
 from vidrepair.models import ModelCard, find_model, load_weights, read_card, released_models
 from vidrepair.models.card import LAYOUT, parse_card
-from vidrepair.models.weights import CARD_KEY, GRAPH_KEY, fingerprint, read_onnx, read_safetensors
+from vidrepair.models.weights import (
+    CARD_KEY,
+    GRAIN_KEY,
+    GRAPH_KEY,
+    fingerprint,
+    read_onnx,
+    read_safetensors,
+)
 
 CARD = ModelCard(
     name="small",
@@ -269,3 +276,12 @@ def test_a_wrong_card_is_refused(change: dict[str, object], words: str) -> None:
 def test_what_is_no_card_is_refused(text: str) -> None:
     with pytest.raises(ModelError, match=r"x\.onnx has a"):
         parse_card(text, "x.onnx")
+
+
+def test_what_is_of_a_training_is_no_model(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"is of a training.*training publish runs/x/checkpoint.pt"):
+        find_model("runs/x/checkpoint.pt")
+    path = tmp_path / "grain.safetensors"
+    save_file({"w": np.zeros(3, np.float32)}, path, metadata={GRAIN_KEY: "{}"})
+    with pytest.raises(ModelError, match="is learned grain, to train with"):
+        find_model(path)

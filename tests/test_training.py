@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -17,6 +18,7 @@ import torch
 from click.testing import CliRunner
 
 from training.__main__ import main
+from training.checkpoint import read_checkpoint
 from training.config import DataConfig, OptimiserConfig, ScheduleConfig, TrainConfig, load_config
 from training.data import load_pool, show_clip, show_photo
 from training.degrade.damage import CLASSES
@@ -32,6 +34,8 @@ from training.losses import defect_error, fill_error
 from training.optimiser import Average, Optimiser, split_parameters
 from training.pack import pack
 from vidrepair.engines.generator import FAST, Generator
+
+BASE = Path(__file__).parents[1] / "training" / "trunks" / "base.pt"
 
 
 def read_log(out: Path) -> list[dict[str, float]]:
@@ -133,6 +137,9 @@ def test_the_average_follows_the_weights() -> None:
         "data.damage=50",
         "data.photo_share=-1",
         "optimiser.outlier=0",
+        "optimiser.muon=-1",
+        "optimiser.ema=1",
+        "schedule.warmup=-1",
         "batch.crop=70",
         "batch.lanes=0",
         "schedule.steps=-1",
@@ -279,7 +286,72 @@ def test_a_folder_without_clips_cannot_validate(config: TrainConfig, tmp_path: P
 
 def test_one_folder_may_be_a_plain_string(workplace: Path) -> None:
     config = load_config(workplace / "tiny.toml", ("data.clips=clips",))
-    assert config.data.clips == (str(workplace / "clips"),)
+    assert config.data.clips == ("clips",)
+
+
+def test_folders_of_a_file_are_relative_to_it_those_of_an_override_to_where_one_is(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('start_from = "../fast.pt"\n[data]\nclips = ["clips"]\ngrains = "/a/b"\n')
+    config = load_config(path)
+    assert config.start_from == str(tmp_path.parent / "fast.pt")
+    assert config.data.clips == (str(tmp_path / "clips"),)
+    assert config.data.grains == ("/a/b",)
+    assert load_config(path, ("start_from=runs/x.pt",)).start_from == "runs/x.pt"
+
+
+@pytest.mark.parametrize(
+    ("written", "override", "said"),
+    [
+        (b"\xff\xfe\x00\x01", "seed=1", "mine.toml is no text; give a TOML file"),
+        (b"seed = = 1", "seed=1", r"mine.toml: .*mend it there: KEY = VALUE"),
+        (b"[batch]\nsteps = 3", "seed=1", r"mine.toml: there is no key batch.steps; batch has lan"),
+        (b"", "batch.steps=3", "--set batch.steps=3: there is no key batch.steps"),
+        (b"batch = 3", "seed=1", "mine.toml: batch is a table; set a key of it"),
+        (b"", "batch.crop=big", "--set batch.crop=big: batch.crop is 'big'; it has to be a whole"),
+        (b"[data]\nclips = [3]", "seed=1", "data.clips is .3.; it has to be a list of texts"),
+    ],
+)
+def test_a_mistake_is_told_where_it_was_made(
+    tmp_path: Path, written: bytes, override: str, said: str
+) -> None:
+    (tmp_path / "mine.toml").write_bytes(written)
+    with pytest.raises(ValueError, match=said):
+        load_config(tmp_path / "mine.toml", (override,))
+
+
+def test_a_crop_larger_than_what_there_is_to_see_is_refused(
+    config: TrainConfig, tmp_path: Path
+) -> None:
+    large = replace(config, batch=replace(config.batch, crop=80))
+    with pytest.raises(ValueError, match=r"batch.crop is 80, but a clip is 96x64; use 64 or less"):
+        train(large, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_interrupted_training_saves_what_it_learned(
+    workplace: Path, tmp_path: Path, number: signal.Signals, workers: int
+) -> None:
+    words = [sys.executable, "-m", "training", "train", str(workplace / "tiny.toml")]
+    words += ["--out", str(tmp_path / "run"), "--set", f"batch.workers={workers}"]
+    steps = ["--set", "schedule.steps=100000", "--set", "schedule.log_every=1"]
+    with subprocess.Popen([*words, *steps], stderr=subprocess.PIPE, stdout=subprocess.PIPE) as run:
+        assert run.stderr is not None
+        assert b"step 1 of 100000: loss " in run.stderr.readline()
+        run.send_signal(number)
+        out, told = run.communicate()
+    assert run.returncode == 128 + number
+    assert b"stopping after this step" in told
+    assert b"of 100000 steps; the same command goes on" in out
+    done = read_checkpoint(tmp_path / "run" / "checkpoint.pt")["progress"]["step"]
+    assert done == read_log(tmp_path / "run")[-1]["step"] >= 1
+    assert not [path for path in (tmp_path / "run").iterdir() if path.suffix == ".part"]
+    more = ["--set", f"schedule.steps={done + 1}"]
+    again = subprocess.run([*words, *more], check=True, capture_output=True, text=True)
+    assert again.stdout == f"{tmp_path}/run/checkpoint.pt: {done + 1} of {done + 1} steps\n"
 
 
 @pytest.mark.parametrize(
@@ -295,6 +367,14 @@ def test_one_folder_may_be_a_plain_string(workplace: Path) -> None:
             "which is not known here",
         ),
         (["train", "{toml}", "--out", "{out}", "--set", "start_from=no.pt"], "there is no no.pt"),
+        (
+            ["train", "{toml}", "--out", "{out}", "--set", 'data.photos=["no"]'],
+            "data.photos names no, which is no folder",
+        ),
+        (
+            ["train", "{toml}", "--out", "{out}", "--set", "start_from=" + str(BASE)],
+            "of size base, which does not fit into this network",
+        ),
     ],
 )
 def test_bad_input_gets_one_sentence(

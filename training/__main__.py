@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -76,13 +77,27 @@ def encode_pairs(config: Path, out: Path, count: int, seed: int) -> None:
 )
 @click.option("--minutes", type=click.FloatRange(min=0), help="Stop, resumable, after so long.")
 def train(config: Path, out: Path, overrides: tuple[str, ...], minutes: float | None) -> None:
-    """Train as CONFIG (TOML) says; goes on where the folder's checkpoint stands."""
+    """Train as CONFIG (TOML) says; goes on where the folder's checkpoint stands.
+
+    Ctrl-C and SIGTERM save what was learned and end it; the same command goes on.
+    """
     from training.config import load_config
+    from training.interruption import listening
     from training.loop import train as run
 
     settings = load_config(config, overrides)
-    steps = run(settings, out, minutes)
-    click.echo(f"{out}: {steps} of {settings.schedule.steps} steps")
+    with listening() as asked:
+        steps = run(settings, out, minutes, asked=asked, tell=_tell)
+    whole = settings.schedule.steps
+    goes_on = "" if steps == whole else "; the same command goes on"
+    click.echo(f"{out / 'checkpoint.pt'}: {steps} of {whole} steps{goes_on}")
+    if asked.number:
+        sys.exit(asked.exit_code)
+
+
+def _tell(line: str) -> None:
+    """A word to whoever waits."""
+    click.echo(line, err=True)
 
 
 @main.command()
@@ -131,13 +146,15 @@ def grain_gan(
     """
     from training.grain_figure import draw_grain
     from training.grain_gan import GrainSettings, against_truth, learn_grain, table
-    from training.grain_patches import true_patches
+    from training.grain_patches import check_pair, true_patches
 
-    for path in (out, plot):
-        if path is not None:
-            _check_target(path, footage, clean)
+    _check_target(out, ".safetensors", footage, clean)
+    if plot is not None:
+        _check_target(plot, ".png", footage, clean)
+    if clean is not None:
+        check_pair(footage, clean)
     settings = GrainSettings(steps=steps, seed=seed)
-    trials, chosen = learn_grain(footage, out, settings, kind=kind, gray=gray)
+    trials, chosen = learn_grain(footage, out, settings, kind=kind, gray=gray, tell=_tell)
     click.echo(table(trials))
     real = trials[0].real
     sets = {"real": (real.grain, real.level)}
@@ -153,10 +170,12 @@ def grain_gan(
         click.echo("it is beyond its bounds: raise --steps, or give more footage", err=True)
 
 
-def _check_target(path: Path, *read: Path | None) -> None:
-    """Before minutes of learning: a file that is read is never written over."""
+def _check_target(path: Path, ending: str, *read: Path | None) -> None:
+    """Before minutes of learning: its ending, and that a file that is read is not written over."""
     if any(one is not None and same_file(one, path) for one in read):
         raise click.UsageError(f"{path} is a file that is read; choose another name")
+    if path.suffix != ending:
+        raise click.UsageError(f"{path} has to end in {ending}")
     path.parent.mkdir(parents=True, exist_ok=True)
 
 
@@ -191,9 +210,11 @@ def publish(
     if percent is None and fidelity is not None:
         raise click.UsageError("--fidelity names what to blend with; give --blend, too")
     blend = None if percent is None else Blend(percent, fidelity)
+    _tell("making the two graphs and comparing them with torch: a minute or two")
     files = run(checkpoint, name, out, training_data=training_data, notes=notes, blend=blend)
-    click.echo(files.card.to_json())
-    click.echo(files.safetensors)
+    card = files.card
+    click.echo(f"{files.safetensors}: {card.name}, size {card.size}, sha256 {card.sha256[:16]}")
+    click.echo("the two graphs lie beside it; use it by vidrepair run --model, with that path")
 
 
 @main.command()

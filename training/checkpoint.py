@@ -157,7 +157,8 @@ def resume(config: TrainConfig, out: Path, student: Student, rank: Rank) -> Stan
         student.opponent.load_state_dict(saved["opponent"])
     places = [Place(*place) for place in saved["places"]]
     places, state = _lanes(config, places, saved["state"], student.model, rank)
-    return Standing(fresh | saved["progress"], places, state)
+    known = {key: saved["progress"].get(key, value) for key, value in fresh.items()}
+    return Standing(known, places, state)
 
 
 def _check_same(saved: dict[str, Any], config: TrainConfig, model: Generator, out: Path) -> None:
@@ -189,11 +190,13 @@ def _begin(trunk: Path, student: Student, fresh: dict[str, Any]) -> Standing:
         weights = widen(saved["average"], student.model)
     except ValueError as error:
         raise ValueError(
-            f"{trunk} does not fit into this network: {error}; start without it"
+            f"start_from names {trunk}, of size {saved['config']['size']}, which does not fit into "
+            f"this network: {error}; set size to that or a larger one, or start from another"
         ) from error
     student.model.load_state_dict(weights)
     student.average.load(weights)
-    return Standing({**fresh, **saved["progress"], "step": 0})
+    # What these weights have seen counts on; what came of these steps does not.
+    return Standing(fresh | {key: saved["progress"].get(key, 0) for key in ("pixels", "seconds")})
 
 
 def _lanes(

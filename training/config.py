@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,8 @@ STAGES = ("fidelity", "adversarial")
 FORMS = ("minimax", "non-saturating", "hinge")
 SIZES = ("fast", "base")
 CONTROLS = ("none", "single")
+_FOLDERS = {"clips", "photos", "shapes", "pairs", "grains", "validation"}
+"""The keys of data that name files and folders."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,9 @@ class ScheduleConfig:
         for name in ("steps", "checkpoint_every", "log_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"schedule.{name} is {getattr(self, name)}; use 1 or more")
+        for name in ("warmup", "decay", "validate_every"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"schedule.{name} is {getattr(self, name)}; use 0 or more")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +113,11 @@ class OptimiserConfig:
     """Train the weights whose names begin so, such as motion_net; all of them when empty."""
 
     def __post_init__(self) -> None:
+        for name in ("muon", "adamw", "clip"):
+            if not getattr(self, name) > 0.0:
+                raise ValueError(f"optimiser.{name} is {getattr(self, name)}; use more than 0")
+        if not 0.0 <= self.ema < 1.0:
+            raise ValueError(f"optimiser.ema is {self.ema}; use 0 to below 1, such as 0.999")
         if self.outlier <= 1.0:
             raise ValueError(f"optimiser.outlier is {self.outlier}; use more than 1, such as 20")
 
@@ -180,8 +191,7 @@ class TrainConfig:
     threads: int = 0
     """CPU threads; 0 leaves the choice to torch."""
     start_from: str = ""
-    """A checkpoint whose weights to start from, relative to the current folder; empty starts from
-    scratch."""
+    """A checkpoint or a trunk whose weights to start from; empty starts from scratch."""
     data: DataConfig = field(default_factory=DataConfig)
     batch: BatchConfig = field(default_factory=BatchConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
@@ -214,23 +224,39 @@ class TrainConfig:
 def load_config(path: Path, overrides: tuple[str, ...] = ()) -> TrainConfig:
     """Read a TOML file, then apply `key=value` overrides such as `schedule.steps=100`.
 
-    Relative folders are relative to the file. Raises ValueError naming an unknown key.
+    What the file names is relative to the file, what an override names to the current folder.
+    Raises ValueError for what is no TOML, an unknown key and a value of another kind.
     """
-    try:
-        values = tomllib.loads(path.read_text())
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{path}: {error}") from error
+    values = _rooted(_checked(TrainConfig, _read(path), path.name), path.parent)
     for override in overrides:
-        name, equals, text = override.partition("=")
-        *parents, key = name.split(".")
-        table = values
-        for parent in parents:
-            table = table.setdefault(parent, {})
-        if not equals or not isinstance(table, dict):
-            raise ValueError(f"--set {override}: use KEY=VALUE, such as schedule.steps=100")
-        table[key] = _parse(text)
-    config: TrainConfig = _build(TrainConfig, values, where=path.name)
-    return dataclasses.replace(config, data=_absolute(config.data, path.parent))
+        _merge(values, _checked(TrainConfig, _nested(override), f"--set {override}"))
+    config: TrainConfig = _build(TrainConfig, values)
+    return config
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} is no text; give a TOML file such as training/configs/fast.toml"
+        ) from error
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(
+            f"{path}: {error}; mend it there: KEY = VALUE in a line, texts in quotation marks"
+        ) from error
+
+
+def _nested(override: str) -> dict[str, Any]:
+    """`batch.crop=96` as the file would have it: {"batch": {"crop": 96}}."""
+    name, equals, text = override.partition("=")
+    if not equals:
+        raise ValueError(f"--set {override}: use KEY=VALUE, such as schedule.steps=100")
+    *tables, key = name.split(".")
+    values: dict[str, Any] = {key: _parse(text)}
+    for table in reversed(tables):
+        values = {table: values}
+    return values
 
 
 def _parse(text: str) -> Any:
@@ -240,47 +266,75 @@ def _parse(text: str) -> Any:
         return text
 
 
-def _build(kind: Any, values: dict[str, Any], where: str) -> Any:
+def _checked(kind: Any, values: dict[str, Any], where: str, within: str = "") -> dict[str, Any]:
+    """The values as the fields have them; `within` names their table.
+
+    Raises ValueError where one is unknown or of another kind.
+    """
     fields = {f.name: f for f in dataclasses.fields(kind)}
     made: dict[str, Any] = {}
     for key, value in values.items():
+        name = f"{within}.{key}" if within else key
         if key not in fields:
-            raise ValueError(f"{where}: unknown key {key!r}; known: {', '.join(fields)}")
+            known = ", ".join(fields)
+            raise ValueError(f"{where}: there is no key {name}; {within or 'the file'} has {known}")
         nested = fields[key].default_factory
-        if isinstance(value, dict) and nested is not dataclasses.MISSING:
-            made[key] = _build(nested, value, f"{where}.{key}")
+        if nested is dataclasses.MISSING:
+            made[key] = _of_kind(f"{where}: {name}", value, fields[key].type)
+        elif isinstance(value, dict):
+            made[key] = _checked(nested, value, where, name)
         else:
-            made[key] = _checked(f"{where}.{key}", value, fields[key].type)
-    return kind(**made)
+            raise ValueError(f"{where}: {name} is a table; set a key of it, such as {name}.KEY")
+    return made
 
 
-_KINDS: dict[Any, tuple[type, ...]] = {
-    "int": (int,),
-    "float": (int, float),
-    "str": (str,),
-    "tuple[str, ...]": (list,),
+_KINDS: dict[Any, tuple[tuple[type, ...], str]] = {
+    "int": ((int,), "a whole number"),
+    "float": ((int, float), "a number"),
+    "str": ((str,), "a text"),
+    "tuple[str, ...]": ((list,), 'a list of texts, such as ["clips"]'),
 }
 
 
-def _checked(name: str, value: Any, kind: Any) -> Any:
+def _of_kind(name: str, value: Any, kind: Any) -> Any:
     """The value as the field has it. Raises ValueError when it is of another kind."""
     if kind == "tuple[str, ...]" and isinstance(value, str):
         return (value,)  # one folder
-    if isinstance(value, bool) or not isinstance(value, _KINDS[kind]):
-        raise ValueError(f"{name} is {value!r}; it has to be of the kind {kind}")
+    known, told = _KINDS[kind]
+    texts = not isinstance(value, list) or all(isinstance(part, str) for part in value)
+    if isinstance(value, bool) or not isinstance(value, known) or not texts:
+        raise ValueError(f"{name} is {value!r}; it has to be {told}")
     return tuple(value) if isinstance(value, list) else value
 
 
-def _absolute(data: DataConfig, root: Path) -> DataConfig:
-    def resolve(folders: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(str((root / folder).resolve()) for folder in folders)
+def _rooted(values: dict[str, Any], root: Path) -> dict[str, Any]:
+    """What names files and folders, as seen from the current folder instead of from `root`."""
 
-    return dataclasses.replace(
-        data,
-        clips=resolve(data.clips),
-        photos=resolve(data.photos),
-        shapes=resolve(data.shapes),
-        pairs=resolve(data.pairs),
-        grains=resolve(data.grains),
-        validation=resolve(data.validation),
+    def seen(name: str) -> str:
+        return os.path.normpath(root / name)
+
+    data = values.get("data", {})
+    for key in _FOLDERS & data.keys():
+        data[key] = tuple(seen(name) for name in data[key])
+    if values.get("start_from"):
+        values["start_from"] = seen(values["start_from"])
+    return values
+
+
+def _merge(values: dict[str, Any], others: dict[str, Any]) -> None:
+    """Put others over values, table by table."""
+    for key, value in others.items():
+        if isinstance(value, dict):
+            _merge(values.setdefault(key, {}), value)
+        else:
+            values[key] = value
+
+
+def _build(kind: Any, values: dict[str, Any]) -> Any:
+    nested = {f.name: f.default_factory for f in dataclasses.fields(kind)}
+    return kind(
+        **{
+            key: _build(nested[key], value) if isinstance(value, dict) else value
+            for key, value in values.items()
+        }
     )

@@ -6,6 +6,7 @@ import math
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -38,25 +39,48 @@ class Pool:
 
     def __post_init__(self) -> None:
         if not self.clips and not self.photos:
-            raise ValueError("no clip and no photograph found; set data.clips or data.photos")
+            raise ValueError("every clip has one frame only; set data.clips to a folder of videos")
+
+    def check_crop(self, crop: int) -> None:
+        """Raise ValueError where a square of that side is larger than a clip or a photograph."""
+        for kind, pictures in (("clip", self.clips), ("photograph", self.photos)):
+            for picture in pictures:
+                height, width = picture.shape[-2:]
+                if crop > min(height, width):
+                    raise ValueError(
+                        f"batch.crop is {crop}, but a {kind} is {width}x{height}; use "
+                        f"{min(height, width) // 16 * 16} or less, or leave it out by data.exclude"
+                    )
 
 
 def load_pool(config: DataConfig, device: torch.device) -> Pool:
     """Decode every file of the configured folders into the memory of the device."""
-    videos = list_files(config.clips, CLIP_SUFFIXES, config.exclude)
-    stills = list_files(config.photos, PHOTO_SUFFIXES, config.exclude)
+    videos = list_files("data.clips", config.clips, CLIP_SUFFIXES, config.exclude)
+    stills = list_files("data.photos", config.photos, PHOTO_SUFFIXES, config.exclude)
+    if not videos and not stills:
+        folders = ", ".join(config.clips + config.photos) or "nothing that data names"
+        raise ValueError(
+            f"no clip and no photograph in {folders}; set data.clips to a folder of "
+            f"{', '.join(CLIP_SUFFIXES)}, or data.photos to one of {', '.join(PHOTO_SUFFIXES)}"
+        )
     clips = [read_clip(path).to(device) for path in videos]
     photos = [read_photo(path).to(device) for path in stills]
     shapes = load_shapes(list_shapes(config) if config.damage else [], device)
-    encoded = list_files(config.pairs, (".npz",), config.exclude) if config.pair_share else []
-    if config.pair_share and not encoded:
+    pairs = tuple(load_pair(path, device) for path in _list_pairs(config))
+    grains = tuple(load_grain(Path(name)) for name in config.grains if config.grain_share)
+    return Pool([clip for clip in clips if len(clip) > 1], photos, shapes, pairs, grains)
+
+
+def _list_pairs(config: DataConfig) -> list[Path]:
+    if not config.pair_share:
+        return []
+    encoded = list_files("data.pairs", config.pairs, (".npz",), config.exclude)
+    if not encoded:
         raise ValueError(
             f"data.pair_share is {config.pair_share:g}, but there is no pair; make some with "
             "encode-pairs, or set it to 0"
         )
-    pairs = tuple(load_pair(path, device) for path in encoded)
-    grains = tuple(load_grain(Path(name)) for name in config.grains if config.grain_share)
-    return Pool([clip for clip in clips if len(clip) > 1], photos, shapes, pairs, grains)
+    return encoded
 
 
 def require_empty(folder: Path) -> None:
@@ -67,18 +91,24 @@ def require_empty(folder: Path) -> None:
 
 def list_shapes(config: DataConfig) -> list[Path]:
     """The pictures of single marks; those of whole scans are another matter."""
-    files = list_files(config.shapes, (".png",), config.exclude)
+    files = list_files("data.shapes", config.shapes, (".png",), config.exclude)
     return [path for path in files if "scan" not in path.stem]
 
 
 def list_files(
-    folders: tuple[str, ...], suffixes: tuple[str, ...], exclude: tuple[str, ...]
+    key: str, folders: tuple[str, ...], suffixes: tuple[str, ...], exclude: tuple[str, ...]
 ) -> list[Path]:
-    """The files with one of the endings, in order. Raises ValueError where there is no folder."""
+    """The files with one of the endings, in order.
+
+    `key` is the setting that names the folders. Raises ValueError where one is not there.
+    """
     found: list[Path] = []
     for folder in folders:
         if not Path(folder).is_dir():
-            raise ValueError(f"{folder} is not a folder; set data.clips, photos, shapes or pairs")
+            raise ValueError(
+                f"{key} names {folder}, which is no folder; a TOML file's folders are relative to "
+                "the file, those of --set to the current folder"
+            )
         found += [path for path in sorted(Path(folder).iterdir()) if path.suffix in suffixes]
     return [path for path in found if not path.name.startswith(exclude or ("\0",))]
 
@@ -88,7 +118,7 @@ def each_clip(folder: Path) -> Iterator[Path]:
 
     Raises ValueError where there is none.
     """
-    found = list_files((str(folder),), CLIP_SUFFIXES, ())
+    found = list_files("FOLDER", (str(folder),), CLIP_SUFFIXES, ())
     if not found:
         raise ValueError(f"{folder} holds no clip; name a folder with {', '.join(CLIP_SUFFIXES)}")
     for number, path in enumerate(found, start=1):
@@ -102,13 +132,17 @@ def read_clip(path: Path, limit: int | None = None) -> Tensor:
         import av
     except ImportError:
         return _read_clip_opencv(path, limit)
-    frames = []
-    with av.open(f"file:{path}") as container:
-        for frame in container.decode(video=0):
+    try:
+        with av.open(f"file:{path}") as container:
             # Untagged video would be taken as BT.601; ours is BT.709.
-            frames.append(frame.to_ndarray(format="rgb24", src_colorspace="itu709"))
-            if limit is not None and len(frames) == limit:
-                break
+            frames = [
+                frame.to_ndarray(format="rgb24", src_colorspace="itu709")
+                for frame in islice(container.decode(video=0), limit)
+            ]
+    except (av.error.FFmpegError, IndexError) as error:
+        raise _undecoded(path) from error
+    if not frames:
+        raise _undecoded(path)
     return torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2).contiguous()
 
 
@@ -123,7 +157,13 @@ def _read_clip_opencv(path: Path, limit: int | None) -> Tensor:
             break
         frames.append(picture[:, :, ::-1])
     capture.release()
+    if not frames:
+        raise _undecoded(path)
     return torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2).contiguous()
+
+
+def _undecoded(path: Path) -> ValueError:
+    return ValueError(f"cannot decode {path}; remove it from the folder")
 
 
 def read_photo(path: Path) -> Tensor:
@@ -132,7 +172,7 @@ def read_photo(path: Path) -> Tensor:
 
     picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if picture is None:
-        raise ValueError(f"cannot decode {path}; remove it from the folder")
+        raise _undecoded(path)
     return torch.from_numpy(picture[:, :, ::-1].copy()).permute(2, 0, 1).contiguous()
 
 

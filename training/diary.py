@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +35,23 @@ class Shown:
 
 
 class Diary:
-    """Keeps the account of a training, and writes it down where this process is to."""
+    """Keeps the account of a training of so many steps, and writes it down.
 
-    def __init__(self, out: Path, progress: dict[str, Any], *, writes: bool) -> None:
+    `tell` hears a line of each log; with None this process writes nothing.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        progress: dict[str, Any],
+        steps: int,
+        tell: Callable[[str], None] | None,
+    ) -> None:
         self._out = out
         self._progress = progress
-        self._writes = writes
+        self._steps = steps
+        self._tell = tell
+        self._told = progress["step"]
         self._losses: list[Tensor] = []
         self._waited = 0.0
         self._started = self._logged = time.monotonic()
@@ -75,20 +87,32 @@ class Diary:
         shown = round(norm, 3) if math.isfinite(norm) else None
         line = {"loss": loss, "share": round(share, 4), "norm": shown, "wait": wait}
         self._write(line | facts)
+        self._say(f"loss {loss}", took)
+
+    def _say(self, what: str, took: float) -> None:
+        """One line for whoever waits; `took` seconds since the last one."""
+        step = self._progress["step"]
+        each = took / max(step - self._told, 1)
+        self._told = step
+        left = timedelta(seconds=round(each * (self._steps - step)))
+        if self._tell is not None:
+            self._tell(f"step {step} of {self._steps}: {what}, {each:.2g} s a step, {left} left")
 
     def validate(self, averaged: Callable[[], Generator], folders: tuple[str, ...]) -> None:
         """Score the averaged model, and draw the picture and the curve anew."""
-        if not self._writes:
+        if self._tell is None:
             return
         began = time.monotonic()
         means, pictures = validate(averaged(), folders)
         self._logged += time.monotonic() - began  # no time of the training's
         self._write({"psnr": means})
+        found = ", ".join(f"{value:.2f} dB at {sigma}" for sigma, value in means.items())
+        self._tell(f"step {self._progress['step']}: {found}")
         draw_pictures(pictures, self._out / "validation.png")
         draw_curve(self._out / "log.jsonl", self._out / "curve.png")
 
     def _write(self, facts: dict[str, Any]) -> None:
-        if self._writes:
+        if self._tell is not None:
             self._out.mkdir(parents=True, exist_ok=True)
             with (self._out / "log.jsonl").open("a") as file:
                 file.write(json.dumps(self._progress | facts) + "\n")
@@ -96,7 +120,7 @@ class Diary:
 
 def check_validation(folders: tuple[str, ...]) -> None:
     """Raise ValueError, before the first step, when there is nothing to validate on."""
-    if not list_files(folders, CLIP_SUFFIXES, ()):
+    if not list_files("data.validation", folders, CLIP_SUFFIXES, ()):
         raise ValueError(f"no clip in {', '.join(folders)}; set data.validation to one with clips")
 
 
@@ -105,7 +129,7 @@ def validate(model: Generator, folders: tuple[str, ...]) -> tuple[dict[str, floa
 
     The first frame and the last do not count, for they lack a neighbour.
     """
-    paths = list_files(folders, CLIP_SUFFIXES, ())
+    paths = list_files("data.validation", folders, CLIP_SUFFIXES, ())
     chosen = paths[:: max(1, len(paths) // CLIPS)][:CLIPS]
     restore = generator_restore(model)
     values: dict[float, list[float]] = {sigma: [] for sigma in SIGMAS}

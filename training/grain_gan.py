@@ -101,16 +101,23 @@ class Trial:
 
 
 def learn_grain(
-    footage: Path, out: Path, settings: GrainSettings, *, kind: str = "best", gray: bool = False
+    footage: Path,
+    out: Path,
+    settings: GrainSettings,
+    *,
+    kind: str = "best",
+    gray: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> tuple[list[Trial], Trial]:
     """Train all three on the grain of `footage`; write the best, or the one of a kind, to `out`.
 
-    Returns all of them, the best first, and the one that was written. Raises ValueError where no
-    grain can be told from the picture, see `find_patches`.
+    Returns all of them, the best first, and the one that was written; `tell` hears of what is done
+    meanwhile. Raises ValueError where no grain can be told from the picture, see `find_patches`.
     """
     patches = find_patches(footage, gray=gray)
+    tell(f"{footage}: {len(patches.grain)} patches of grain, {255.0 * patches.deviation:.1f}/255")
     trials = sorted(
-        try_all(patches, settings),
+        try_all(patches, settings, tell),
         key=lambda trial: (not trial.likeness.keeps, trial.likeness.distance),
     )
     chosen = trials[0] if kind == "best" else next(one for one in trials if one.grain.kind == kind)
@@ -119,20 +126,24 @@ def learn_grain(
     return trials, chosen
 
 
-def try_all(patches: Patches, settings: GrainSettings) -> list[Trial]:
+def try_all(
+    patches: Patches, settings: GrainSettings, tell: Callable[[str], None] = lambda _: None
+) -> list[Trial]:
     """The three models, compared on areas that none of them saw."""
     areas = np.unique(patches.area)
     rng = np.random.default_rng(settings.seed)
     unseen = rng.permutation(areas)[: max(1, round(_HELD_OUT * len(areas)))]
     held_out = np.isin(patches.area, unseen)
     seen, real = patches.part(~held_out), patches.part(held_out)
+    steps = f"of {settings.steps} steps"
     makers: dict[str, Callable[[Patches, GrainSettings], LearnedGrain]] = {
-        "autoregressive": fit_regression,
-        "vae": train_vae,
-        "gan": train_gan,
+        "an autoregressive filter": fit_regression,
+        f"a variational autoencoder {steps}": train_vae,
+        f"an adversarial net {steps}": train_gan,
     }
     trials = []
-    for make in makers.values():
+    for name, make in makers.items():
+        tell(f"learning {name}")
         grain = make(seen, settings)
         drawn = draw_like(grain, real, settings.seed)
         trials.append(Trial(grain, compare(drawn, real, seen), drawn, real))

@@ -86,16 +86,18 @@ def find_patches(path: Path, *, gray: bool = False) -> Patches:
     still area, no grain, or with `gray` has colour; InputError when it cannot be read.
     """
     areas: list[_Area] = []
-    count, found, coloured = 0, 0, False
+    count, found, quiet, coloured = 0, 0, 0, False
     for frames in _windows(path):
-        if frames[0].picture.format.family == "rgb":
-            raise ValueError(f"{path} holds R'G'B'; give footage of Y'CbCr or gray")
+        _check_picture(path, frames[0])
         count += len(frames)
         coloured = coloured or _has_colour(frames)
         if gray and coloured:
             raise ValueError(f"{path} has colour; leave out --gray, or give gray footage")
         if len(frames) >= FEWEST_FRAMES:
-            areas += [area for area in _areas(*_full_range(frames)) if area.flat]
+            for area in _areas(*_full_range(frames)):
+                quiet += area.quiet
+                if area.flat:
+                    areas.append(area)
             found = sum(len(area.grain) for area in areas)
         if found > 4 * MOST:
             break
@@ -104,7 +106,51 @@ def find_patches(path: Path, *, gray: bool = False) -> Patches:
             f"{path} has {'1 frame' if count == 1 else f'{count} frames'}; grain is told from the "
             f"picture by what changes, so give {FEWEST_FRAMES} frames and more"
         )
-    return _gather(path, areas, coloured=coloured)
+    kept = _alike_areas(areas)
+    found = sum(len(area.grain) for area in kept)
+    if found < FEWEST:
+        seen = f"the {count} frames of {path} show {found} patches of {SIDE}x{SIDE} samples"
+        raise ValueError(_too_few(seen, bare=quiet > len(areas)))
+    return _gather(kept, coloured=coloured)
+
+
+def _check_picture(path: Path, frame: Frame) -> None:
+    if frame.picture.format.family == "rgb":
+        raise ValueError(f"{path} holds R'G'B'; give footage of Y'CbCr or gray")
+    height, width = frame.planes[0].shape
+    if min(height, width) < SIDE:
+        raise ValueError(
+            f"{path} is {width}x{height}; give footage of {SIDE}x{SIDE} samples or more, as large "
+            "as the film that the grain is for"
+        )
+
+
+def _too_few(seen: str, *, bare: bool) -> str:
+    told = f"{seen} that are flat, still and grainy, {FEWEST} are needed"
+    if bare:
+        return (
+            f"{told}, for most flat areas have no grain; give the film as it was shot or scanned, "
+            "and no copy that was cleaned, or coded until it was gone"
+        )
+    return (
+        f"{told}; give a longer shot, or one with an even area at rest, such as a sky, a wall or a "
+        "title"
+    )
+
+
+def check_pair(noisy: Path, clean: Path) -> None:
+    """Raise ValueError where a film's first frames differ in size from those of the same film
+    without grain, or in nothing; InputError where one cannot be read.
+    """
+    (one, _), (other, _) = (_full_range(next(_windows(path))) for path in (noisy, clean))
+    if one.shape != other.shape:
+        frames, height, width = one.shape
+        raise ValueError(
+            f"{clean} is not of the size and length of {noisy}, {width}x{height} and "
+            f"{frames} frames or more; give the same film without its grain"
+        )
+    if np.square(one - other).mean() <= _LEAST:
+        raise ValueError(f"{clean} is what {noisy} is; give the same film without its grain")
 
 
 def true_patches(noisy: Path, clean: Path, deviation: float) -> Patches:
@@ -113,6 +159,7 @@ def true_patches(noisy: Path, clean: Path, deviation: float) -> Patches:
 
     Raises ValueError where the two do not go together, InputError where one cannot be read.
     """
+    check_pair(noisy, clean)
     grain, level = [], []
     for one, other in zip(_windows(noisy), _windows(clean), strict=False):
         (luma, _), (bare, _) = _full_range(one), _full_range(other)
@@ -145,6 +192,8 @@ class _Area:
     coarse: float
     """Power in the lowest octave over that in the uppermost."""
     flat: bool
+    quiet: bool
+    """It does not change by more than rounding."""
     chroma: float
     """Power of chroma's change from frame to frame, halved."""
 
@@ -208,10 +257,12 @@ def _look_at(block: FloatArray, colour: float) -> _Area:
         and _alike(patches) < _ALIKE
     )
     if not flat:
-        return _Area(patches[whole], level, 0.0, 0.0, flat, colour)
+        return _Area(patches[whole], level, 0.0, 0.0, flat, power <= _LEAST, colour)
     low, *_, high = octave_powers(patches[whole]).sum(axis=0)
     coarse = float(low / max(high, 1e-30))
-    return _Area(patches[whole], level, float(powers[whole].mean()), coarse, flat, colour)
+    return _Area(
+        patches[whole], level, float(powers[whole].mean()), coarse, flat, quiet=False, chroma=colour
+    )
 
 
 def _alike(patches: FloatArray) -> float:
@@ -231,24 +282,21 @@ def _chroma_power(chroma: FloatArray | None, luma: tuple[int, ...], top: int, le
     return float(np.square(np.diff(chroma[:, :, rows, columns], axis=0)).mean()) / 2.0
 
 
-def _gather(path: Path, areas: list[_Area], *, coloured: bool) -> Patches:
+def _alike_areas(areas: list[_Area]) -> list[_Area]:
+    """Those that hold grain alone: not much coarser, nor stronger, than the quiet ones."""
     coarsest = _COARSER * np.quantile([area.coarse for area in areas], 0.3) if areas else 0.0
     even = [area for area in areas if area.coarse <= coarsest]
-    kept = [area for area, usual in zip(even, _usual(even), strict=True) if area.power < usual]
-    count = sum(len(area.grain) for area in kept)
-    if count < FEWEST:
-        raise ValueError(
-            f"{path} shows {count} patches of {SIDE}x{SIDE} samples that are flat, still and "
-            f"grainy, {FEWEST} are needed; give footage with an even area at rest, such as a sky, "
-            "a wall or a title"
-        )
+    return [area for area, usual in zip(even, _usual(even), strict=True) if area.power < usual]
+
+
+def _gather(kept: list[_Area], *, coloured: bool) -> Patches:
     grain: NDArray[Any] = np.concatenate([area.grain for area in kept])
     level: NDArray[Any] = np.repeat(
         [area.level for area in kept], [len(area.grain) for area in kept]
     )
     area = np.repeat(np.arange(len(kept)), [len(area.grain) for area in kept])
-    if count > MOST:
-        chosen = np.sort(np.random.default_rng(0).permutation(count)[:MOST])
+    if len(grain) > MOST:
+        chosen = np.sort(np.random.default_rng(0).permutation(len(grain))[:MOST])
         grain, level, area = grain[chosen], level[chosen], area[chosen]
     deviation = float(np.sqrt(np.square(grain).mean()))
     power = float(np.median([one.chroma for one in kept]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from training.control import make_generator
 from training.data import load_pool
 from training.diary import Diary, check_validation
 from training.gradients import Gradients
+from training.interruption import Asked
 from training.loader import load_batches
 from training.optimiser import Average, Optimiser
 from training.ranks import Rank, join_ranks, leave_ranks
@@ -38,17 +40,29 @@ def learning_share(step: int, schedule: ScheduleConfig) -> float:
     return 0.02 + 0.98 * left / schedule.decay
 
 
-def train(config: TrainConfig, out: Path, minutes: float | None = None) -> int:
-    """Train, or go on training, until `schedule.steps` or for so many minutes.
+def train(
+    config: TrainConfig,
+    out: Path,
+    minutes: float | None = None,
+    *,
+    asked: Asked | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> int:
+    """Train, or go on training, until `schedule.steps`, for so many minutes, or until `asked`.
 
     `out` holds `checkpoint.pt`, rewritten every `checkpoint_every` steps and resumed from
     when it is there; `log.jsonl`, one line per `log_every` steps; and, where there is something
-    to validate on, `curve.png` and `validation.png`. Returns the steps that are done.
+    to validate on, `curve.png` and `validation.png`. Returns the steps that are done; `tell` hears
+    of them meanwhile.
     Raises CollapsedError when the adversarial stage has nothing to teach any more.
     """
+
+    def over(spent: float) -> bool:
+        return bool(asked and asked.number) or (minutes is not None and spent > minutes)
+
     rank, device = join_ranks(pick_device(config.device))
     try:
-        return _train(config, out, minutes, rank, device)
+        return _train(config, out, over, tell, rank, device)
     except CollapsedError as error:
         raise error.at(out) from error
     finally:
@@ -56,7 +70,12 @@ def train(config: TrainConfig, out: Path, minutes: float | None = None) -> int:
 
 
 def _train(
-    config: TrainConfig, out: Path, minutes: float | None, rank: Rank, device: torch.device
+    config: TrainConfig,
+    out: Path,
+    over: Callable[[float], bool],
+    tell: Callable[[str], None],
+    rank: Rank,
+    device: torch.device,
 ) -> int:
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -65,10 +84,11 @@ def _train(
     standing = resume(config, out, student, rank)
     progress, state = dict(standing.progress), standing.state
     pool = load_pool(config.data, torch.device("cpu"))
+    pool.check_crop(config.batch.crop)
     if config.schedule.validate_every:
         check_validation(config.data.validation)
     gradients = _gradients(config, student, rank)
-    diary = Diary(out, progress, writes=rank.first)
+    diary = Diary(out, progress, config.schedule.steps, tell if rank.first else None)
     with closing(load_batches(pool, config, standing.places, rank, device)) as batches:
         while progress["step"] < config.schedule.steps:
             share = learning_share(progress["step"], config.schedule)
@@ -83,18 +103,18 @@ def _train(
                 student.average.update(student.model, progress["step"])
                 diary.note(loss)
             step = progress["step"]
-            if step % config.schedule.log_every == 0 or step == config.schedule.steps:
+            ends = rank.agree(over(diary.minutes))
+            last = ends or step == config.schedule.steps
+            if last or step % config.schedule.log_every == 0:
                 diary.log(share, norm, gradients.facts())
             if config.schedule.validate_every and step % config.schedule.validate_every == 0:
                 diary.validate(student.averaged, config.data.validation)
-            over = rank.agree(minutes is not None and diary.minutes > minutes)
-            last = over or step == config.schedule.steps
             if last or step % config.schedule.checkpoint_every == 0:
                 places = [stretch.after for stretch in batch]
                 standing = gather(Standing(progress, places, state), rank)
                 if rank.first:
                     save(out, config, student, standing)
-            if over:
+            if ends:
                 break
     return int(progress["step"])
 

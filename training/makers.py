@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import multiprocessing
 import pickle
+import signal
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
@@ -134,6 +135,8 @@ def _make(
     others: list[Connection],
 ) -> None:
     """A process: fill the shelves of its lanes, one batch for each word that there is room."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal's Ctrl-C the training knows
     for other in others:
         other.close()
     torch.set_num_threads(1)
@@ -144,7 +147,7 @@ def _make(
             end.recv()
             first = number % _AHEAD * width
             end.send({lane: shelves[first + lane].fill(next(lanes[lane])) for lane in lanes})
-    except (EOFError, KeyboardInterrupt, ConnectionError):
+    except (EOFError, ConnectionError):
         return  # the training is over
     except Exception as error:  # noqa: BLE001  # handed over, and raised there
         with suppress(ConnectionError):

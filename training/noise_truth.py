@@ -182,7 +182,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Noise measured against known noise.")
     parser.add_argument("folder", type=Path, help="A folder of clean clips.")
     folder = parser.parse_args().folder
-    paths = list_files((str(folder),), CLIP_SUFFIXES, ())
+    paths = list_files("FOLDER", (str(folder),), CLIP_SUFFIXES, ())
     storages: tuple[Storage, ...] = ("yuv420p", "gbrp")
     for storage in storages:
         rows = [row for path in paths for row in compare(path, storage)]

@@ -46,10 +46,10 @@ def pack(data: DataConfig, out: Path, max_mb: float, seed: int = 1) -> list[Pack
     """
     require_empty(out)
     kinds = {
-        "clips": list_files(data.clips, CLIP_SUFFIXES, data.exclude),
-        "photos": list_files(data.photos, PHOTO_SUFFIXES, data.exclude),
+        "clips": list_files("data.clips", data.clips, CLIP_SUFFIXES, data.exclude),
+        "photos": list_files("data.photos", data.photos, PHOTO_SUFFIXES, data.exclude),
         "shapes": list_shapes(data),
-        "pairs": list_files(data.pairs, (".npz",), data.exclude),
+        "pairs": list_files("data.pairs", data.pairs, (".npz",), data.exclude),
     }
     if data.grains:
         kinds["grains"] = [Path(name) for name in data.grains]

@@ -16,11 +16,10 @@ from torch.nn import functional
 
 from training.degrade.grain_net import LATENT, REACH, GrainNet, Regression
 from training.degrade.storage import Storage, quantise, to_stored
-from vidrepair.models.weights import write_beside
+from vidrepair.models.weights import GRAIN_KEY, write_beside
 from vidrepair.planes import rgb_to_ycbcr
 
 KINDS = ("gan", "vae", "autoregressive")
-_KEY = "grain"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,14 +100,14 @@ def write_grain(path: Path, grain: LearnedGrain, figures: dict[str, Any]) -> Non
         name: np.ascontiguousarray(value.detach().float().numpy())
         for name, value in tensors.items()
     }
-    write_beside(path, save(arrays, metadata={_KEY: json.dumps(facts)}))
+    write_beside(path, save(arrays, metadata={GRAIN_KEY: json.dumps(facts)}))
 
 
 def load_grain(path: Path) -> LearnedGrain:
     """Read what `write_grain` wrote. Raises ValueError for any other file."""
     try:
         with safe_open(path, framework="numpy") as file:
-            facts = json.loads((file.metadata() or {})[_KEY])
+            facts = json.loads((file.metadata() or {})[GRAIN_KEY])
             names = list(file.keys())
             tensors = {name: torch.from_numpy(file.get_tensor(name)) for name in names}
         model: GrainNet | Regression

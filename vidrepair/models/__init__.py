@@ -156,6 +156,11 @@ def _locate(name: str | Path) -> tuple[Path, str]:
             return path.parent, path.name[: -len(suffix)]
     if str(name) in released_models():
         return _RELEASED, str(name)
+    if path.suffix == ".pt":
+        raise ModelError(
+            f"{path} is of a training, and no released model; make one of it by: "
+            f"python -m training publish {path} --name NAME --out FOLDER --training-data TEXT"
+        )
     raise ModelError(
         f"there is no model {str(name)!r}; use {', '.join(released_models())}, or the path of a "
         "file NAME.safetensors, NAME.align.onnx or NAME.restore.onnx"

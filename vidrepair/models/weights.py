@@ -21,6 +21,8 @@ from vidrepair.models.card import ModelCard, parse_card
 
 CARD_KEY = "vidrepair.card"
 """Where a file's header has the card."""
+GRAIN_KEY = "grain"
+"""Where the header of learned grain, which is no model, says so."""
 GRAPH_KEY = "vidrepair.graph"
 """Where an .onnx has the sha256 of its graph, as the bytes stand in the file."""
 
@@ -82,6 +84,11 @@ def read_safetensors(path: Path) -> WeightsFile:
     except (SafetensorError, ValueError, OSError, TypeError, AttributeError) as error:
         # The last two for a type that numpy has not, such as bfloat16.
         raise _damaged(path, str(error)) from error
+    if GRAIN_KEY in header:
+        raise ModelError(
+            f"{path} is learned grain, to train with (data.grains), and no model; give the "
+            ".safetensors that python -m training publish wrote"
+        )
     for name, values in weights.items():
         if values.dtype != np.float16:
             raise _damaged(path, f"{name} is {values.dtype}, not float16")
@@ -154,7 +161,7 @@ def _card(path: Path, header: dict[str, str]) -> ModelCard:
     if CARD_KEY not in header:
         raise ModelError(
             f"{path} has no model card, so it was not made for vidrepair; "
-            "give a file that vidrepair-build export wrote"
+            "give one that python -m training publish wrote"
         )
     return parse_card(header[CARD_KEY], str(path))
 
