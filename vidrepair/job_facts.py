@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from vidrepair.outputs import OutputPlan
 from vidrepair.sequences import is_pattern, is_sequence, marks_of
@@ -20,6 +20,7 @@ from vidrepair.version import __version__
 
 ENDS = 1 << 20
 """Bytes from the start and from the end of a file that tell it from another."""
+_BLOCK = 1 << 16
 HASHED = "sha256"
 """A word in the names of facts that are hashes;"""
 WEIGHTS = "engine weights"
@@ -131,11 +132,18 @@ def content_facts(path: Path) -> dict[str, Any]:
     size = path.stat().st_size
     digest = hashlib.sha256()
     with path.open("rb") as file:
-        digest.update(file.read(ENDS))
+        _digest(file, ENDS, digest)
         if size > ENDS:
             file.seek(-min(ENDS, size - ENDS), os.SEEK_END)
-            digest.update(file.read(ENDS))
+            _digest(file, ENDS, digest)
     return {"bytes": size, f"{HASHED} of its ends": digest.hexdigest()}
+
+
+def _digest(file: BinaryIO, count: int, digest: Any) -> None:
+    """So many bytes at most, a block at a time: what a large one took, a process would keep."""
+    while count > 0 and (block := file.read(min(count, _BLOCK))):
+        digest.update(block)
+        count -= len(block)
 
 
 def _text(value: Any) -> Any:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Mapping
+from array import array
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from vidrepair.packed_times import unpack_times
@@ -47,13 +49,60 @@ class Segment:
         return unpack_times(self.times)
 
 
+class Segments:
+    """Finished stretches, in order, packed.
+
+    A film of ten hours has thousands, and most of what is known of one is asked for once, at the
+    end.
+    """
+
+    def __init__(self) -> None:
+        self._first = b""
+        """The line of the first; the others are much like it, which packs them well."""
+        self._others: list[bytes] = []
+        self._last: Segment | None = None
+
+    def append(self, line: bytes) -> None:
+        """One more, as JSON: {"segment": {...}}."""
+        self._last = _parse_segment(line)
+        if not self._first:
+            self._first = line
+            return
+        packer = zlib.compressobj(level=9, zdict=self._first)
+        self._others.append(packer.compress(line) + packer.flush())
+
+    def __len__(self) -> int:
+        return bool(self._first) + len(self._others)
+
+    def __getitem__(self, at: int) -> Segment:
+        count = len(self)
+        if not -count <= at < count:
+            raise IndexError(at)
+        at %= count
+        if at == count - 1 and self._last is not None:
+            return self._last
+        return _parse_segment(self._line(at))
+
+    def __iter__(self) -> Iterator[Segment]:
+        return (self[at] for at in range(len(self)))
+
+    def _line(self, at: int) -> bytes:
+        if at == 0:
+            return self._first
+        return zlib.decompressobj(zdict=self._first).decompress(self._others[at - 1])
+
+
+def _parse_segment(line: bytes) -> Segment:
+    return Segment(**json.loads(line)["segment"])
+
+
 @dataclass(slots=True)
 class Record:
     """What the good lines of a journal say."""
 
     job: dict[str, Any] | None = None
     """What the job is; None where nothing was begun."""
-    segments: list[Segment] = field(default_factory=list)
+    segments: Segments = field(default_factory=Segments)
     mixed: list[tuple[int, str]] = field(default_factory=list)
     """Segments from which on another version or engine was at work, and which."""
     plan: Plan | None = None
@@ -72,7 +121,7 @@ class Record:
     """Whether the job is done, and the film can be changed."""
     size: int = 0
     """Bytes of the good lines."""
-    starts: list[int] = field(default_factory=list)
+    starts: array[int] = field(default_factory=lambda: array("Q"))
     """Where the line of each segment starts."""
 
     @property
@@ -97,7 +146,7 @@ class Record:
     def as_plan(self) -> Plan:
         """Its segments, as if they were to be computed."""
         ones = self.segments
-        follow = [one.pts()[0] for one in ones[1:]]
+        follow = [one.pts()[0] for one in islice(ones, 1, None)]
         return Plan(
             Planned(one.number, one.first, one.frames, until)
             for one, until in zip(ones, [*follow, None], strict=True)
@@ -115,7 +164,7 @@ class Record:
                 return False
             self._take_job(entry["job"])
         elif "segment" in entry:
-            self.segments.append(Segment(**entry["segment"]))
+            self.segments.append(text)
             self.starts.append(self.size)
         elif "plan" in entry:
             self.plan = plan_of(entry["plan"])

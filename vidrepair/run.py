@@ -113,8 +113,9 @@ class Run:
         """The number of the first frame that is not written yet."""
         if self.share is not None:
             return 0
-        segments = [] if self.journal is None else self.journal.record.segments
-        return segments[-1].after if segments else 0
+        if self.journal is None or not self.journal.record.segments:
+            return 0
+        return self.journal.record.segments[-1].after
 
     @property
     def written(self) -> bool:
