@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from calling import call, crashed_in, hashes
@@ -328,3 +329,37 @@ def test_a_plan_keeps_what_is_kept() -> None:
     assert {(100, 103), (500, 777)} <= set(borders)
     assert sum(one.frames for one in odd.segments) == 1000
     assert min(one.frames for one in odd.segments) >= 3
+
+
+def scratched(path: Path, count: int = 80) -> None:
+    """A pan over a rough surface, and a line that stays for the whole of it."""
+    rng = np.random.default_rng(3)
+    wide = np.cumsum(np.cumsum(rng.standard_normal((96, 420)), axis=0), axis=1)
+    wide = 125.0 + 30.0 * np.sin(wide / 12.0)
+    frames = []
+    for number in range(count):
+        picture = wide[:, 2 * number : 2 * number + 160].copy()
+        picture[:, 70:73] = 0.3 * picture[:, 70:73] + 0.7 * 235.0
+        picture += 2.0 * rng.standard_normal(picture.shape)
+        codes = np.clip(np.round(picture), 0, 255).astype(np.uint8)
+        frames.append(av.VideoFrame.from_ndarray(codes, format="gray"))
+    write_clip(path, frames=frames, size=(160, 96), pix_fmt="gray")
+
+
+def test_a_lasting_scratch_that_is_kept_in_one_frame_changes_that_frame_alone(
+    tmp_path: Path,
+) -> None:
+    """It is filled before the generator sees the frames, and its memory goes on from there."""
+    film, out, whole = (tmp_path / f"{name}.mkv" for name in ("in", "out", "whole"))
+    scratched(film)
+    flags = ("-c", "ffv1", "--segment-frames", "32", "--repair", "scratch", "--progress", "none")
+    done = call("run", film, "-o", out, "--sidecar", *flags)
+    assert done.exit_code == 0, done.output
+    before = hashes(out)
+    kinds = [one.kind for one in read_analysis(Path(f"{out}.vr.json")).defects]
+    assert kinds.count("scratch") >= 78
+    follow = edited(out, switch_off(41))
+    assert call("run", film, "-o", whole, "--analysis", follow, *flags).exit_code == 0
+    assert call("redo", out, "--analysis", follow, "--progress", "none").exit_code == 0
+    assert differing(before, out) == [41]
+    assert hashes(out) == hashes(whole)
