@@ -465,6 +465,7 @@ def test_a_segment_that_was_damaged_is_computed_again(
     assert done.exit_code == 0
     assert "segment 1 is damaged" in done.stderr
     assert "64 frames are finished" in done.stderr
+    assert f"{COUNT} frames, 64 of them done before, in " in done.stderr
     assert hashes(out) == hashes(film)
 
 

@@ -87,11 +87,13 @@ class Report:
     busy: float
     """Share of the time since the engine was there in which it waited for no other stage."""
     warnings: tuple[str, ...]
+    taken: int = 0
+    """Frames of an earlier run, which this one went on with."""
 
     @property
     def fps(self) -> float:
-        """Frames per second over the whole run."""
-        return self.frames / self.seconds if self.seconds else 0.0
+        """Frames per second over the whole run, without those of an earlier one."""
+        return (self.frames - self.taken) / self.seconds if self.seconds else 0.0
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON lines."""
@@ -100,8 +102,10 @@ class Report:
     def summary(self) -> str:
         """A line or two for people."""
         luma, chroma = self.noise
+        before = f", {self.taken} of them done before," if self.taken else ""
         first = (
-            f"{self.output}: {self.frames} frames in {self.seconds:.1f} s ({self.fps:.1f} fps), "
+            f"{self.output}: {self.frames} frames{before} in {self.seconds:.1f} s "
+            f"({self.fps:.1f} fps), "
             f"{self.shots} {'shot' if self.shots == 1 else 'shots'}, "
             f"noise {luma:.1f} luma {chroma:.1f} chroma; the limit was {self.limit}"
         )

@@ -90,6 +90,7 @@ def report_of(run: Run, seconds: float) -> Report:
         limit=stages.limit(),
         busy=round(stages.busy(), 3),
         warnings=(),
+        taken=run.taken,
     )
 
 

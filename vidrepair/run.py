@@ -102,6 +102,8 @@ class Run:
     """Whether the analysis that is followed is that of an older film, but for its places."""
     named: bool = False
     """Whether the film has its name already, and only what goes with it is wanting."""
+    taken: int = 0
+    """Frames that an earlier run has finished."""
 
     @property
     def in_segments(self) -> bool:
@@ -176,6 +178,7 @@ def open_run(job: Job, build: Build | None, owned: ExitStack, share: Share | Non
     journal, plan = _open_journal(job, clip, planned, identity, share, owned)
     if journal is not None and share is None and journal.record.segments:
         warnings += _take_up(journal, clip, tally, record)
+    taken = tally.frames
     masked = _open_mask(job.repair.mask_in, "--mask-in", job, clip, owned)
     protected = _open_mask(job.repair.protect, "--protect-mask", job, clip, owned)
     matte = None if journal is not None else open_job_matte(clip, job, owned)
@@ -210,6 +213,7 @@ def open_run(job: Job, build: Build | None, owned: ExitStack, share: Share | Non
         share=share,
         known=record is not None and _is_known(journal, guide),
         named=named,
+        taken=taken,
     )
     if planned is not None and share is None:
         begin(job, planned[0], identity, total_frames(clip, job), journal)

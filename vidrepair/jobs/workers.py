@@ -17,7 +17,7 @@ from vidrepair.engines import Build
 from vidrepair.errors import EngineError
 from vidrepair.jobs.cluster import for_cluster, open_cluster
 from vidrepair.jobs.processes import Outcome, work_here, work_in_processes
-from vidrepair.journal import Journal, folder_of, has_parts, read_record
+from vidrepair.journal import Journal, finished_segments, folder_of, has_parts, read_record
 from vidrepair.pipeline import Observer, plan_job, run_job
 from vidrepair.report import Report, Teller
 from vidrepair.segment_plan import Share
@@ -58,10 +58,18 @@ def _run(job: Job, observer: Observer | None, build: Build | None, work: Crew) -
         log.warning("this film goes in one piece; several workers are of no use for it")
         return run_job(shared[0], observer, build)
     going_on = [replace(one, target=replace(one.target, resume=True)) for one in shared]
+    taken = _taken(job)
     warnings = compute(going_on, observer, work)
     report = run_job(going_on[0], observer, build, told=True)
-    seconds = time.monotonic() - started
-    return replace(report, seconds=seconds, warnings=(*report.warnings, *warnings))
+    seconds, told = time.monotonic() - started, (*report.warnings, *warnings)
+    return replace(report, seconds=seconds, warnings=told, taken=taken)
+
+
+def _taken(job: Job) -> int:
+    """Frames of a planned job that an earlier run has finished."""
+    assert job.output is not None
+    folder = folder_of(job.output)
+    return sum(one.frames for one in finished_segments(folder, read_record(folder)))
 
 
 def _is_planned(job: Job) -> bool:
