@@ -793,3 +793,15 @@ def test_a_film_that_was_broken_off_goes_on_with_the_next_batch(tmp_path: Path, 
     assert [summary[kind] for kind in ("restored", "skipped")] == [1, 1]
     assert len(read_frames(out / "b_restored.mkv")) == 240
     assert names_below(out) == ["a_restored.mkv", "b_restored.mkv"]
+
+
+def test_workers_share_the_long_films_of_a_batch(tmp_path: Path, out: Path) -> None:
+    write_films(tmp_path / "films", "short.mkv")
+    write_clip(tmp_path / "films" / "long.mkv", frames=moving(64, 48, 160), size=(64, 48))
+    flags = ("-c", "ffv1", "--segment-frames", "32", "--progress", "none")
+    done = batch(tmp_path / "films", "-P", out, "--workers", "2", "--json", *flags)
+    assert done.exit_code == 0, done.stderr
+    assert summary_of(done)["restored"] == 2
+    assert same_picture(out / "long_restored.mkv", tmp_path / "films" / "long.mkv")
+    assert names_below(out) == ["long_restored.mkv", "short_restored.mkv"]
+    assert "this film goes in one piece" in done.stderr

@@ -11,7 +11,7 @@ import click
 
 from trt_build.build import build_engine
 from vidrepair.cli.batch_progress import BatchDisplay
-from vidrepair.cli.engine import engine_options
+from vidrepair.cli.engine import engine_options, worker_options
 from vidrepair.cli.headings import Headed
 from vidrepair.cli.interruption import INTERRUPTED, TERMINATED, Terminated
 from vidrepair.cli.progress import progress_options, show_messages
@@ -89,6 +89,7 @@ FILE = click.Path(path_type=Path)
 @reading_options
 @repair_options
 @engine_options
+@worker_options
 @progress_options
 def batch(
     inputs: tuple[str, ...],
@@ -104,6 +105,8 @@ def batch(
     reading: SourceSettings,
     repair: RepairSettings,
     engine: EngineSettings,
+    workers: int,
+    ray: str | None,
     progress: str,
     log_level: str,
 ) -> None:
@@ -114,7 +117,7 @@ def batch(
     that of the first where all failed.
     """
     show_messages(log_level, progress)
-    common = Job(None, None, repair, engine, target, reading=reading)
+    common = Job(None, None, repair, engine, target, reading=reading, workers=workers, ray=ray)
     settings = BatchSettings(Naming(folder, name, ext), common, skip_existing)
     if not inputs and manifest is None:
         raise UsageError("nothing to repair; name files, folders, patterns or a --manifest")

@@ -51,6 +51,30 @@ _OPTIONS = (
     ),
 )
 
+_WORKERS = (
+    click.option(
+        "--workers",
+        type=int,
+        default=1,
+        show_default=True,
+        help="Processes that share a long film; with --device cuda:0,cuda:1 a card for each.",
+    ),
+    click.option(
+        "--ray",
+        is_flag=False,
+        flag_value="local",
+        metavar="[ADDRESS]",
+        help="Workers of the Ray cluster at ADDRESS share it; of one on this machine without.",
+    ),
+)
+
+
+def worker_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command those that say who shares a long film: `workers` and `ray`."""
+    for option in reversed(_WORKERS):
+        command = option(command)
+    return command
+
 
 def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options of an engine, handed to it as one `engine`."""

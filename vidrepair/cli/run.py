@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from trt_build.build import build_engine
-from vidrepair.cli.engine import engine_options
+from vidrepair.cli.engine import engine_options, worker_options
 from vidrepair.cli.headings import Headed
 from vidrepair.cli.lists import marker_options
 from vidrepair.cli.progress import progress_options, show_messages, show_progress
@@ -81,20 +81,7 @@ class _Recorded(Headed):
 )
 @marker_options
 @engine_options
-@click.option(
-    "--workers",
-    type=int,
-    default=1,
-    show_default=True,
-    help="Processes that share a long film; with --device cuda:0,cuda:1 a card for each.",
-)
-@click.option(
-    "--ray",
-    is_flag=False,
-    flag_value="local",
-    metavar="[ADDRESS]",
-    help="Workers of the Ray cluster at ADDRESS share it; of one on this machine without.",
-)
+@worker_options
 @progress_options
 def run(
     source: str,
