@@ -22,7 +22,7 @@ from clips import Extras, moving, read_frames, samples_of, write_clip
 from vidrepair.cli import main
 from vidrepair.errors import UsageError
 from vidrepair.jobs.batch import BatchSettings, plan_batch, run_item
-from vidrepair.jobs.inputs import films_in, find_inputs
+from vidrepair.jobs.inputs import VIDEO, films_in, find_inputs
 from vidrepair.jobs.manifest import read_manifest
 from vidrepair.jobs.naming import Naming
 from vidrepair.settings import DamageSettings, Job, OutputSettings, RepairSettings
@@ -805,3 +805,8 @@ def test_workers_share_the_long_films_of_a_batch(tmp_path: Path, out: Path) -> N
     assert same_picture(out / "long_restored.mkv", tmp_path / "films" / "long.mkv")
     assert names_below(out) == ["long_restored.mkv", "short_restored.mkv"]
     assert "this film goes in one piece" in done.stderr
+
+
+def test_the_docs_list_the_endings_of_films(root: Path) -> None:
+    words = set((root / "docs" / "batch.md").read_text().replace("`", " ").split())
+    assert words >= VIDEO
