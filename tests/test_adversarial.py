@@ -13,12 +13,14 @@ import torch
 from click.testing import CliRunner
 
 from training.__main__ import main
+from training.adversarial import three_frames
 from training.checkpoint import read_checkpoint
 from training.collapse import CollapsedError, Watch
 from training.config import FORMS, TrainConfig, load_config
+from training.control import make_generator
 from training.data import load_pool
 from training.degrade.grain import Grain, draw_field
-from training.degrade.grain_net import GrainNet
+from training.degrade.grain_net import LATENT, GrainNet
 from training.degrade.learned import add_learned, load_grain
 from training.degrade.storage import Storage
 from training.discriminator import (
@@ -28,9 +30,18 @@ from training.discriminator import (
     generator_loss,
     high_pass,
 )
+from training.gradients import Inputs, Passage
 from training.grain_compare import compare
 from training.grain_film import Film, write_film
-from training.grain_gan import GrainSettings, elbo, learn_grain, train_gan, train_vae
+from training.grain_gan import (
+    GrainSettings,
+    PatchDiscriminator,
+    draw_like,
+    elbo,
+    learn_grain,
+    train_gan,
+    train_vae,
+)
 from training.grain_patches import find_patches
 from training.lanes import run_lane
 from training.loop import train
@@ -114,6 +125,68 @@ def test_both_sides_move(natural: TrainConfig, tmp_path: Path, form: str) -> Non
     assert "restorer.denoise.weight" in moved
     assert not any(name.startswith("motion_net") for name in moved)
     assert {"model", "adam", "watch"} == set(saved["opponent"])
+    torch.manual_seed(config.seed)
+    make_generator(config.size, config.control)
+    begun = Discriminator(width=8).state_dict()
+    learned = saved["opponent"]["model"]
+    # Spectral norm turns its vectors at every look: it is the weights that have to have moved.
+    filters = [name for name in begun if name.endswith("original")]
+    assert len(filters) == 4
+    assert not any(torch.equal(begun[name], learned[name]) for name in filters)
+
+
+@pytest.mark.parametrize("term", ["weight", "anchor", "lock", "bound"])
+def test_every_term_of_the_loss_moves_the_generator(
+    natural: TrainConfig, tmp_path: Path, term: str
+) -> None:
+    # Nothing may be added at all, or the first steps of a net that adds little would not meet it.
+    game = replace(natural.adversarial, width=8, allowed=0.0)
+    schedule = replace(natural.schedule, steps=1, warmup=1)
+    weights = []
+    for name, adversarial in (("all", game), ("without", replace(game, **{term: 0.0}))):
+        train(replace(natural, adversarial=adversarial, schedule=schedule), tmp_path / name)
+        saved = read_checkpoint(tmp_path / name / "checkpoint.pt")
+        weights.append(saved["model"]["restorer.denoise.weight"])
+    assert not torch.equal(*weights)
+
+
+def test_the_discriminator_sees_frames_that_lie_on_one_another() -> None:
+    """A picture that moves by four samples a frame stands still before it."""
+    wide = torch.nn.functional.interpolate(
+        torch.rand(1, 1, 16, 32, generator=torch.Generator().manual_seed(3)), scale_factor=4.0
+    )[0]
+    frames = torch.stack([wide[..., 4 * t : 4 * t + 64] for t in range(5)])
+    clean = frames[None].expand(1, 5, 3, 64, 64)
+    motion = torch.zeros(1, 4, 16, 16)
+    motion[:, 0], motion[:, 2] = 4.0, -4.0  # columns: back, then ahead
+    whole = torch.zeros(1, 5, 3, 64, 64)
+    inputs = Inputs(clean, clean, whole, torch.zeros(1, 2, 17), torch.ones(1), torch.zeros(1))
+    errors = [torch.full((1, 3, 64, 64), 0.1 * t) for t in range(3)]
+    real, fake = three_frames(
+        Passage(torch.zeros(()), torch.zeros(1), errors, [motion] * 3), inputs
+    )
+    assert real.shape == fake.shape == (1, 3, 64, 64)
+    inside = slice(12, -12)
+    for outer in (0, 2):
+        apart = (real[0, outer] - real[0, 1])[inside, inside].abs()
+        assert float(apart.max()) < 1e-4
+    torch.testing.assert_close((fake - real)[0, :, 32, 32], torch.tensor([0.0, 0.1, 0.2]))
+
+
+def test_going_on_takes_the_rates_of_now_and_refuses_another_discriminator(
+    natural: TrainConfig, tmp_path: Path
+) -> None:
+    short = replace(natural, schedule=replace(natural.schedule, steps=2, decay=0))
+    train(short, tmp_path)
+    slower = replace(natural.adversarial, rate=1e-7, beta1=0.0)
+    train(replace(natural, adversarial=slower), tmp_path)
+    saved = read_checkpoint(tmp_path / "checkpoint.pt")
+    groups = [saved["opponent"]["adam"], saved["optimiser"]["adam"]]
+    assert [state["param_groups"][0]["betas"] for state in groups] == [(0.0, 0.999)] * 2
+    assert groups[0]["param_groups"][0]["lr"] == 1e-7
+    other = replace(natural, adversarial=replace(natural.adversarial, width=8))
+    with pytest.raises(ValueError, match="against a discriminator of width 32, not 8"):
+        train(other, tmp_path)
 
 
 def test_a_game_that_was_cut_off_ends_as_it_would_have(
@@ -155,7 +228,9 @@ def test_a_training_that_collapses_stops_with_one_sentence(
     assert 0 < good["progress"]["step"] <= last["progress"]["step"] < 30
     assert max(good["opponent"]["watch"]["excess"]) < 1.5
     hasty = replace(config, schedule=replace(schedule, checkpoint_every=30))
-    with pytest.raises(CollapsedError, match=r"; start again, with a lower adversarial\.weight"):
+    with pytest.raises(
+        CollapsedError, match=r"; start again in another folder, with a lower adversarial\.weight"
+    ):
         train(hasty, tmp_path / "hasty")
 
 
@@ -189,6 +264,8 @@ def test_detail_that_is_lost_on_the_way_is_a_collapse() -> None:
         ("stage=adversarial", "needs start_from"),
         ("adversarial.form=wgan", "use minimax, non-saturating, hinge"),
         ("adversarial.weight=-1", "use 0 or more"),
+        ("adversarial.lock=nan", "use 0 or more"),
+        ("adversarial.rate=nan", "has to be above 0"),
         ("adversarial.patience=0", "use 1 or more"),
     ],
 )
@@ -280,15 +357,21 @@ def test_both_sides_of_the_grain_game_move_and_the_bound_rises(footage: Path) ->
     patches = find_patches(footage)
     settings = GrainSettings(steps=25)
     game: list[tuple[float, float, float]] = []
-    before, _ = GrainNet(), torch.manual_seed(settings.seed)
-    grain = train_gan(patches, settings, lambda *step: game.append(step))
+    judges: list[PatchDiscriminator] = []
+
+    def judge() -> PatchDiscriminator:
+        judges.append(PatchDiscriminator())
+        return judges[0]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("training.grain_gan.PatchDiscriminator", judge)
+        grain = train_gan(patches, settings, lambda *step: game.append(step))
     assert len({step[0] for step in game}) == len({step[1] for step in game}) == 25
-    assert isinstance(grain.model, GrainNet)
-    moved = [
-        not torch.equal(value, grain.model.state_dict()[name])
-        for name, value in before.state_dict().items()
-    ]
-    assert all(moved)
+    torch.manual_seed(settings.seed)
+    for begun, ended in ((GrainNet(), grain.model), (PatchDiscriminator(), judges[0])):
+        assert isinstance(ended, torch.nn.Module)
+        after = dict(ended.named_parameters())
+        assert not any(torch.equal(value, after[name]) for name, value in begun.named_parameters())
     bounds: list[float] = []
     train_vae(patches, settings, bounds.append)
     assert np.mean(bounds[-5:]) > np.mean(bounds[:5])
@@ -324,7 +407,7 @@ def test_the_command_keeps_a_model_that_keeps_the_spectrum(footage: Path, tmp_pa
 @pytest.mark.parametrize("kind", ["gan", "vae", "autoregressive"])
 def test_drawn_grain_never_repeats(footage: Path, tmp_path: Path, kind: str) -> None:
     out = tmp_path / "grain.safetensors"
-    trials, chosen = learn_grain(footage, out, GrainSettings(steps=2), kind=kind)
+    trials, chosen = learn_grain(find_patches(footage), out, GrainSettings(steps=2), kind=kind)
     assert load_grain(out).kind == chosen.grain.kind == kind
     assert trials[0].grain.kind == "autoregressive"
     fields = load_grain(out).draw(torch.full((2, 1, 256, 256), 0.5), 3)[:, 0].double()
@@ -349,11 +432,25 @@ def test_copies_and_a_wrong_spectrum_are_seen(footage: Path) -> None:
     assert found.octaves[2] > 2.0
 
 
+def test_a_generator_that_ignores_z_is_not_kept(footage: Path) -> None:
+    """So grain collapses: with one luma everywhere, nothing but z tells one place from another."""
+    patches = find_patches(footage)
+    grain = train_gan(patches, GrainSettings(steps=1))
+    assert isinstance(grain.model, GrainNet)
+    with torch.no_grad():
+        grain.model.filter.weight.zero_()
+        grain.model.layers[0].weight[:, :LATENT] = 0.0
+    seen, real = patches.part(patches.area % 2 == 0), patches.part(patches.area % 2 == 1)
+    likeness = compare(draw_like(grain, real, 1), real, seen)
+    assert not likeness.keeps
+    assert max(likeness.octaves) < -10.0
+
+
 def test_learned_grain_is_mixed_into_training(
     config: TrainConfig, footage: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "grain.safetensors"
-    learn_grain(footage, out, GrainSettings(steps=1), kind="gan")
+    learn_grain(find_patches(footage), out, GrainSettings(steps=1), kind="gan")
     data = replace(config.data, grains=(str(out),), grain_share=1.0)
     assert train(replace(config, data=data), tmp_path / "run") == 4
     pool = load_pool(data, torch.device("cpu"))
@@ -365,7 +462,7 @@ def test_learned_grain_is_mixed_into_training(
 def test_chroma_grain_follows_the_storage(footage: Path, tmp_path: Path) -> None:
     path = write_footage(tmp_path / "colour.mkv", colour=True)
     out = tmp_path / "grain.safetensors"
-    learn_grain(path, out, GrainSettings(steps=1), kind="autoregressive")
+    learn_grain(find_patches(path), out, GrainSettings(steps=1), kind="autoregressive")
     grain = load_grain(out)
     assert grain.chroma > 0.5
     storage = Storage(sampling=(2, 2), bits=8, full_range=False)

@@ -279,8 +279,12 @@ def test_what_is_no_card_is_refused(text: str) -> None:
 
 
 def test_what_is_of_a_training_is_no_model(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"is of a training.*publish runs/x/checkpoint.pt"):
+    with pytest.raises(ModelError, match="there is no model"):
         find_model("runs/x/checkpoint.pt")
+    checkpoint = tmp_path / "checkpoint.pt"
+    checkpoint.write_bytes(b"")
+    with pytest.raises(ModelError, match=f"is of a training.*publish {checkpoint}"):
+        find_model(checkpoint)
     path = tmp_path / "grain.safetensors"
     save_file({"w": np.zeros(3, np.float32)}, path, metadata={GRAIN_KEY: "{}"})
     with pytest.raises(ModelError, match="is learned grain, to train with"):

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -28,6 +29,7 @@ from training.evaluate import (
     generator_restore,
     load_checkpoint,
 )
+from training.interruption import listening
 from training.lanes import run_lane
 from training.loop import learning_share, train
 from training.losses import defect_error, fill_error
@@ -139,6 +141,10 @@ def test_the_average_follows_the_weights() -> None:
         "optimiser.outlier=0",
         "optimiser.muon=-1",
         "optimiser.ema=1",
+        "optimiser.outlier=nan",
+        "batch.workers=-1",
+        "threads=-1",
+        "seed=-1",
         "schedule.warmup=-1",
         "batch.crop=70",
         "batch.lanes=0",
@@ -295,7 +301,7 @@ def test_folders_of_a_file_are_relative_to_it_those_of_an_override_to_where_one_
     path = tmp_path / "mine.toml"
     path.write_text('start_from = "../fast.pt"\n[data]\nclips = ["clips"]\ngrains = "/a/b"\n')
     config = load_config(path)
-    assert config.start_from == str(tmp_path.parent / "fast.pt")
+    assert config.start_from == str(tmp_path / "../fast.pt")
     assert config.data.clips == (str(tmp_path / "clips"),)
     assert config.data.grains == ("/a/b",)
     assert load_config(path, ("start_from=runs/x.pt",)).start_from == "runs/x.pt"
@@ -325,7 +331,7 @@ def test_a_crop_larger_than_what_there_is_to_see_is_refused(
     config: TrainConfig, tmp_path: Path
 ) -> None:
     large = replace(config, batch=replace(config.batch, crop=80))
-    with pytest.raises(ValueError, match=r"batch.crop is 80, but a clip is 96x64; use 64 or less"):
+    with pytest.raises(ValueError, match=r"batch.crop is 80, and .*clip0.avi is 96x64; use a smal"):
         train(large, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -338,11 +344,15 @@ def test_an_interrupted_training_saves_what_it_learned(
     words = [sys.executable, "-m", "training", "train", str(workplace / "tiny.toml")]
     words += ["--out", str(tmp_path / "run"), "--set", f"batch.workers={workers}"]
     steps = ["--set", "schedule.steps=100000", "--set", "schedule.log_every=1"]
-    with subprocess.Popen([*words, *steps], stderr=subprocess.PIPE, stdout=subprocess.PIPE) as run:
+    pipe = subprocess.PIPE
+    # As a terminal does: all of the group hear it.
+    with subprocess.Popen(
+        [*words, *steps], stderr=pipe, stdout=pipe, start_new_session=True
+    ) as run:
         assert run.stderr is not None
         assert b"step 1 of 100000: loss " in run.stderr.readline()
-        run.send_signal(number)
-        out, told = run.communicate()
+        os.killpg(run.pid, number)
+        out, told = run.communicate(timeout=120)
     assert run.returncode == 128 + number
     assert b"stopping after this step" in told
     assert b"of 100000 steps; the same command goes on" in out
@@ -352,6 +362,43 @@ def test_an_interrupted_training_saves_what_it_learned(
     more = ["--set", f"schedule.steps={done + 1}"]
     again = subprocess.run([*words, *more], check=True, capture_output=True, text=True)
     assert again.stdout == f"{tmp_path}/run/checkpoint.pt: {done + 1} of {done + 1} steps\n"
+    fewer = [*words, "--set", f"schedule.steps={done}"]
+    refused = subprocess.run(fewer, check=False, capture_output=True, text=True)
+    assert refused.returncode == 1
+    assert (
+        f"has done {done + 1} steps, and schedule.steps is {done}; set it higher" in refused.stderr
+    )
+
+
+def test_who_listens_may_go_and_nothing_is_lost(workplace: Path, tmp_path: Path) -> None:
+    """`train ... 2>&1 | tee log`, and Ctrl-C: the pipe is closed before the training ends."""
+    words = [sys.executable, "-m", "training", "train", str(workplace / "tiny.toml")]
+    words += ["--out", str(tmp_path), "--set", "schedule.steps=100000"]
+    words += ["--set", "schedule.log_every=1"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, stderr=pipe, stdout=subprocess.DEVNULL) as run:
+        assert run.stderr is not None
+        run.stderr.readline()
+        run.stderr.close()
+        time.sleep(0.2)
+        run.send_signal(signal.SIGINT)
+        assert run.wait(120) == 130
+    assert read_checkpoint(tmp_path / "checkpoint.pt")["progress"]["step"] >= 1
+
+
+def test_what_was_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with listening() as asked:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert asked.number == 0
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert asked.number == signal.SIGTERM
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGTERM)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize(
@@ -366,11 +413,16 @@ def test_an_interrupted_training_saves_what_it_learned(
             ["evaluate", "{clips}", "--command", "cp {{in}} {{out}} {{x}}"],
             "which is not known here",
         ),
-        (["train", "{toml}", "--out", "{out}", "--set", "start_from=no.pt"], "there is no no.pt"),
+        (
+            ["train", "{toml}", "--out", "{out}", "--set", "start_from=no.pt"],
+            "start_from names no.pt",
+        ),
         (
             ["train", "{toml}", "--out", "{out}", "--set", 'data.photos=["no"]'],
             "data.photos names no, which is no folder",
         ),
+        (["train", "{toml}", "--out", "{out}", "--set", "device=foo"], "device is 'foo'; use auto"),
+        (["train", "{toml}", "--out", "{clip}/x"], "Not a directory; check its name"),
         (
             ["train", "{toml}", "--out", "{out}", "--set", "start_from=" + str(BASE)],
             "of size base, which does not fit into this network",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -22,6 +24,12 @@ class _Group(click.Group):
             return super().invoke(ctx)
         except (ValueError, VidrepairError) as error:
             raise click.ClickException(str(error)) from error
+        except OSError as error:
+            what = f"{error.filename or 'a file'}: {error.strerror or error}"
+            raise click.ClickException(f"{what}; check its name, disk and permissions") from error
+        except KeyboardInterrupt:
+            _tell("interrupted; what was saved before stays")
+            sys.exit(128 + signal.SIGINT)
 
 
 @click.group(cls=_Group)
@@ -84,20 +92,23 @@ def train(config: Path, out: Path, overrides: tuple[str, ...], minutes: float | 
     from training.config import load_config
     from training.interruption import listening
     from training.loop import train as run
+    from training.ranks import writes
 
     settings = load_config(config, overrides)
     with listening() as asked:
         steps = run(settings, out, minutes, asked=asked, tell=_tell)
     whole = settings.schedule.steps
-    goes_on = "" if steps == whole else "; the same command goes on"
-    click.echo(f"{out / 'checkpoint.pt'}: {steps} of {whole} steps{goes_on}")
+    if writes():
+        goes_on = "" if steps == whole else "; the same command goes on"
+        click.echo(f"{out / 'checkpoint.pt'}: {steps} of {whole} steps{goes_on}")
     if asked.number:
         sys.exit(asked.exit_code)
 
 
 def _tell(line: str) -> None:
-    """A word to whoever waits."""
-    click.echo(line, err=True)
+    """A word to whoever waits, and may have gone."""
+    with suppress(OSError):
+        click.echo(line, err=True)
 
 
 @main.command()
@@ -144,23 +155,24 @@ def grain_gan(
     A generative adversarial net, a variational autoencoder and an autoregressive filter are
     compared on areas that none of them saw.
     """
-    from training.grain_figure import draw_grain
+    from training.grain_figure import draw_grain, require_matplotlib
     from training.grain_gan import GrainSettings, against_truth, learn_grain, table
-    from training.grain_patches import check_pair, true_patches
+    from training.grain_patches import find_patches, true_patches
 
     _check_target(out, ".safetensors", footage, clean)
     if plot is not None:
         _check_target(plot, ".png", footage, clean)
-    if clean is not None:
-        check_pair(footage, clean)
+        require_matplotlib()
+    patches = find_patches(footage, gray=gray)
+    truth = None if clean is None else true_patches(footage, clean, patches.deviation)
+    _tell(f"{footage}: {len(patches.grain)} patches of grain, {255.0 * patches.deviation:.1f}/255")
     settings = GrainSettings(steps=steps, seed=seed)
-    trials, chosen = learn_grain(footage, out, settings, kind=kind, gray=gray, tell=_tell)
+    trials, chosen = learn_grain(patches, out, settings, kind=kind, tell=_tell)
     click.echo(table(trials))
     real = trials[0].real
     sets = {"real": (real.grain, real.level)}
     sets |= {trial.grain.kind: (trial.drawn, real.level) for trial in trials}
-    if clean is not None:
-        truth = true_patches(footage, clean, trials[0].grain.deviation)
+    if truth is not None:
         sets["truth"] = (truth.grain, truth.level)
         click.echo(f"against the truth\n\n{table(against_truth(trials, truth, seed))}")
     if plot is not None:

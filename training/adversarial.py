@@ -37,7 +37,7 @@ class Adam:
             parameter.requires_grad_(name.startswith("restorer"))
             if parameter.requires_grad:
                 self.parameters.append(parameter)
-        self._rate, self._clip = config.rate, clip
+        self._config, self._clip = config, clip
         self._adam = _adam(self.parameters, config)
 
     def step(self, share: float) -> tuple[float, bool]:
@@ -45,7 +45,7 @@ class Adam:
         norm = nn.utils.clip_grad_norm_(self.parameters, self._clip)
         done = bool(norm.isfinite())
         if done:
-            self._adam.param_groups[0]["lr"] = self._rate * share
+            self._adam.param_groups[0]["lr"] = self._config.rate * share
             self._adam.step()
         for parameter in self.parameters:
             parameter.grad = None
@@ -55,7 +55,13 @@ class Adam:
         return {"adam": self._adam.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._adam.load_state_dict(state["adam"])
+        _load(self._adam, state["adam"], self._config)
+
+
+def _load(adam: torch.optim.Adam, state: dict[str, Any], config: AdversarialConfig) -> None:
+    """Its moments; rate and betas stay those of the settings of now."""
+    adam.load_state_dict(state)
+    adam.param_groups[0].update(lr=config.rate, betas=(config.beta1, 0.999))
 
 
 def _adam(parameters: list[nn.Parameter], config: AdversarialConfig) -> torch.optim.Adam:
@@ -69,6 +75,7 @@ class Opponent:
         self.model = Discriminator(width=config.width).to(device)
         self.parameters = list(self.model.parameters())
         self.adam = _adam(self.parameters, config)
+        self._config = config
         self.watch = Watch(config.patience)
 
     def state_dict(self) -> dict[str, Any]:
@@ -80,7 +87,7 @@ class Opponent:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
-        self.adam.load_state_dict(state["adam"])
+        _load(self.adam, state["adam"], self._config)
         self.watch.load_state_dict(state["watch"])
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from training.adversarial import Adam, Opponent
-from training.config import TrainConfig
+from training.config import RELATIVE, TrainConfig
 from training.lanes import Place
 from training.optimiser import Average, Optimiser
 from training.ranks import Rank
@@ -150,6 +150,11 @@ def resume(config: TrainConfig, out: Path, student: Student, rank: Rank) -> Stan
         )
     saved = read_checkpoint(path)
     _check_same(saved, config, student.model, out)
+    if (done := saved["progress"]["step"]) > config.schedule.steps:
+        raise ValueError(
+            f"{out} has done {done} steps, and schedule.steps is {config.schedule.steps}; set it "
+            "higher, or name another folder"
+        )
     student.model.load_state_dict(saved["model"])
     student.average.load(saved["average"])
     student.optimiser.load_state_dict(saved["optimiser"])
@@ -177,6 +182,12 @@ def _check_same(saved: dict[str, Any], config: TrainConfig, model: Generator, ou
             f"{out} trains with optimiser.only={part!r}, not {config.optimiser.only!r}; "
             "name another folder, with start_from the checkpoint of this one"
         )
+    width = was.get("adversarial", {}).get("width", config.adversarial.width)
+    if stage == "adversarial" and width != config.adversarial.width:
+        raise ValueError(
+            f"{out} trains against a discriminator of width {width}, not "
+            f"{config.adversarial.width}; set adversarial.width to that, or name another folder"
+        )
     if not same or was.get("control", "none") != config.control:
         raise ValueError(
             f"{out} holds the training of another network ({was['size']}, control "
@@ -185,6 +196,8 @@ def _check_same(saved: dict[str, Any], config: TrainConfig, model: Generator, ou
 
 
 def _begin(trunk: Path, student: Student, fresh: dict[str, Any]) -> Standing:
+    if not trunk.exists():
+        raise ValueError(f"start_from names {trunk}, which is not there; {RELATIVE}")
     saved = read_checkpoint(trunk)
     try:
         weights = widen(saved["average"], student.model)

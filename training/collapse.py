@@ -24,7 +24,7 @@ class CollapsedError(ValueError):
 
     def at(self, out: Path) -> CollapsedError:
         """The same, with where the last good weights lie and what to try."""
-        again = "start again"
+        again = "start again in another folder"
         if (out / "good.pt").exists():
             again = "copy good.pt, of the time before, over checkpoint.pt and go on"
         return CollapsedError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,8 @@ STAGES = ("fidelity", "adversarial")
 FORMS = ("minimax", "non-saturating", "hinge")
 SIZES = ("fast", "base")
 CONTROLS = ("none", "single")
+RELATIVE = "what a TOML file names is relative to the file, what --set names to where you are"
+"""Told where a file or folder of the settings is not there."""
 _FOLDERS = {"clips", "photos", "shapes", "pairs", "grains", "validation"}
 """The keys of data that name files and folders."""
 
@@ -74,6 +75,8 @@ class BatchConfig:
         for name in ("lanes", "frames", "long_frames"):
             if getattr(self, name) < 1:
                 raise ValueError(f"batch.{name} is {getattr(self, name)}; use 1 or more")
+        if self.workers < 0:
+            raise ValueError(f"batch.workers is {self.workers}; use 0 or more")
         if self.crop < 16 or self.crop % 16:
             raise ValueError(f"batch.crop is {self.crop}; use a multiple of 16")
 
@@ -118,7 +121,7 @@ class OptimiserConfig:
                 raise ValueError(f"optimiser.{name} is {getattr(self, name)}; use more than 0")
         if not 0.0 <= self.ema < 1.0:
             raise ValueError(f"optimiser.ema is {self.ema}; use 0 to below 1, such as 0.999")
-        if self.outlier <= 1.0:
+        if not self.outlier > 1.0:
             raise ValueError(f"optimiser.outlier is {self.outlier}; use more than 1, such as 20")
 
 
@@ -156,7 +159,7 @@ class AdversarialConfig:
     allowed: float = 0.5
     """Deviation that an error of 8x8 samples may have, as a share of the measured noise's."""
     rate: float = 2e-4
-    """Of Adam, for both."""
+    """Of Adam, for both; that of G follows warm-up and decay, that of D does not."""
     beta1: float = 0.5
     width: int = 32
     """Channels of the first layer of D."""
@@ -167,9 +170,9 @@ class AdversarialConfig:
         if self.form not in FORMS:
             raise ValueError(f"adversarial.form is {self.form!r}; use {', '.join(FORMS)}")
         for name in ("weight", "anchor", "lock", "bound", "allowed"):
-            if getattr(self, name) < 0.0:
+            if not getattr(self, name) >= 0.0:
                 raise ValueError(f"adversarial.{name} is {getattr(self, name)}; use 0 or more")
-        if self.rate <= 0.0 or not 0.0 <= self.beta1 < 1.0:
+        if not self.rate > 0.0 or not 0.0 <= self.beta1 < 1.0:
             raise ValueError("adversarial.rate has to be above 0, beta1 from 0 to below 1")
         for name in ("width", "patience"):
             if getattr(self, name) < 1:
@@ -203,6 +206,9 @@ class TrainConfig:
         for name, known in (("size", SIZES), ("control", CONTROLS), ("stage", STAGES)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} is {getattr(self, name)}; use {' or '.join(known)}")
+        for name in ("seed", "threads"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; use 0 or more")
         if self.stage == "adversarial":
             self._check_adversarial()
         if self.optimiser.only.startswith("motion") and (
@@ -311,7 +317,7 @@ def _rooted(values: dict[str, Any], root: Path) -> dict[str, Any]:
     """What names files and folders, as seen from the current folder instead of from `root`."""
 
     def seen(name: str) -> str:
-        return os.path.normpath(root / name)
+        return str(root / name)
 
     data = values.get("data", {})
     for key in _FOLDERS & data.keys():

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.config import DataConfig
+from training.config import RELATIVE, DataConfig
 from training.degrade.learned import LearnedGrain, load_grain
 from training.degrade.shapes import Shapes, load_shapes
 from training.degrade.storage import unpack_codes
@@ -41,20 +41,13 @@ class Pool:
         if not self.clips and not self.photos:
             raise ValueError("every clip has one frame only; set data.clips to a folder of videos")
 
-    def check_crop(self, crop: int) -> None:
-        """Raise ValueError where a square of that side is larger than a clip or a photograph."""
-        for kind, pictures in (("clip", self.clips), ("photograph", self.photos)):
-            for picture in pictures:
-                height, width = picture.shape[-2:]
-                if crop > min(height, width):
-                    raise ValueError(
-                        f"batch.crop is {crop}, but a {kind} is {width}x{height}; use "
-                        f"{min(height, width) // 16 * 16} or less, or leave it out by data.exclude"
-                    )
 
+def load_pool(config: DataConfig, device: torch.device, *, crop: int = 1) -> Pool:
+    """Decode every file of the configured folders into the memory of the device.
 
-def load_pool(config: DataConfig, device: torch.device) -> Pool:
-    """Decode every file of the configured folders into the memory of the device."""
+    Raises ValueError where a folder or a file is no good, and where a square of `crop` samples is
+    larger than one of them.
+    """
     videos = list_files("data.clips", config.clips, CLIP_SUFFIXES, config.exclude)
     stills = list_files("data.photos", config.photos, PHOTO_SUFFIXES, config.exclude)
     if not videos and not stills:
@@ -63,12 +56,25 @@ def load_pool(config: DataConfig, device: torch.device) -> Pool:
             f"no clip and no photograph in {folders}; set data.clips to a folder of "
             f"{', '.join(CLIP_SUFFIXES)}, or data.photos to one of {', '.join(PHOTO_SUFFIXES)}"
         )
-    clips = [read_clip(path).to(device) for path in videos]
-    photos = [read_photo(path).to(device) for path in stills]
+    clips = [_checked(path, read_clip(path), crop).to(device) for path in videos]
+    photos = [_checked(path, read_photo(path), crop).to(device) for path in stills]
     shapes = load_shapes(list_shapes(config) if config.damage else [], device)
     pairs = tuple(load_pair(path, device) for path in _list_pairs(config))
+    for pair in pairs:
+        _checked(Path("a pair"), pair.noisy_luma, crop)
     grains = tuple(load_grain(Path(name)) for name in config.grains if config.grain_share)
     return Pool([clip for clip in clips if len(clip) > 1], photos, shapes, pairs, grains)
+
+
+def _checked(path: Path, pictures: Tensor, crop: int) -> Tensor:
+    """Pictures (..., H, W) of a file that a crop fits into."""
+    height, width = pictures.shape[-2:]
+    if crop > min(height, width):
+        raise ValueError(
+            f"batch.crop is {crop}, and {path} is {width}x{height}; use a smaller one, or leave "
+            "that out by data.exclude, which takes beginnings of names"
+        )
+    return pictures
 
 
 def _list_pairs(config: DataConfig) -> list[Path]:
@@ -105,10 +111,8 @@ def list_files(
     found: list[Path] = []
     for folder in folders:
         if not Path(folder).is_dir():
-            raise ValueError(
-                f"{key} names {folder}, which is no folder; a TOML file's folders are relative to "
-                "the file, those of --set to the current folder"
-            )
+            told = f"; {RELATIVE}" if key.startswith("data.") else ""
+            raise ValueError(f"{key} names {folder}, which is no folder{told}")
         found += [path for path in sorted(Path(folder).iterdir()) if path.suffix in suffixes]
     return [path for path in found if not path.name.startswith(exclude or ("\0",))]
 

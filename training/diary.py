@@ -37,7 +37,7 @@ class Shown:
 class Diary:
     """Keeps the account of a training of so many steps, and writes it down.
 
-    `tell` hears a line of each log; with None this process writes nothing.
+    `tell` hears a line of each log, where this process is the one that writes.
     """
 
     def __init__(
@@ -45,12 +45,15 @@ class Diary:
         out: Path,
         progress: dict[str, Any],
         steps: int,
-        tell: Callable[[str], None] | None,
+        tell: Callable[[str], None],
+        *,
+        writes: bool,
     ) -> None:
         self._out = out
         self._progress = progress
         self._steps = steps
         self._tell = tell
+        self._writes = writes
         self._told = progress["step"]
         self._losses: list[Tensor] = []
         self._waited = 0.0
@@ -95,12 +98,12 @@ class Diary:
         each = took / max(step - self._told, 1)
         self._told = step
         left = timedelta(seconds=round(each * (self._steps - step)))
-        if self._tell is not None:
+        if self._writes:
             self._tell(f"step {step} of {self._steps}: {what}, {each:.2g} s a step, {left} left")
 
     def validate(self, averaged: Callable[[], Generator], folders: tuple[str, ...]) -> None:
         """Score the averaged model, and draw the picture and the curve anew."""
-        if self._tell is None:
+        if not self._writes:
             return
         began = time.monotonic()
         means, pictures = validate(averaged(), folders)
@@ -112,8 +115,7 @@ class Diary:
         draw_curve(self._out / "log.jsonl", self._out / "curve.png")
 
     def _write(self, facts: dict[str, Any]) -> None:
-        if self._tell is not None:
-            self._out.mkdir(parents=True, exist_ok=True)
+        if self._writes:
             with (self._out / "log.jsonl").open("a") as file:
                 file.write(json.dumps(self._progress | facts) + "\n")
 

@@ -15,6 +15,8 @@ SPECTRUM = 1.5
 """Decibels that an octave may differ by."""
 _BINS = 5
 _QUANTILES = 512
+_NOTHING = 1e-9
+"""A power below any grain's, so that a model that draws nothing is far off, and no error."""
 _NEAR = 0.9
 """Patches nearer to what was learned from than this share of what real ones are, are copies."""
 
@@ -57,7 +59,7 @@ class Likeness:
 def compare(drawn: FloatArray, real: Patches, learned_from: Patches) -> Likeness:
     """`drawn` (N, SIDE, SIDE) at the levels of `real`, in the same unit; `real` was held out."""
     powers = [octave_powers(grain.astype(np.float64)).sum(axis=0) for grain in (drawn, real.grain)]
-    octaves = 10.0 * np.log10(powers[0] / powers[1])
+    octaves = 10.0 * np.log10((powers[0] + _NOTHING) / (powers[1] + _NOTHING))
     probabilities = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
     quantiles = [np.quantile(grain, probabilities) for grain in (drawn, real.grain)]
     return Likeness(
@@ -75,7 +77,8 @@ def _by_luma(drawn: FloatArray, real: Patches) -> float:
         [np.square(grain[at == bin_]).mean() for bin_ in np.unique(at)]
         for grain in (drawn, real.grain)
     ]
-    differences = 10.0 * np.log10(np.array(powers[0]) / np.array(powers[1]))
+    drawn_power, real_power = (np.array(power) + _NOTHING for power in powers)
+    differences = 10.0 * np.log10(drawn_power / real_power)
     return float(np.sqrt(np.square(differences).mean()))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,14 +41,19 @@ def deviation_by_luma(grain: FloatArray, level: FloatArray) -> tuple[Array, Arra
     return np.array(places), np.array([np.sqrt(np.square(grain[group]).mean()) for group in groups])
 
 
+def require_matplotlib() -> None:
+    """Raise ValueError where it is missing."""
+    if find_spec("matplotlib") is None:
+        raise ValueError('a figure needs matplotlib; pip install "matplotlib>=3.9"')
+
+
 def draw_grain(path: Path, sets: Mapping[str, tuple[FloatArray, FloatArray]]) -> None:
     """Write a PNG. `sets` are patches (N, side, side) in one unit and the luma under each (N,), by
     name; the first is the real one. Raises ValueError where matplotlib is missing.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ValueError('a figure needs matplotlib; pip install "matplotlib>=3.8"') from error
+    require_matplotlib()
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(10.0, 4.2), layout="constrained")
     power, luma = figure.subplots(1, 2)
     for number, (name, (grain, level)) in enumerate(sets.items()):

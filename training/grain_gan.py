@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from training.config import FORMS
 from training.degrade.grain_net import (
     LAG,
     LATENT,
@@ -27,7 +28,7 @@ from training.degrade.grain_net import (
 from training.degrade.learned import LearnedGrain, write_grain
 from training.discriminator import accuracy, discriminator_loss, generator_loss
 from training.grain_compare import Likeness, compare
-from training.grain_patches import SIDE, Patches, find_patches
+from training.grain_patches import SIDE, Patches
 from training.octaves import Array
 from training.optimiser import Average
 from training.patch_nets import judge_layers, through
@@ -54,6 +55,8 @@ class GrainSettings:
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise ValueError(f"--steps is {self.steps}; use 1 or more")
+        if self.form not in FORMS:
+            raise ValueError(f"the form of the loss is {self.form!r}; use {', '.join(FORMS)}")
 
 
 class PatchDiscriminator(nn.Module):
@@ -101,28 +104,25 @@ class Trial:
 
 
 def learn_grain(
-    footage: Path,
+    patches: Patches,
     out: Path,
     settings: GrainSettings,
     *,
     kind: str = "best",
-    gray: bool = False,
     tell: Callable[[str], None] = lambda _: None,
 ) -> tuple[list[Trial], Trial]:
-    """Train all three on the grain of `footage`; write the best, or the one of a kind, to `out`.
+    """Train all three on the grain of footage; write the best, or the one of a kind, to `out`.
 
     Returns all of them, the best first, and the one that was written; `tell` hears of what is done
-    meanwhile. Raises ValueError where no grain can be told from the picture, see `find_patches`.
+    meanwhile.
     """
-    patches = find_patches(footage, gray=gray)
-    tell(f"{footage}: {len(patches.grain)} patches of grain, {255.0 * patches.deviation:.1f}/255")
     trials = sorted(
         try_all(patches, settings, tell),
         key=lambda trial: (not trial.likeness.keeps, trial.likeness.distance),
     )
     chosen = trials[0] if kind == "best" else next(one for one in trials if one.grain.kind == kind)
     figures = {one.grain.kind: one.likeness.figures() for one in trials}
-    write_grain(out, chosen.grain, {"footage": footage.name, "steps": settings.steps} | figures)
+    write_grain(out, chosen.grain, {"footage": patches.footage, "steps": settings.steps} | figures)
     return trials, chosen
 
 

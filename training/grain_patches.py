@@ -6,9 +6,9 @@ the grain's power. Where more is left of it, there is texture, or what moves.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -72,11 +72,13 @@ class Patches:
     """Of the grain in luma, 0..1 of the range from black to white."""
     chroma: float
     """Deviation of chroma as a share of luma's; 0 for gray film."""
+    footage: str = ""
+    """The name of the file."""
 
     def part(self, chosen: NDArray[np.bool_]) -> Patches:
         """Some of them, in the same units."""
         grain, level, area = self.grain[chosen], self.level[chosen], self.area[chosen]
-        return Patches(grain, level, area, self.deviation, self.chroma)
+        return replace(self, grain=grain, level=level, area=area)
 
 
 def find_patches(path: Path, *, gray: bool = False) -> Patches:
@@ -110,8 +112,8 @@ def find_patches(path: Path, *, gray: bool = False) -> Patches:
     found = sum(len(area.grain) for area in kept)
     if found < FEWEST:
         seen = f"the {count} frames of {path} show {found} patches of {SIDE}x{SIDE} samples"
-        raise ValueError(_too_few(seen, bare=quiet > len(areas)))
-    return _gather(kept, coloured=coloured)
+        raise ValueError(_too_few(seen, bare=quiet >= max(FEWEST // WINDOW, len(areas))))
+    return replace(_gather(kept, coloured=coloured), footage=path.name)
 
 
 def _check_picture(path: Path, frame: Frame) -> None:
@@ -138,33 +140,15 @@ def _too_few(seen: str, *, bare: bool) -> str:
     )
 
 
-def check_pair(noisy: Path, clean: Path) -> None:
-    """Raise ValueError where a film's first frames differ in size from those of the same film
-    without grain, or in nothing; InputError where one cannot be read.
-    """
-    (one, _), (other, _) = (_full_range(next(_windows(path))) for path in (noisy, clean))
-    if one.shape != other.shape:
-        frames, height, width = one.shape
-        raise ValueError(
-            f"{clean} is not of the size and length of {noisy}, {width}x{height} and "
-            f"{frames} frames or more; give the same film without its grain"
-        )
-    if np.square(one - other).mean() <= _LEAST:
-        raise ValueError(f"{clean} is what {noisy} is; give the same film without its grain")
-
-
 def true_patches(noisy: Path, clean: Path, deviation: float) -> Patches:
     """Grain that is known: what a film has more than the same film without it, in squares of any
     picture, in units of `deviation`.
 
     Raises ValueError where the two do not go together, InputError where one cannot be read.
     """
-    check_pair(noisy, clean)
     grain, level = [], []
-    for one, other in zip(_windows(noisy), _windows(clean), strict=False):
-        (luma, _), (bare, _) = _full_range(one), _full_range(other)
-        if luma.shape != bare.shape:
-            raise ValueError(f"{clean} is not of the size and length of {noisy}")
+    for one, other in zip_longest(_windows(noisy), _windows(clean), fillvalue=()):
+        luma, bare = _same_luma(noisy, one, clean, other)
         rows, columns = (range(0, size - SIDE + 1, SIDE) for size in luma.shape[1:])
         for top, left in ((top, left) for top in rows for left in columns):
             square = (slice(None), slice(top, top + SIDE), slice(left, left + SIDE))
@@ -174,11 +158,30 @@ def true_patches(noisy: Path, clean: Path, deviation: float) -> Patches:
             grain.append((luma[square] - bare[square])[good])
             level.append(under[good])
     found: FloatArray = np.concatenate(grain)
+    if not len(found) or np.square(found).mean() <= _LEAST:
+        raise ValueError(
+            f"{clean} has the grain that {noisy} has; give that film without its grain"
+        )
     found = found - found.mean(axis=(1, 2), keepdims=True)
     chosen = np.sort(np.random.default_rng(0).permutation(len(found))[: MOST // 16])
     even = (found[chosen] / deviation).astype(np.float32)
     levels = np.concatenate(level)[chosen].astype(np.float32)
     return Patches(even, levels, np.arange(len(chosen)), deviation, 0.0)
+
+
+def _same_luma(
+    noisy: Path, one: Sequence[Frame], clean: Path, other: Sequence[Frame]
+) -> tuple[FloatArray, FloatArray]:
+    """Luma of the same frames of both. Raises ValueError where they are not the same."""
+    for path, frames in ((noisy, one), (clean, other)):
+        if frames:
+            _check_picture(path, frames[0])
+    if len(one) == len(other) and one[0].luma.shape == other[0].luma.shape:
+        return _full_range(one)[0], _full_range(other)[0]
+    raise ValueError(
+        f"{clean} is not of the size and length of {noisy}; give the same film, frame for frame, "
+        "without its grain"
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -193,7 +196,7 @@ class _Area:
     """Power in the lowest octave over that in the uppermost."""
     flat: bool
     quiet: bool
-    """It does not change by more than rounding."""
+    """A surface between black and white that does not change by more than rounding."""
     chroma: float
     """Power of chroma's change from frame to frame, halved."""
 
@@ -213,7 +216,7 @@ def _windows(path: Path) -> Iterator[list[Frame]]:
             yield window
 
 
-def _full_range(frames: list[Frame]) -> tuple[FloatArray, FloatArray | None]:
+def _full_range(frames: Sequence[Frame]) -> tuple[FloatArray, FloatArray | None]:
     """Luma (K, H, W), 0 black to 1 white, and chroma (K, 2, h, w) about 0."""
     full = frames[0].picture.full_range
     unit = 1.0 / frames[0].picture.format.peak
@@ -257,7 +260,8 @@ def _look_at(block: FloatArray, colour: float) -> _Area:
         and _alike(patches) < _ALIKE
     )
     if not flat:
-        return _Area(patches[whole], level, 0.0, 0.0, flat, power <= _LEAST, colour)
+        quiet = power <= _LEAST and 0.02 < level < 0.98  # bars have none in any film
+        return _Area(patches[whole], level, 0.0, 0.0, flat, quiet, colour)
     low, *_, high = octave_powers(patches[whole]).sum(axis=0)
     coarse = float(low / max(high, 1e-30))
     return _Area(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from threading import current_thread, main_thread
 from types import FrameType
@@ -28,20 +28,26 @@ class Asked:
 
 @contextmanager
 def listening() -> Iterator[Asked]:
-    """The first signal is kept for whoever looks, the second ends at once as KeyboardInterrupt."""
+    """The first signal is kept for whoever looks, the second ends at once as KeyboardInterrupt.
+
+    A signal that is ignored, as under nohup, stays so.
+    """
     asked = Asked()
 
     def hear(number: int, _frame: FrameType | None) -> None:
         if asked.number:
             raise KeyboardInterrupt
         asked.number = number
-        # Not print: the step that was interrupted may be in the middle of one.
-        os.write(2, b"stopping after this step; once more to lose what was not saved\n")
+        # Not print: the step that was interrupted may be in the middle of one. Who read it may have
+        # been interrupted, too.
+        with suppress(OSError):
+            os.write(2, b"stopping after this step; once more to lose what was not saved\n")
 
     if current_thread() is not main_thread():  # only it hears signals
         yield asked
         return
-    before = {number: signal.signal(number, hear) for number in _SIGNALS}
+    heard = [one for one in _SIGNALS if signal.getsignal(one) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, hear) for number in heard}
     try:
         yield asked
     finally:

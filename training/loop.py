@@ -23,11 +23,21 @@ from training.ranks import Rank, join_ranks, leave_ranks
 
 
 def pick_device(name: str) -> torch.device:
-    """`auto` is the GPU where there is one. Its fp32 is made fp32: motion suffers from TF32."""
+    """`auto` is the GPU where there is one. Its fp32 is made fp32: motion suffers from TF32.
+
+    Raises ValueError for a device that is not there.
+    """
     torch.backends.cudnn.allow_tf32 = False
-    if name != "auto":
-        return torch.device(name)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    card = torch.cuda.is_available()
+    if name == "auto":
+        return torch.device("cuda" if card else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"device is {name!r}; use auto, cpu or cuda") from error
+    if device.type == "cuda" and not card:
+        raise ValueError(f"device is {name}, and torch finds no card here; use auto or cpu")
+    return device
 
 
 def learning_share(step: int, schedule: ScheduleConfig) -> float:
@@ -83,12 +93,12 @@ def _train(
     student = _student(config, device)
     standing = resume(config, out, student, rank)
     progress, state = dict(standing.progress), standing.state
-    pool = load_pool(config.data, torch.device("cpu"))
-    pool.check_crop(config.batch.crop)
+    pool = load_pool(config.data, torch.device("cpu"), crop=config.batch.crop)
     if config.schedule.validate_every:
         check_validation(config.data.validation)
     gradients = _gradients(config, student, rank)
-    diary = Diary(out, progress, config.schedule.steps, tell if rank.first else None)
+    out.mkdir(parents=True, exist_ok=True)
+    diary = Diary(out, progress, config.schedule.steps, tell, writes=rank.first)
     with closing(load_batches(pool, config, standing.places, rank, device)) as batches:
         while progress["step"] < config.schedule.steps:
             share = learning_share(progress["step"], config.schedule)
@@ -107,8 +117,6 @@ def _train(
             last = ends or step == config.schedule.steps
             if last or step % config.schedule.log_every == 0:
                 diary.log(share, norm, gradients.facts())
-            if config.schedule.validate_every and step % config.schedule.validate_every == 0:
-                diary.validate(student.averaged, config.data.validation)
             if last or step % config.schedule.checkpoint_every == 0:
                 places = [stretch.after for stretch in batch]
                 standing = gather(Standing(progress, places, state), rank)
@@ -116,6 +124,8 @@ def _train(
                     save(out, config, student, standing)
             if ends:
                 break
+            if config.schedule.validate_every and step % config.schedule.validate_every == 0:
+                diary.validate(student.averaged, config.data.validation)
     return int(progress["step"])
 
 

@@ -10,7 +10,7 @@ from vidrepair.engines.layers import SLOPE
 
 
 def judge_layers(planes: int, width: int) -> nn.ModuleList:
-    """Of `planes` (B, planes, H, W) to a logit for each patch of 23x23 samples, (B, 1, H/4, W/4).
+    """Of `planes` (B, planes, H, W) to a logit for each patch of 20x20 samples, (B, 1, H/4, W/4).
 
     Every layer's gain is bounded by one: spectral norm (Miyato et al. 2018).
     """

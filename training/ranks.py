@@ -68,6 +68,11 @@ class Rank:
         return bool(votes)
 
 
+def writes() -> bool:
+    """Whether this process is the one that writes, before and after it has met the others."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def join_ranks(device: torch.device) -> tuple[Rank, torch.device]:
     """Meet the processes that `torchrun` started, each on a GPU of its own; alone without it."""
     count = int(os.environ.get("WORLD_SIZE", "1"))

@@ -156,7 +156,7 @@ def _locate(name: str | Path) -> tuple[Path, str]:
             return path.parent, path.name[: -len(suffix)]
     if str(name) in released_models():
         return _RELEASED, str(name)
-    if path.suffix == ".pt":
+    if path.suffix == ".pt" and path.is_file():
         raise ModelError(
             f"{path} is of a training, and no released model; make one of it by: "
             f"python -m training publish {path} --name NAME --out FOLDER --training-data TEXT"
