@@ -52,7 +52,7 @@ def resident(process: int) -> int:
     "VIDREPAIR_SLOW" not in os.environ or not Path("/proc/self/statm").exists(),
     reason="takes an hour",
 )
-def test_memory_is_flat_until_the_film_is_checked(tmp_path: Path) -> None:
+def test_memory_is_flat(tmp_path: Path) -> None:
     clip, film, out = tmp_path / "clip.mkv", tmp_path / "film.mkv", tmp_path / "out.mkv"
     frames = moving(*SIZE, LOOP, noise=6.0)
     options = {"preset": "ultrafast", "bf": "0"}  # of key frames FFmpeg's reader keeps a list
@@ -80,9 +80,7 @@ def test_memory_is_flat_until_the_film_is_checked(tmp_path: Path) -> None:
     last = max(memory for seconds, memory in held if seconds >= ended)
     log.info("%s; first segment after %s s, journal %d bytes", told.strip(), first, journal)
     log.info("memory: %d bytes in the first minute, then %d, and %d to check", early, late, last)
-    assert late <= 1.1 * early
-    # The times of frames stay packed.
-    assert last <= late + 8e6
+    assert max(late, last) <= 1.1 * early
     with av.open(str(out)) as finished:
         video = finished.streams.video[0]
         assert sum(bool(packet.size) for packet in finished.demux(video)) == FRAMES // LOOP * LOOP

@@ -28,7 +28,7 @@ class _Group(click.Group):
             what = f"{error.filename or 'a file'}: {error.strerror or error}"
             raise click.ClickException(f"{what}; check its name, disk and permissions") from error
         except KeyboardInterrupt:
-            _tell("interrupted; what was saved before stays")
+            _tell("interrupted")
             sys.exit(128 + signal.SIGINT)
 
 
@@ -134,7 +134,7 @@ def _tell(line: str) -> None:
     type=click.IntRange(min=1),
     default=1500,
     show_default=True,
-    help="Of the two nets, each; a tenth of a second or less.",
+    help="Of the two nets, each; about a tenth of a second on two free cores.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Write a PNG.")
@@ -171,7 +171,7 @@ def grain_gan(
     click.echo(table(trials))
     real = trials[0].real
     sets = {"real": (real.grain, real.level)}
-    sets |= {trial.grain.kind: (trial.drawn, real.level) for trial in trials}
+    sets |= {trial.told(): (trial.drawn, real.level) for trial in trials}
     if truth is not None:
         sets["truth"] = (truth.grain, truth.level)
         click.echo(f"against the truth\n\n{table(against_truth(trials, truth, seed))}")
@@ -215,17 +215,22 @@ def publish(
     percent: float | None,
     fidelity: Path | None,
 ) -> None:
-    """Release a CHECKPOINT's averaged weights as .safetensors and .onnx with their card."""
+    """Release a CHECKPOINT's averaged weights as .safetensors and .onnx with their card.
+
+    What the folder has under that name is replaced.
+    """
     from training.publish import Blend
     from training.publish import publish as run
 
     if percent is None and fidelity is not None:
         raise click.UsageError("--fidelity names what to blend with; give --blend, too")
     blend = None if percent is None else Blend(percent, fidelity)
-    _tell("making the two graphs and comparing them with torch: a minute or two")
-    files = run(checkpoint, name, out, training_data=training_data, notes=notes, blend=blend)
+    told = {"training_data": training_data, "notes": notes}
+    files = run(checkpoint, name, out, **told, blend=blend, tell=_tell)
     card = files.card
     click.echo(f"{files.safetensors}: {card.name}, size {card.size}, sha256 {card.sha256[:16]}")
+    if blend is not None:
+        click.echo(str(card.training["notes"]))
     click.echo("the two graphs lie beside it; use it by vidrepair run --model, with that path")
 
 
@@ -266,6 +271,7 @@ def show_degradations(config: Path, out: Path) -> None:
     from training.config import load_config
     from training.sheet import draw_sheet
 
+    _check_target(out, ".png")
     click.echo(f"{out}: {draw_sheet(load_config(config).data, out)} degradations")
 
 

@@ -148,7 +148,12 @@ def resume(config: TrainConfig, out: Path, student: Student, rank: Rank) -> Stan
             if config.start_from
             else Standing(fresh)
         )
-    saved = read_checkpoint(path)
+    try:
+        saved = read_checkpoint(path)
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is damaged; move it away to begin anew, or name another folder"
+        ) from error
     _check_same(saved, config, student.model, out)
     if (done := saved["progress"]["step"]) > config.schedule.steps:
         raise ValueError(
@@ -173,8 +178,8 @@ def _check_same(saved: dict[str, Any], config: TrainConfig, model: Generator, ou
     stage = was.get("stage", "fidelity")
     if stage != config.stage:
         raise ValueError(
-            f"{out} holds a training of stage {stage}, not {config.stage}; name another folder, "
-            "with start_from the checkpoint of this one"
+            f"{out} holds a training of stage {stage}, not {config.stage}; set stage={stage} to go "
+            "on, or name another folder, with start_from the checkpoint of this one"
         )
     part = was["optimiser"].get("only", "")
     if part != config.optimiser.only:
@@ -190,8 +195,8 @@ def _check_same(saved: dict[str, Any], config: TrainConfig, model: Generator, ou
         )
     if not same or was.get("control", "none") != config.control:
         raise ValueError(
-            f"{out} holds the training of another network ({was['size']}, control "
-            f"{was.get('control', 'none')}); name another folder, with start_from if it is wider"
+            f"{out} holds the training of another network, of size {was['size']} and control "
+            f"{was.get('control', 'none')}; set both to these to go on, or name another folder"
         )
 
 
@@ -204,7 +209,7 @@ def _begin(trunk: Path, student: Student, fresh: dict[str, Any]) -> Standing:
     except ValueError as error:
         raise ValueError(
             f"start_from names {trunk}, of size {saved['config']['size']}, which does not fit into "
-            f"this network: {error}; set size to that or a larger one, or start from another"
+            "the size that is trained; set size to the same, or start from another"
         ) from error
     student.model.load_state_dict(weights)
     student.average.load(weights)

@@ -245,7 +245,8 @@ def _read(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"{path} is no text; give a TOML file such as training/configs/fast.toml"
+            f"{path} is no text in UTF-8 (byte {error.start}); save it so, or give another file,"
+            " such as training/configs/fast.toml"
         ) from error
     except tomllib.TOMLDecodeError as error:
         raise ValueError(

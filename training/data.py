@@ -41,6 +41,15 @@ class Pool:
         if not self.clips and not self.photos:
             raise ValueError("every clip has one frame only; set data.clips to a folder of videos")
 
+    def summary(self) -> str:
+        """What there is, for people."""
+        found = {"clip": self.clips, "photograph": self.photos, "pair": self.pairs}
+        return ", ".join(
+            f"{len(all_)} {name}{'' if len(all_) == 1 else 's'}"
+            for name, all_ in found.items()
+            if all_
+        )
+
 
 def load_pool(config: DataConfig, device: torch.device, *, crop: int = 1) -> Pool:
     """Decode every file of the configured folders into the memory of the device.
@@ -62,6 +71,13 @@ def load_pool(config: DataConfig, device: torch.device, *, crop: int = 1) -> Poo
     pairs = tuple(load_pair(path, device) for path in _list_pairs(config))
     for pair in pairs:
         _checked(Path("a pair"), pair.noisy_luma, crop)
+    if config.grain_share:
+        for name in config.grains:
+            if not Path(name).exists():
+                raise ValueError(
+                    f"data.grains names {name}, which is not there; make it by grain-gan, or mend "
+                    f"the name: {RELATIVE}"
+                )
     grains = tuple(load_grain(Path(name)) for name in config.grains if config.grain_share)
     return Pool([clip for clip in clips if len(clip) > 1], photos, shapes, pairs, grains)
 
@@ -167,7 +183,9 @@ def _read_clip_opencv(path: Path, limit: int | None) -> Tensor:
 
 
 def _undecoded(path: Path) -> ValueError:
-    return ValueError(f"cannot decode {path}; remove it from the folder")
+    return ValueError(
+        f"cannot decode {path}; remove it from the folder, or leave it out by data.exclude"
+    )
 
 
 def read_photo(path: Path) -> Tensor:

@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from torch import Tensor
 from training.data import CLIP_SUFFIXES, list_files
 from training.evaluate import add_known_noise, clean_clip, generator_restore, psnr
 from training.loader import Batch
+from training.ticker import Tell, Ticker, silent
 from vidrepair.engines.generator import Generator
 
 SIGMAS = (10.0, 30.0, 50.0)
@@ -37,7 +37,7 @@ class Shown:
 class Diary:
     """Keeps the account of a training of so many steps, and writes it down.
 
-    `tell` hears a line of each log, where this process is the one that writes.
+    `tell` hears how far it is, where this process is the one that writes.
     """
 
     def __init__(
@@ -45,16 +45,16 @@ class Diary:
         out: Path,
         progress: dict[str, Any],
         steps: int,
-        tell: Callable[[str], None],
+        tell: Tell,
         *,
         writes: bool,
     ) -> None:
         self._out = out
         self._progress = progress
-        self._steps = steps
-        self._tell = tell
         self._writes = writes
-        self._told = progress["step"]
+        self.say = tell if writes else silent
+        """Tells whoever waits a line."""
+        self._ticker = Ticker(self.say, steps, progress["step"])
         self._losses: list[Tensor] = []
         self._waited = 0.0
         self._started = self._logged = time.monotonic()
@@ -75,6 +75,10 @@ class Diary:
         """Keep the loss of a step that was done."""
         self._losses.append(loss)
 
+    def tick(self) -> None:
+        """A step is over."""
+        self._ticker.step(lambda: "" if not self._losses else f"loss {float(self._losses[-1]):.4g}")
+
     def log(self, share: float, norm: float, facts: dict[str, Any]) -> None:
         """One line on the steps since the last one, with what else there is to tell.
 
@@ -90,16 +94,6 @@ class Diary:
         shown = round(norm, 3) if math.isfinite(norm) else None
         line = {"loss": loss, "share": round(share, 4), "norm": shown, "wait": wait}
         self._write(line | facts)
-        self._say(f"loss {loss}", took)
-
-    def _say(self, what: str, took: float) -> None:
-        """One line for whoever waits; `took` seconds since the last one."""
-        step = self._progress["step"]
-        each = took / max(step - self._told, 1)
-        self._told = step
-        left = timedelta(seconds=round(each * (self._steps - step)))
-        if self._writes:
-            self._tell(f"step {step} of {self._steps}: {what}, {each:.2g} s a step, {left} left")
 
     def validate(self, averaged: Callable[[], Generator], folders: tuple[str, ...]) -> None:
         """Score the averaged model, and draw the picture and the curve anew."""
@@ -110,7 +104,7 @@ class Diary:
         self._logged += time.monotonic() - began  # no time of the training's
         self._write({"psnr": means})
         found = ", ".join(f"{value:.2f} dB at {sigma}" for sigma, value in means.items())
-        self._tell(f"step {self._progress['step']}: {found}")
+        self.say(f"step {self._progress['step']}: {found}")
         draw_pictures(pictures, self._out / "validation.png")
         draw_curve(self._out / "log.jsonl", self._out / "curve.png")
 

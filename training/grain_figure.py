@@ -1,4 +1,4 @@
-"""One figure of learned grain beside the real: its power by frequency, its deviation by luma."""
+"""One figure of learned grain beside the real: power by frequency, histogram, deviation by luma."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LEVELS = 8
-"""Of luma, of as many patches each."""
+"""Of luma, at most, of as many patches each,"""
+FEWEST = 12
+"""and so many at least."""
+_EDGES = np.linspace(-4.0, 4.0, 49)
+"""Of the histogram, in deviations of the real grain."""
 _RINGS = 16
 Array = NDArray[np.float64]
 
@@ -34,9 +38,9 @@ def radial_power(grain: FloatArray) -> tuple[Array, Array]:
 
 
 def deviation_by_luma(grain: FloatArray, level: FloatArray) -> tuple[Array, Array]:
-    """Patches and the luma under each -> mean luma of LEVELS groups, and their deviations."""
-    groups = np.array_split(np.argsort(level, kind="stable"), LEVELS)
-    groups = [group for group in groups if len(group)]
+    """Patches and the luma under each -> mean luma of some groups, and their deviations."""
+    count = max(min(LEVELS, len(level) // FEWEST), 1)
+    groups = np.array_split(np.argsort(level, kind="stable"), count)
     places = [level[group].mean() for group in groups]
     return np.array(places), np.array([np.sqrt(np.square(grain[group]).mean()) for group in groups])
 
@@ -49,22 +53,27 @@ def require_matplotlib() -> None:
 
 def draw_grain(path: Path, sets: Mapping[str, tuple[FloatArray, FloatArray]]) -> None:
     """Write a PNG. `sets` are patches (N, side, side) in one unit and the luma under each (N,), by
-    name; the first is the real one. Raises ValueError where matplotlib is missing.
+    what is to be told of each; the first is the real one. Raises ValueError where matplotlib is
+    missing.
     """
     require_matplotlib()
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10.0, 4.2), layout="constrained")
-    power, luma = figure.subplots(1, 2)
+    figure = Figure(figsize=(13.0, 4.8), layout="constrained")
+    power, share, luma = figure.subplots(1, 3)
+    middles = 0.5 * (_EDGES[1:] + _EDGES[:-1])
     for number, (name, (grain, level)) in enumerate(sets.items()):
         style = {"linewidth": 2.4 if number == 0 else 1.3, "label": name}
         power.plot(*radial_power(grain), **style)
-        luma.plot(*deviation_by_luma(grain, level), **style)
+        share.plot(middles, np.histogram(grain, _EDGES, density=True)[0], **style)
+        luma.plot(*deviation_by_luma(grain, level), marker="o", markersize=4, **style)
     power.set_xscale("log", base=2)
     _name(power, "cycles per sample", "power, dB")
     _name(luma, "luma, 0 black to 1 white", "deviation, of all the real grain")
+    _name(share, "sample, in deviations of the real grain", "density")
     luma.set_ylim(bottom=0.0)
-    power.legend(frameon=False)
+    luma.set_xlim(0.0, 1.0)
+    figure.legend(*power.get_legend_handles_labels(), loc="outside lower center", frameon=False)
     figure.savefig(path, dpi=110)
 
 

@@ -32,6 +32,7 @@ from training.grain_patches import SIDE, Patches
 from training.octaves import Array
 from training.optimiser import Average
 from training.patch_nets import judge_layers, through
+from training.ticker import Tell, Ticker, silent
 from vidrepair.frames import FloatArray
 
 _BATCH = 32
@@ -102,6 +103,14 @@ class Trial:
     real: Patches
     """Those held out."""
 
+    def told(self) -> str:
+        """Its kind and its figures, for a legend."""
+        found = self.likeness
+        return (
+            f"{self.grain.kind}: {_octaves(found)} dB, histogram {found.histogram:.3f}, by luma "
+            f"{found.luma:.2f} dB, nearest {found.nearest:.3f}"
+        )
+
 
 def learn_grain(
     patches: Patches,
@@ -109,7 +118,7 @@ def learn_grain(
     settings: GrainSettings,
     *,
     kind: str = "best",
-    tell: Callable[[str], None] = lambda _: None,
+    tell: Tell = silent,
 ) -> tuple[list[Trial], Trial]:
     """Train all three on the grain of footage; write the best, or the one of a kind, to `out`.
 
@@ -126,9 +135,7 @@ def learn_grain(
     return trials, chosen
 
 
-def try_all(
-    patches: Patches, settings: GrainSettings, tell: Callable[[str], None] = lambda _: None
-) -> list[Trial]:
+def try_all(patches: Patches, settings: GrainSettings, tell: Tell = silent) -> list[Trial]:
     """The three models, compared on areas that none of them saw."""
     areas = np.unique(patches.area)
     rng = np.random.default_rng(settings.seed)
@@ -136,7 +143,7 @@ def try_all(
     held_out = np.isin(patches.area, unseen)
     seen, real = patches.part(~held_out), patches.part(held_out)
     steps = f"of {settings.steps} steps"
-    makers: dict[str, Callable[[Patches, GrainSettings], LearnedGrain]] = {
+    makers: dict[str, Callable[[Patches, GrainSettings, Callable[..., None]], LearnedGrain]] = {
         "an autoregressive filter": fit_regression,
         f"a variational autoencoder {steps}": train_vae,
         f"an adversarial net {steps}": train_gan,
@@ -144,7 +151,8 @@ def try_all(
     trials = []
     for name, make in makers.items():
         tell(f"learning {name}")
-        grain = make(seen, settings)
+        ticker = Ticker(tell, settings.steps)
+        grain = make(seen, settings, lambda *_, ticker=ticker: ticker.step())
         drawn = draw_like(grain, real, settings.seed)
         trials.append(Trial(grain, compare(drawn, real, seen), drawn, real))
     return trials
@@ -308,9 +316,11 @@ def train_vae(
     return LearnedGrain("vae", net.eval(), patches.deviation, patches.chroma, residual)
 
 
-def fit_regression(patches: Patches, settings: GrainSettings) -> LearnedGrain:
-    """Least squares over all patches; nothing is drawn, so the settings do not matter."""
-    del settings
+def fit_regression(
+    patches: Patches, settings: GrainSettings, told: Callable[..., None] | None = None
+) -> LearnedGrain:
+    """Least squares over all patches; nothing is drawn, and there are no steps to be told of."""
+    del settings, told
     places = np.linspace(0.0, 1.0, LEVELS)
     power = np.square(patches.grain).mean(axis=(1, 2))
     curve = _curve(patches.level, power, places)
@@ -363,6 +373,10 @@ def against_truth(trials: list[Trial], truth: Patches, seed: int) -> list[Trial]
     ]
 
 
+def _octaves(found: Likeness) -> str:
+    return " / ".join(f"{octave:+.2f}" for octave in found.octaves)
+
+
 def table(trials: list[Trial]) -> str:
     """Markdown, a row for each model, the best first."""
     rows = [
@@ -371,9 +385,9 @@ def table(trials: list[Trial]) -> str:
     ]
     for trial in trials:
         found = trial.likeness
-        octaves = " / ".join(f"{octave:+.2f}" for octave in found.octaves)
+        beyond = "" if found.keeps else "beyond its bounds"
         rows.append(
-            f"| {trial.grain.kind} | {octaves} | {found.histogram:.3f} | {found.luma:.2f} | "
-            f"{found.nearest:.3f} | {'' if found.keeps else 'beyond its bounds'} |"
+            f"| {trial.grain.kind} | {_octaves(found)} | {found.histogram:.3f} | "
+            f"{found.luma:.2f} | {found.nearest:.3f} | {beyond} |"
         )
     return "\n".join(rows)

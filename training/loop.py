@@ -20,6 +20,7 @@ from training.interruption import Asked
 from training.loader import load_batches
 from training.optimiser import Average, Optimiser
 from training.ranks import Rank, join_ranks, leave_ranks
+from training.ticker import Tell, silent
 
 
 def pick_device(name: str) -> torch.device:
@@ -56,7 +57,7 @@ def train(
     minutes: float | None = None,
     *,
     asked: Asked | None = None,
-    tell: Callable[[str], None] = lambda _: None,
+    tell: Tell = silent,
 ) -> int:
     """Train, or go on training, until `schedule.steps`, for so many minutes, or until `asked`.
 
@@ -83,7 +84,7 @@ def _train(
     config: TrainConfig,
     out: Path,
     over: Callable[[float], bool],
-    tell: Callable[[str], None],
+    tell: Tell,
     rank: Rank,
     device: torch.device,
 ) -> int:
@@ -99,6 +100,7 @@ def _train(
     gradients = _gradients(config, student, rank)
     out.mkdir(parents=True, exist_ok=True)
     diary = Diary(out, progress, config.schedule.steps, tell, writes=rank.first)
+    diary.say(f"{pool.summary()}, {device}; {_begins(config, out, progress['step'])}")
     with closing(load_batches(pool, config, standing.places, rank, device)) as batches:
         while progress["step"] < config.schedule.steps:
             share = learning_share(progress["step"], config.schedule)
@@ -112,6 +114,7 @@ def _train(
             if done:
                 student.average.update(student.model, progress["step"])
                 diary.note(loss)
+            diary.tick()
             step = progress["step"]
             ends = rank.agree(over(diary.minutes))
             last = ends or step == config.schedule.steps
@@ -127,6 +130,15 @@ def _train(
             if config.schedule.validate_every and step % config.schedule.validate_every == 0:
                 diary.validate(student.averaged, config.data.validation)
     return int(progress["step"])
+
+
+def _begins(config: TrainConfig, out: Path, done: int) -> str:
+    """Where a training goes on from, or begins, for whoever waits."""
+    steps = config.schedule.steps
+    if done:
+        return f"going on from step {done} of {steps} in {out}"
+    start = f"the weights of {config.start_from}" if config.start_from else "nothing"
+    return f"{steps} steps, beginning with {start}"
 
 
 def _student(config: TrainConfig, device: torch.device) -> Student:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from training.checkpoint import blend_weights, read_checkpoint
 from training.evaluate import load_checkpoint
+from training.ticker import Tell, silent
 from trt_build.export import build_graphs, write_graphs
 from vidrepair.engines.generator import LOOK_AHEAD, SHAPES, STRIDE, GeneratorShape, load_generator
 from vidrepair.errors import ModelError
@@ -41,12 +42,13 @@ def publish(
     training_data: str,
     notes: str = "",
     blend: Blend | None = None,
+    tell: Tell = silent,
 ) -> ModelFiles:
     """Release the averaged weights of a checkpoint as NAME in `folder`, replacing what is there.
 
     `training_data` says what it saw and under which licences; `notes` stand among the figures
-    of the training. Raises ModelError when a weight is not finite, EngineError when a graph
-    differs from torch; then nothing has changed.
+    of the training; `tell` hears of what is done meanwhile. Raises ModelError when a weight is not
+    finite, EngineError when a graph differs from torch; then nothing has changed.
     """
     saved = read_checkpoint(checkpoint)
     size = saved["config"]["size"]
@@ -68,6 +70,7 @@ def publish(
             )
     card = _card(name, size, weights, training_data, _figures(saved["progress"], notes))
     path = folder / f"{name}.safetensors"
+    tell("making the two graphs and comparing them with torch: some minutes")
     graphs = build_graphs(load_generator(WeightsFile(path, card, weights)), card)
     write_graphs(graphs, folder, name)
     write_beside(path, save(weights, metadata={CARD_KEY: card.to_json()}))

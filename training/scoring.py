@@ -72,6 +72,8 @@ def evaluate_texture(
     """
     from training import texture
 
+    if blend and len(checkpoints) < 2:
+        raise click.UsageError("--blend lies between two; name the second checkpoint, too")
     restores = texture.restores_of(checkpoints, blend)
     found = list(texture.measure_texture(folder, restores, texture.SIGMAS, frames))
     click.echo(texture.table(found))
@@ -89,7 +91,7 @@ def evaluate_unseen(film: Path, checkpoints: tuple[Path, ...]) -> None:
     from training.evaluate import load_checkpoint
 
     models = {f"{path.parent.name}/{path.name}": load_checkpoint(path) for path in checkpoints}
-    found = unseen.foretell(film, models)
+    found = unseen.foretell(film, models, lambda line: click.echo(line, err=True))
     click.echo(f"{found[0].seen:.0%} of the samples of {len(found[0].errors)} frames\n")
     click.echo(unseen.table(found))
 

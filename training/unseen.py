@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from training.evaluate import run_span
 from training.grain_film import read_frames
 from training.octaves import OCTAVES, by_octave, spectra, windows_of
+from training.ticker import Tell, silent
 from vidrepair.engines.generator import Generator
 from vidrepair.frames import FloatArray, Frame
 from vidrepair.noise import combine, measure_span
@@ -55,8 +56,8 @@ class Foretold:
     """Share of the samples that were compared."""
 
 
-def foretell(path: Path, models: Mapping[str, Generator]) -> list[Foretold]:
-    """The film as it is, then each model, on one film.
+def foretell(path: Path, models: Mapping[str, Generator], tell: Tell = silent) -> list[Foretold]:
+    """The film as it is, then each model, on one film; `tell` hears of what is done meanwhile.
 
     Raises ValueError where it has fewer than FEWEST frames, or nothing in it holds still enough.
     """
@@ -67,11 +68,13 @@ def foretell(path: Path, models: Mapping[str, Generator]) -> list[Foretold]:
     noise = torch.from_numpy(combine(measure_span(frames), None).array())[None]
     lumas = {NOISY: 255.0 * noisy[:, 0]}
     for name, model in models.items():
+        tell(f"restoring {len(frames)} frames by {name}")
         # No mirrored warm-up: it would begin with frames that are to be foretold.
         answers = run_span(model, torch.from_numpy(noisy), noise, mirrored=False, bf16=False)
         lumas[name] = lumas[NOISY] + 255.0 * answers.residual[:, 0].numpy()
     # Where it moves to is asked of all restorations together, so that none is in favour.
     common = np.mean([luma for name, luma in lumas.items() if name != NOISY], axis=0)
+    tell("following the motion")
     return list(compared(lumas, common, str(path)))
 
 
