@@ -133,6 +133,20 @@ def test_a_bad_film_does_not_stop_the_others(film: Path, tmp_path: Path) -> None
     assert [("failed: " in line) for line in lines[1:]] == [True, False, True, True, False]
 
 
+def test_a_folder_is_all_films_in_it(tmp_path: Path) -> None:
+    for name in ("b.mkv", "sub/a.mkv", "notes.txt", "a.failed.mkv"):
+        path = tmp_path / "reels" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_clip(path.with_suffix(".mkv"), frames=4)
+        path.with_suffix(".mkv").rename(path)
+    (tmp_path / "empty").mkdir()
+    told = told_by(tmp_path / "reels")
+    assert [Path(one["source"]).name for one in told["files"]] == ["b.mkv", "a.mkv"]
+    nothing = estimate(tmp_path / "empty")
+    assert nothing.exit_code == 3
+    assert "is a folder; name one video file in it" in nothing.stderr
+
+
 def test_what_cannot_be_estimated_is_told_in_a_sentence(film: Path, tmp_path: Path) -> None:
     text = tmp_path / "text.txt"
     text.write_text("no film\n")

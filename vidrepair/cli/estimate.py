@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from vidrepair.estimation import (
     table,
     total,
 )
+from vidrepair.jobs.inputs import films_in, is_folder
 from vidrepair.jobs.naming import Naming
 from vidrepair.report import Progress, steady_progress
 from vidrepair.settings import (
@@ -74,15 +75,15 @@ def estimate(
 ) -> None:
     """Say what a run of each IN will take: time, disk and memory.
 
-    A few pieces of each film are restored with the options of run, and thrown away. One film that
-    fails does not stop the others.
+    IN is a film, or a folder: all films in it and below. A few pieces of each film are restored
+    with the options of run, and thrown away. One film that fails does not stop the others.
     """
     show_messages(log_level, progress)
     common = Job(None, None, repair, engine, target, reading=reading)
     check(common, pieces)
     naming = Naming(Path(), ext=ext)
     found = []
-    for name in sources:
+    for name in _films(sources):
         with show_progress(progress) as observer:
             found.append(_estimate(name, common, naming, pieces, observer))
     if as_json:
@@ -98,6 +99,15 @@ for _unused in estimate.params:
     # Taken, for a command line of run has them, but nothing is written that they could tell of.
     if _unused.name in ("overwrite", "mask_out") and isinstance(_unused, click.Option):
         _unused.hidden = True
+
+
+def _films(names: Sequence[str]) -> Iterator[str]:
+    """The films that are named, and those in folders, as a batch takes them."""
+    for name in names:
+        path = path_or_pipe(name)
+        films = [] if path is None or not is_folder(path) else films_in(path)
+        # A folder without any is told of like a film that cannot be read.
+        yield from [str(film.source) for film in films] or [name]
 
 
 def _estimate(

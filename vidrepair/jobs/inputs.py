@@ -59,13 +59,13 @@ def find_inputs(names: Sequence[str], outputs: Path) -> list[Found]:
     return list(found.values())
 
 
-def films_in(folder: Path, outputs: Path) -> list[Found]:
+def films_in(folder: Path, outputs: Path | None = None) -> list[Found]:
     """The films in a folder and below, by name; hidden ones and what we left there are not.
 
     Symbolic links to folders are followed, each folder being looked into once, and `outputs`
     never. Raises as `find_inputs`.
     """
-    if os.path.realpath(folder) == os.path.realpath(outputs):
+    if outputs is not None and os.path.realpath(folder) == os.path.realpath(outputs):
         raise UsageError(
             f"{outputs} is the folder of the films itself, where a result cannot be told from a"
             f" film; choose another one, such as {outputs / 'restored'}"
@@ -134,9 +134,9 @@ def _is_film(path: Path) -> bool:
     return True
 
 
-def _walk(top: Path, outputs: Path) -> Iterator[Path]:
+def _walk(top: Path, outputs: Path | None) -> Iterator[Path]:
     """All that is not hidden and no folder, in `top` and below. No folder is entered twice."""
-    entered = {_identity(outputs)} - {None}
+    entered = {None if outputs is None else _identity(outputs)} - {None}
     # Links wait until the rest is done: what lies in the tree itself is found at its own place.
     folders, links = deque([top]), deque[Path]()
     while folders or links:
