@@ -124,11 +124,13 @@ def test_a_part_of_a_film(film: Path, options: tuple[str, ...], frames: int) -> 
 def test_a_bad_film_does_not_stop_the_others(film: Path, tmp_path: Path) -> None:
     text = tmp_path / "text.mkv"
     text.write_text("no film\n")
-    result = estimate(text, film, tmp_path, "-", "--pieces", "1", "--frames", "50")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    result = estimate(text, film, empty, "-", "--pieces", "1", "--frames", "50")
     assert result.exit_code == 7
     assert "3 of 4 files failed" in result.stderr
     lines = result.stdout.splitlines()
-    names = [str(text), str(film), str(tmp_path), "-", "in"]
+    names = [str(text), str(film), str(empty), "-", "in"]
     assert [line.split()[0] for line in lines[1:]] == names
     assert [("failed: " in line) for line in lines[1:]] == [True, False, True, True, False]
 

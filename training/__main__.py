@@ -24,6 +24,8 @@ class _Group(click.Group):
             return super().invoke(ctx)
         except (ValueError, VidrepairError) as error:
             raise click.ClickException(str(error)) from error
+        except BrokenPipeError:
+            raise  # who reads has gone: click ends without a word
         except OSError as error:
             what = f"{error.filename or 'a file'}: {error.strerror or error}"
             raise click.ClickException(f"{what}; check its name, disk and permissions") from error
@@ -100,7 +102,8 @@ def train(config: Path, out: Path, overrides: tuple[str, ...], minutes: float | 
     whole = settings.schedule.steps
     if writes():
         goes_on = "" if steps == whole else "; the same command goes on"
-        click.echo(f"{out / 'checkpoint.pt'}: {steps} of {whole} steps{goes_on}")
+        with suppress(OSError):  # who reads may have gone, and the exit code counts
+            click.echo(f"{out / 'checkpoint.pt'}: {steps} of {whole} steps{goes_on}")
     if asked.number:
         sys.exit(asked.exit_code)
 
@@ -225,8 +228,13 @@ def publish(
     if percent is None and fidelity is not None:
         raise click.UsageError("--fidelity names what to blend with; give --blend, too")
     blend = None if percent is None else Blend(percent, fidelity)
-    told = {"training_data": training_data, "notes": notes}
-    files = run(checkpoint, name, out, **told, blend=blend, tell=_tell)
+    files = run(
+        *(checkpoint, name, out),
+        training_data=training_data,
+        notes=notes,
+        blend=blend,
+        tell=_tell,
+    )
     card = files.card
     click.echo(f"{files.safetensors}: {card.name}, size {card.size}, sha256 {card.sha256[:16]}")
     if blend is not None:

@@ -120,6 +120,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         return saved | {part: saved[part] for part in parts}  # all of them have to be there
     except FileNotFoundError as error:
         raise ValueError(f"there is no {path}; name a checkpoint.pt or a trunk") from error
+    except OSError:
+        raise
     except Exception as error:  # torch reads anything as a pickle, and fails in every way
         raise ValueError(
             f"{path} is no checkpoint of a training; name a checkpoint.pt or a trunk"

@@ -68,9 +68,10 @@ def load_pool(config: DataConfig, device: torch.device, *, crop: int = 1) -> Poo
     clips = [_checked(path, read_clip(path), crop).to(device) for path in videos]
     photos = [_checked(path, read_photo(path), crop).to(device) for path in stills]
     shapes = load_shapes(list_shapes(config) if config.damage else [], device)
-    pairs = tuple(load_pair(path, device) for path in _list_pairs(config))
-    for pair in pairs:
-        _checked(Path("a pair"), pair.noisy_luma, crop)
+    encoded = _list_pairs(config)
+    pairs = tuple(load_pair(path, device) for path in encoded)
+    for path, pair in zip(encoded, pairs, strict=True):
+        _checked(path, pair.noisy_luma, crop)
     if config.grain_share:
         for name in config.grains:
             if not Path(name).exists():
@@ -127,8 +128,8 @@ def list_files(
     found: list[Path] = []
     for folder in folders:
         if not Path(folder).is_dir():
-            told = f"; {RELATIVE}" if key.startswith("data.") else ""
-            raise ValueError(f"{key} names {folder}, which is no folder{told}")
+            told = RELATIVE if key.startswith("data.") else "name one with clips"
+            raise ValueError(f"{key} names {folder}, which is no folder; {told}")
         found += [path for path in sorted(Path(folder).iterdir()) if path.suffix in suffixes]
     return [path for path in found if not path.name.startswith(exclude or ("\0",))]
 

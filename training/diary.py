@@ -101,7 +101,9 @@ class Diary:
             return
         began = time.monotonic()
         means, pictures = validate(averaged(), folders)
-        self._logged += time.monotonic() - began  # no time of the training's
+        took = time.monotonic() - began  # no time of the training's
+        self._logged += took
+        self._ticker.leave_out(took)
         self._write({"psnr": means})
         found = ", ".join(f"{value:.2f} dB at {sigma}" for sigma, value in means.items())
         self.say(f"step {self._progress['step']}: {found}")

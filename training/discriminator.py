@@ -65,7 +65,7 @@ class Discriminator(nn.Module):
     """Patches of 20x20 samples and three frames -> logits, every layer's gain bounded by one.
 
     Spectral norm (Miyato et al. 2018). It sees detail alone: of a wave of 1/12 cycle per sample
-    0.42 is left, of 1/16 0.26, of 1/32 0.07, so that no gradient of its changes brightness.
+    0.42 is left, of 1/16 0.26, of 1/32 0.07, so that hardly a gradient of its changes brightness.
     """
 
     def __init__(self, frames: int = 3, width: int = 32) -> None:

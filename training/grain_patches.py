@@ -158,10 +158,10 @@ def true_patches(noisy: Path, clean: Path, deviation: float) -> Patches:
             grain.append((luma[square] - bare[square])[good])
             level.append(under[good])
     found: FloatArray = np.concatenate(grain)
-    if not len(found) or np.square(found).mean() <= _LEAST:
-        raise ValueError(
-            f"{clean} has the grain that {noisy} has; give that film without its grain"
-        )
+    if not len(found):
+        raise ValueError(f"{clean} is black or white everywhere; give a film with a picture")
+    if np.square(found).mean() <= _LEAST:
+        raise ValueError(f"{clean} has the grain that {noisy} has; give the film without it")
     found = found - found.mean(axis=(1, 2), keepdims=True)
     chosen = np.sort(np.random.default_rng(0).permutation(len(found))[: MOST // 16])
     even = (found[chosen] / deviation).astype(np.float32)

@@ -30,7 +30,7 @@ class Asked:
 def listening() -> Iterator[Asked]:
     """The first signal is kept for whoever looks, the second ends at once as KeyboardInterrupt.
 
-    A signal that is ignored, as under nohup, stays so.
+    A signal that is ignored, as by what a script starts in the background, stays so.
     """
     asked = Asked()
 

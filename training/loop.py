@@ -120,7 +120,7 @@ def _train(
             last = ends or step == config.schedule.steps
             if last or step % config.schedule.log_every == 0:
                 diary.log(share, norm, gradients.facts())
-            if last or step % config.schedule.checkpoint_every == 0:
+            if last or _is_due(step, config.schedule):
                 places = [stretch.after for stretch in batch]
                 standing = gather(Standing(progress, places, state), rank)
                 if rank.first:
@@ -130,6 +130,12 @@ def _train(
             if config.schedule.validate_every and step % config.schedule.validate_every == 0:
                 diary.validate(student.averaged, config.data.validation)
     return int(progress["step"])
+
+
+def _is_due(step: int, schedule: ScheduleConfig) -> bool:
+    """Whether a step is saved: also before a validation, which may be broken off."""
+    before = schedule.validate_every and step % schedule.validate_every == 0
+    return bool(before) or step % schedule.checkpoint_every == 0
 
 
 def _begins(config: TrainConfig, out: Path, done: int) -> str:

@@ -19,8 +19,8 @@ def silent(_: str) -> None:
 class Ticker:
     """Counts steps, and says by the clock how far they are."""
 
-    def __init__(self, tell: Tell, steps: int, done: int = 0, unit: str = "step") -> None:
-        self._tell, self._steps, self._done, self._unit = tell, steps, done, unit
+    def __init__(self, tell: Tell, steps: int, done: int = 0) -> None:
+        self._tell, self._steps, self._done = tell, steps, done
         self._told = time.monotonic()
         self._at = done
 
@@ -32,6 +32,10 @@ class Ticker:
             return
         each = (now - self._told) / (self._done - self._at)
         left = timedelta(seconds=round(each * (self._steps - self._done)))
-        told = (f"{self._unit} {self._done} of {self._steps}", what(), f"{each:.2g} s each")
+        told = (f"step {self._done} of {self._steps}", what(), f"{each:.2g} s each")
         self._tell(", ".join(filter(None, (*told, f"{left} left"))))
         self._told, self._at = now, self._done
+
+    def leave_out(self, seconds: float) -> None:
+        """So long something else was done."""
+        self._told += seconds

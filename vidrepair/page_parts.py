@@ -319,7 +319,7 @@ def stage_parts(run: Report | None) -> dict[str, Any]:
     """What the run told of its time."""
     if run is None:
         return {"stages_svg": "", "stages_says": ""}
-    took = f"{run.frames} frames in {run.seconds:.1f} s ({run.fps:.1f} fps)"
+    took = run.pace()
     if not run.stages.get("engine"):
         elsewhere = "workers computed them, or an earlier run did, whose times were not kept"
         return {"stages_svg": "", "stages_says": f"{took}; {elsewhere}."}

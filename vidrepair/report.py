@@ -95,6 +95,12 @@ class Report:
         """Frames per second over the whole run, without those of an earlier one."""
         return (self.frames - self.taken) / self.seconds if self.seconds else 0.0
 
+    def pace(self) -> str:
+        """How many frames in what time, and how fast, where any was done by this run."""
+        before = f", {self.taken} of them done before," if self.taken else ""
+        rate = f" ({self.fps:.1f} fps)" if self.frames > self.taken else ""
+        return f"{self.frames} frames{before} in {self.seconds:.1f} s{rate}"
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON lines."""
         return {"event": "done", **asdict(self), "fps": round(self.fps, 3)}
@@ -102,10 +108,8 @@ class Report:
     def summary(self) -> str:
         """A line or two for people."""
         luma, chroma = self.noise
-        before = f", {self.taken} of them done before," if self.taken else ""
         first = (
-            f"{self.output}: {self.frames} frames{before} in {self.seconds:.1f} s "
-            f"({self.fps:.1f} fps), "
+            f"{self.output}: {self.pace()}, "
             f"{self.shots} {'shot' if self.shots == 1 else 'shots'}, "
             f"noise {luma:.1f} luma {chroma:.1f} chroma; the limit was {self.limit}"
         )

@@ -83,7 +83,7 @@ def estimate(
     check(common, pieces)
     naming = Naming(Path(), ext=ext)
     found = []
-    for name in _films(sources):
+    for name in dict.fromkeys(_films(sources)):
         with show_progress(progress) as observer:
             found.append(_estimate(name, common, naming, pieces, observer))
     if as_json:
@@ -102,7 +102,7 @@ for _unused in estimate.params:
 
 
 def _films(names: Sequence[str]) -> Iterator[str]:
-    """The films that are named, and those in folders, as a batch takes them."""
+    """The films that are named, and those in folders."""
     for name in names:
         path = path_or_pipe(name)
         films = [] if path is None or not is_folder(path) else films_in(path)

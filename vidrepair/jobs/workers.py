@@ -56,7 +56,8 @@ def _run(job: Job, observer: Observer | None, build: Build | None, work: Crew) -
     shared = _shared_out(job)
     if not plan_job(shared[0], observer, build):
         log.warning("this film goes in one piece; several workers are of no use for it")
-        return run_job(shared[0], observer, build)
+        alone = replace(shared[0].engine, threads=job.engine.threads)
+        return run_job(replace(shared[0], engine=alone), observer, build)
     going_on = [replace(one, target=replace(one.target, resume=True)) for one in shared]
     taken = _taken(job)
     warnings = compute(going_on, observer, work)
