@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from training.scoring import COMMANDS, FILE
+from training.ticker import to_stderr
 from vidrepair.errors import VidrepairError
 from vidrepair.files import same_file
 
@@ -30,7 +31,7 @@ class _Group(click.Group):
             what = f"{error.filename or 'a file'}: {error.strerror or error}"
             raise click.ClickException(f"{what}; check its name, disk and permissions") from error
         except KeyboardInterrupt:
-            _tell("interrupted")
+            to_stderr("interrupted")
             sys.exit(128 + signal.SIGINT)
 
 
@@ -98,7 +99,7 @@ def train(config: Path, out: Path, overrides: tuple[str, ...], minutes: float | 
 
     settings = load_config(config, overrides)
     with listening() as asked:
-        steps = run(settings, out, minutes, asked=asked, tell=_tell)
+        steps = run(settings, out, minutes, asked=asked, tell=to_stderr)
     whole = settings.schedule.steps
     if writes():
         goes_on = "" if steps == whole else "; the same command goes on"
@@ -106,12 +107,6 @@ def train(config: Path, out: Path, overrides: tuple[str, ...], minutes: float | 
             click.echo(f"{out / 'checkpoint.pt'}: {steps} of {whole} steps{goes_on}")
     if asked.number:
         sys.exit(asked.exit_code)
-
-
-def _tell(line: str) -> None:
-    """A word to whoever waits, and may have gone."""
-    with suppress(OSError):
-        click.echo(line, err=True)
 
 
 @main.command()
@@ -168,9 +163,11 @@ def grain_gan(
         require_matplotlib()
     patches = find_patches(footage, gray=gray)
     truth = None if clean is None else true_patches(footage, clean, patches.deviation)
-    _tell(f"{footage}: {len(patches.grain)} patches of grain, {255.0 * patches.deviation:.1f}/255")
+    to_stderr(
+        f"{footage}: {len(patches.grain)} patches of grain, {255.0 * patches.deviation:.1f}/255"
+    )
     settings = GrainSettings(steps=steps, seed=seed)
-    trials, chosen = learn_grain(patches, out, settings, kind=kind, tell=_tell)
+    trials, chosen = learn_grain(patches, out, settings, kind=kind, tell=to_stderr)
     click.echo(table(trials))
     real = trials[0].real
     sets = {"real": (real.grain, real.level)}
@@ -233,7 +230,7 @@ def publish(
         training_data=training_data,
         notes=notes,
         blend=blend,
-        tell=_tell,
+        tell=to_stderr,
     )
     card = files.card
     click.echo(f"{files.safetensors}: {card.name}, size {card.size}, sha256 {card.sha256[:16]}")

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from training.ticker import to_stderr
+
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 CLIPS = click.Path(exists=True, file_okay=False, path_type=Path)
 """A folder that is there."""
@@ -91,7 +93,7 @@ def evaluate_unseen(film: Path, checkpoints: tuple[Path, ...]) -> None:
     from training.evaluate import load_checkpoint
 
     models = {f"{path.parent.name}/{path.name}": load_checkpoint(path) for path in checkpoints}
-    found = unseen.foretell(film, models, lambda line: click.echo(line, err=True))
+    found = unseen.foretell(film, models, to_stderr)
     click.echo(f"{found[0].seen:.0%} of the samples of {len(found[0].errors)} frames\n")
     click.echo(unseen.table(found))
 

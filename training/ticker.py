@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
+
+import click
 
 SECONDS = 15.0
 """Between two words."""
 
 Tell = Callable[[str], None]
+
+
+def to_stderr(line: str) -> None:
+    """Whoever waits may have gone."""
+    with suppress(OSError):
+        click.echo(line, err=True)
 
 
 def silent(_: str) -> None:

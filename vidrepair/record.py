@@ -62,9 +62,9 @@ class Segments:
         self._others: list[bytes] = []
         self._last: Segment | None = None
 
-    def append(self, line: bytes) -> None:
-        """One more, as JSON: {"segment": {...}}."""
-        self._last = _parse_segment(line)
+    def append(self, segment: Segment, line: bytes) -> None:
+        """One more, and what it is as JSON: {"segment": {...}}."""
+        self._last = segment
         if not self._first:
             self._first = line
             return
@@ -164,7 +164,7 @@ class Record:
                 return False
             self._take_job(entry["job"])
         elif "segment" in entry:
-            self.segments.append(text)
+            self.segments.append(Segment(**entry["segment"]), text)
             self.starts.append(self.size)
         elif "plan" in entry:
             self.plan = plan_of(entry["plan"])

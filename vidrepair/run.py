@@ -113,9 +113,7 @@ class Run:
     @property
     def start(self) -> int:
         """The number of the first frame that is not written yet."""
-        if self.share is not None:
-            return 0
-        if self.journal is None or not self.journal.record.segments:
+        if self.share is not None or self.journal is None or not self.journal.record.segments:
             return 0
         return self.journal.record.segments[-1].after
 
@@ -178,7 +176,6 @@ def open_run(job: Job, build: Build | None, owned: ExitStack, share: Share | Non
     journal, plan = _open_journal(job, clip, planned, identity, share, owned)
     if journal is not None and share is None and journal.record.segments:
         warnings += _take_up(journal, clip, tally, record)
-    taken = tally.frames
     masked = _open_mask(job.repair.mask_in, "--mask-in", job, clip, owned)
     protected = _open_mask(job.repair.protect, "--protect-mask", job, clip, owned)
     matte = None if journal is not None else open_job_matte(clip, job, owned)
@@ -213,7 +210,7 @@ def open_run(job: Job, build: Build | None, owned: ExitStack, share: Share | Non
         share=share,
         known=record is not None and _is_known(journal, guide),
         named=named,
-        taken=taken,
+        taken=tally.frames,
     )
     if planned is not None and share is None:
         begin(job, planned[0], identity, total_frames(clip, job), journal)
