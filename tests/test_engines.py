@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from vidrepair.batch import Grid, Profiler, Profilers, cut_spans
 from vidrepair.engines import Engine, make_engine, open_engine, plan_work
+from vidrepair.engines.openvino import OpenVinoEngine
 from vidrepair.errors import EngineError, UsageError
 from vidrepair.frames import (
     Batch,
@@ -149,6 +154,38 @@ class TestContract:
         # In bfloat16 by no more than either may be off.
         bound = CODE / 10 if "fp32" in name else 1.5 * CODE
         assert np.abs(whole - tiled).max() < bound
+
+
+@pytest.mark.parametrize("tile", [0, 64])
+def test_a_single_lane_goes_over_to_all_threads_and_nothing_changes(tile: int) -> None:
+    film, found = moving_film(6), []
+    for worth in (0.0, 1e-9, np.inf):  # at once, after the first step, never
+        settings = EngineSettings(backend="openvino", threads=2, tile=tile)
+        engine = make_engine(find_model("fast"), PICTURE, settings)
+        assert isinstance(engine, OpenVinoEngine)
+        engine._compiling = worth
+        found.append(np.stack(run(engine, [film])[0]))
+        assert (engine._alone is None) == (worth == np.inf)
+        engine.close()
+    assert np.array_equal(found[0], found[2])
+    assert np.array_equal(found[1], found[2])
+
+
+def test_openvino_tells_nobody(tmp_path: Path) -> None:
+    """Its telemetry is not even imported, and so leaves nothing in the user's home either."""
+    found = subprocess.run(
+        [sys.executable, "-c", _IMPORTS],
+        env={**os.environ, "HOME": str(tmp_path), "USERPROFILE": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "openvino" in found.stdout.split()
+    assert "openvino_telemetry" not in found.stdout.split()
+    assert not list(tmp_path.iterdir())
+
+
+_IMPORTS = "import sys, vidrepair.engines.openvino, vidrepair.engines.floor; print(*sys.modules)"
 
 
 def test_align_is_compiled_in_fp32_whatever_the_hint() -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import openvino as ov
 import pytest
 import torch
 from click.testing import CliRunner
@@ -18,6 +17,7 @@ from trt_build.cli import main
 from trt_build.export import Graphs, check_graphs, check_half
 from vidrepair.engines.generator import FAST, Generator, load_generator
 from vidrepair.engines.layers import enlarge
+from vidrepair.engines.silent_openvino import ov
 from vidrepair.errors import EngineError, ModelError
 from vidrepair.models import ModelFiles, find_model, released_models
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,6 +22,8 @@ from vidrepair import (
     probe,
     repair,
 )
+from vidrepair.frames import Answer
+from vidrepair.tally import Tally
 
 Frames = list[list[Samples]]
 
@@ -262,3 +266,41 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
         repair(source, output)
     assert output.read_bytes() == b"mine"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.mkv", "source.mkv"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "target", "most"),
+    [
+        # A whole span with its warm-up; then what the frames that fade into the next one need.
+        ({}, {"frames": 70}, 2 * (64 + 8) + 8 + 4),
+        ({}, {"frames": 20, "journal": False}, (64 + 8) + 8 + 4),
+        ({"interlace": "fields"}, {"frames": 20, "journal": False}, 2 * ((64 + 8) + 8 + 4)),
+    ],
+    ids=["journal", "no journal", "fields"],
+)
+def test_what_lies_behind_a_part_is_not_computed(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, str],
+    target: dict[str, object],
+    most: int,
+) -> None:
+    source, out = tmp_path / "source.mkv", tmp_path / "out.mkv"
+    write_clip(source, frames=moving(64, 48, 500), size=(64, 48))
+    asked = RepairSettings(**settings)  # type: ignore[arg-type]
+    whole = OutputSettings(codec="ffv1")
+    repair(source, tmp_path / "whole.mkv", settings=asked, target=whole)
+    computed = 0
+    listen = Tally.listen
+
+    def counted(tally: Tally, answers: Iterable[Answer]) -> Iterator[Answer]:
+        nonlocal computed
+        for answer in listen(tally, answers):
+            computed += 1
+            yield answer
+
+    monkeypatch.setattr(Tally, "listen", counted)
+    part = replace(whole, **target)  # type: ignore[arg-type]
+    repair(source, out, settings=asked, target=part)
+    assert computed <= most
+    assert same(decoded(out), decoded(tmp_path / "whole.mkv")[: part.frames])

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import openvino as ov
 import torch
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
@@ -25,6 +24,7 @@ from torch.export import Dim
 
 from vidrepair.engines.generator import NOISE_KNOTS, Generator, GeneratorShape, load_generator
 from vidrepair.engines.layers import enlarge, reduce
+from vidrepair.engines.silent_openvino import ov
 from vidrepair.errors import EngineError
 from vidrepair.models import ModelCard, load_weights
 from vidrepair.models.card import UNSHUFFLED

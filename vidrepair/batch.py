@@ -34,6 +34,18 @@ class Grid:
     core: int = 64
     """T."""
 
+    @property
+    def reach(self) -> int:
+        """Frames that are looked at behind those that are wanted: as long as a span may be."""
+        return 5 * self.core
+
+    def shared(self, lanes: int) -> Grid:
+        """With spans so short that the frames of one keep all lanes busy, though of many lanes not
+        all, and the same share of steps that only lead to it.
+        """
+        core = max(self.core // lanes, min(self.core, 2 * self.warm_up))
+        return Grid(-(-self.warm_up * core // self.core), core)
+
 
 class Profiler(Generic[Profile]):
     """How what is known of a span comes about: known beforehand, or measured and combined."""
@@ -110,6 +122,7 @@ def cut_spans(
     profilers: Callable[[], Profilers],
     *,
     chosen: Choice = _all,
+    told: Callable[[Span], None] | None = None,
 ) -> Iterator[Span]:
     """Group frames, stamped with shots and what is passed over, into spans, in order.
 
@@ -117,13 +130,14 @@ def cut_spans(
     it holds one span and W + 1 frames, and measures it with `profilers` of its own.
 
     Spans that are not `chosen` are passed over, and not measured unless the next one is chosen.
-    What follows the last one of a stretch, and fades in over it, comes shortened.
+    What follows the last one of a stretch, and fades in over it, comes shortened. `told` hears of
+    every span, chosen or not, so that all are measured.
     """
     numbers = count()
     clips: dict[int | None, _Cutter] = {}
     for frame in frames:
         if frame.parity not in clips:
-            clips[frame.parity] = _Cutter(grid, profilers(), numbers, chosen)
+            clips[frame.parity] = _Cutter(grid, profilers(), numbers, chosen, told)
         yield from clips[frame.parity].take(frame)
     for clip in clips.values():
         yield from clip.finish()
@@ -133,10 +147,16 @@ class _Cutter:
     """Cuts one clip."""
 
     def __init__(
-        self, grid: Grid, profilers: Profilers, numbers: Iterator[int], chosen: Choice
+        self,
+        grid: Grid,
+        profilers: Profilers,
+        numbers: Iterator[int],
+        chosen: Choice,
+        told: Callable[[Span], None] | None,
     ) -> None:
         self._grid = grid
         self._chosen = chosen
+        self._told = told
         self._before: int | None = None
         """The stretch of the last span."""
         self._profilers = profilers
@@ -187,9 +207,11 @@ class _Cutter:
         fades = before is not None and before != here and span.fades_in > 0
         # The next one looks back at this one's measurements.
         looked_at = following is not None and self._chosen(following.number) is not None
-        if here is None and not looked_at and not fades:
+        if here is None and not looked_at and not fades and self._told is None:
             return
         closed = _close(span, ahead, self._grid, self._profilers)
+        if self._told is not None:
+            self._told(closed)
         if before is not None and fades:
             yield tail_of(closed, before)
         if here is not None:

@@ -133,8 +133,7 @@ def calibrate(film: Film, pieces: int, told: Told | None = None) -> Calibration:
             return _run_whole(film, Path(folder), told)
         with Trials() as trials:
             first = _run(film, trials, film.start, BRIEF, Path(folder))
-            least = _whole_lanes(first.trial) + (pieces - 1) * first.trial.core
-            if film.frames > WORTH * least:
+            if film.frames > WORTH * pieces * _whole_lanes(first.trial):
                 done, found = BRIEF, []
                 for piece in _run_pieces(film, trials, first.trial, pieces, Path(folder)):
                     found.append(piece)
@@ -163,11 +162,11 @@ def _run_pieces(
 ) -> Iterator[Piece]:
     """Pieces from the middle of as many equal parts of the film.
 
-    The first is long enough for all lanes of the engine, and so tells of time by the clock. Of the
-    others many short ones tell more than a few long ones, for scenes differ.
+    Each keeps all lanes of the engine busy, and is longer where frames are cheap. Many short ones
+    tell more than a few long ones, for scenes differ.
     """
     part, done = (film.end - film.start) / count, film.start
-    length = _whole_lanes(first)
+    length = least = _whole_lanes(first)
     for number in range(count):
         middle = film.start + part * (2 * number + 1) / 2
         start = _place(film, middle - length / film.rate / 2, done, length)
@@ -176,14 +175,14 @@ def _run_pieces(
         done = start + length / film.rate
         if number == 0:
             each = piece.trial.work.seconds * first.core / length
-            most = film.frames // (2 * count) // first.core
+            most = round(film.frames / (2 * count * first.core))
             spans = min(math.floor(AMPLE / max(each, 0.01)), LONGEST * first.lanes, most)
-            length = max(spans, 1) * first.core
+            length = max(spans * first.core, least)
 
 
 def _whole_lanes(first: Trial) -> int:
     """Frames of a piece that keeps all lanes busy; `first` is a trial of the same film."""
-    return first.core * max(first.lanes, 2)
+    return first.span * max(first.lanes, 2)
 
 
 def _place(film: Film, wanted: Fraction, free: Fraction, length: int) -> Fraction:

@@ -172,6 +172,11 @@ class Source(Closing):
         self.enough: int | None = None
         """Set before `read` where so many frames are wanted: what the picture does then is all
         the same."""
+        self.behind: int | None = None
+        """Set before `read` where so many frames are looked at behind `end`, or those that are
+        `enough`; None for all there are."""
+        self.cut_short = False
+        """Whether `read` ended before the film did."""
         self._items = self._decoded()
         self._held: list[Any] = []
         first = self._first(name, start)
@@ -281,24 +286,33 @@ class Source(Closing):
 
     def _all(self) -> Iterator[Any]:
         """What was read to see the first frame, then the rest; every frame is checked."""
-        number = 0
+        number = behind = 0
         while self._held or not self._closed:
             item = self._held.pop(0) if self._held else next(self._items, None)
             if item is None:
                 return
             if not isinstance(item, Copied):
+                behind += self._goes_beyond(item, number)
                 try:
                     self._check(item, number)
                 except PictureChanged:
-                    if not self._goes_beyond(item, number):
+                    if not behind:
                         raise
-                    self._stated = None  # it is not read to its end
-                    yield from self._beside(_seconds(item) + LEAD)
+                    yield from self._end_early(item)
                     return
                 number += 1
-                if self.alone and self._last is not None and _seconds(item) >= self._last:
+                if behind and self.alone:
+                    return
+                if self.behind is not None and behind > self.behind:
+                    yield from self._end_early(item)
                     return
             yield item
+
+    def _end_early(self, decoded: Any) -> Iterator[Copied]:
+        """With this frame; sound may lie behind the picture that it belongs to."""
+        self.cut_short = True
+        self._stated = None
+        yield from self._beside(_seconds(decoded) + LEAD)
 
     def _goes_beyond(self, decoded: Any, number: int) -> bool:
         """Whether a frame lies behind all that was asked for."""
@@ -307,7 +321,7 @@ class Source(Closing):
         return late or (self.enough is not None and pace * number >= self.enough)
 
     def _beside(self, until: Fraction) -> Iterator[Copied]:
-        """What else the file holds up to a time: sound may lie behind the picture it belongs to."""
+        """What else the file holds up to a time."""
         for item in self._items:
             if isinstance(item, Copied):
                 yield item

@@ -143,10 +143,10 @@ def _cost(frames: int, ran: Calibration) -> tuple[Cost, Cost]:
         trial = ran.pieces[0].trial
         return trial.opening + trial.work, trial.opening
     cpu = [_frame_cost(piece.trial, ran.again.trial) for piece in ran.pieces]
-    # Short pieces do not keep all lanes busy: the first alone tells of time by the clock.
-    busy, first = ran.pieces[0].trial.work, ran.first.trial
+    first, works = ran.first.trial, [piece.trial.work for piece in ran.pieces]
     mean = sum(cpu) / len(cpu)
-    each = Cost(mean, mean * busy.seconds / max(busy.cpu, 1e-6))
+    busy = sum(work.cpu for work in works) / max(sum(work.seconds for work in works), 1e-6)
+    each = Cost(mean, mean / max(busy, 1e-6))
     start = first.opening + first.work - each * _full_frames(first)
     start = Cost(max(start.cpu, 0.0), max(start.seconds, 0.0))
     return start + each * frames, start
@@ -161,10 +161,10 @@ def _frame_cost(trial: Trial, brief: Trial) -> float:
 
 
 def _full_frames(trial: Trial) -> float:
-    """How many frames of full spans take as many steps of the generator as the trial's frames."""
-    spans = -(-trial.frames // trial.core)
+    """How many frames of whole spans take as many steps of the generator as the trial's frames."""
+    spans = -(-trial.frames // trial.span)
     steps = trial.frames + spans * min(trial.warm_up, trial.frames - 1)
-    return steps * trial.core / (trial.core + trial.warm_up)
+    return steps * trial.span / (trial.span + trial.warm_up)
 
 
 def _sizes(film: Film, frames: int, ran: Calibration, *, segmented: bool) -> tuple[int, int]:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from vidrepair.outputs import OutputPlan
 from vidrepair.sequences import is_pattern, is_sequence, marks_of
 from vidrepair.settings import Job
-from vidrepair.tags import Clip
 from vidrepair.version import __version__
 
 ENDS = 1 << 20
@@ -148,17 +145,3 @@ def _digest(file: BinaryIO, count: int, digest: Any) -> None:
 
 def _text(value: Any) -> Any:
     return value if value is None or isinstance(value, int | str) else str(value)
-
-
-def end_of(clip: Clip, job: Job) -> Fraction | None:
-    """Where the output stops, in seconds of the file; None for its end."""
-    return None if job.reading.end is None else clip.zero + job.reading.end
-
-
-def total_frames(clip: Clip, job: Job) -> int | None:
-    """How many frames there will be, as far as the file says."""
-    end = end_of(clip, job)
-    counts = [clip.frame_count, job.target.frames]
-    if end is not None and clip.rate:
-        counts.append(math.ceil((end - clip.video_start) * clip.rate))
-    return min((count for count in counts if count is not None), default=None)

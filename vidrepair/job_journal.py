@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from vidrepair.errors import UsageError
-from vidrepair.job_facts import MIXABLE, changes, job_facts, total_frames
+from vidrepair.extent import total_frames
+from vidrepair.job_facts import MIXABLE, changes, job_facts
 from vidrepair.journal import (
     JOURNAL,
     Journal,

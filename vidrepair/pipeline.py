@@ -25,7 +25,6 @@ from vidrepair.fields import apart, split_fields, weave_fields
 from vidrepair.flicker import deflicker
 from vidrepair.frames import Answer, Frame
 from vidrepair.gaps import fill_gaps
-from vidrepair.job_facts import end_of, total_frames
 from vidrepair.matte import Touch
 from vidrepair.noise import known_profile
 from vidrepair.overlay import show
@@ -106,13 +105,12 @@ def plan_job(job: Job, observer: Observer | None = None, build: Build | None = N
         _tell(run.warnings)
         if run.journal.record.plan is not None or run.named:
             return True
-        asked = run.job.target
-        end, times = end_of(run.source.clip, job), array("q")
+        times = array("q")
         tell = _teller(run, observer)
 
         def timed() -> Iterator[Frame]:
             for frame in _in_shots(run):
-                if end is None or frame.pts * frame.time_base < end:
+                if run.extent.holds(frame):
                     times.append(frame.pts)
                 yield frame
                 tell(len(times), lambda: "decode")
@@ -120,9 +118,9 @@ def plan_job(job: Job, observer: Observer | None = None, build: Build | None = N
         nothing = Profilers(Profiler(lambda _core: None, lambda _own, _before: _UNKNOWN))
         for span in cut_spans(_split(run, timed()), run.grid, lambda: nothing):
             run.seams.add(span)
-        _end_cuts(run)
+        _end_lists(run)
         kept = [(one.first, one.after) for one in run.journal.apart().values()]
-        run.journal.plan(plan_segments(times[: asked.frames], run.seams, kept))
+        run.journal.plan(plan_segments(times, run.seams, kept))
         if kept:
             run.journal.renumber()
         run.journal.end(run.at_end())
@@ -164,33 +162,30 @@ def _cancel(run: Run) -> None:
 
 
 def _decode(run: Run) -> None:
-    asked, guide, record = run.job.repair, run.guide, run.record
+    asked, record = run.job.repair, run.record
     frames = _in_shots(run)
     if record is not None:
         frames = record.listen(frames)
     light = None if record is None else record.add_light
     frames = deflicker(frames, asked.deflicker / 100.0, light)
     frames = _split(run, frames)
-    first = run.start * run.stride
-    chosen = _choice(run) if record is None else lambda _number: 0  # an analysis tells of all
-    clearing = Clearing.asked(asked)
-    for span in cut_spans(frames, run.grid, lambda: profilers_of(run), chosen=chosen):
+    told = None if record is None else record.add_span  # an analysis tells of all
+    clearing, chosen = Clearing.asked(asked), _choice(run)
+    for span in cut_spans(frames, run.spans, lambda: profilers_of(run), chosen=chosen, told=told):
         run.seams.add(span)
-        if record is not None:
-            record.add_span(span)
-        if span.opens >= first:
-            run.stages.spans.put(clearing.clear(span))
+        run.stages.spans.put(clearing.clear(span))
     # Before the others may take the film for finished.
-    if guide is not None and run.share is None:
-        guide.finish()
-    _end_cuts(run)
+    _end_lists(run)
     run.stages.spans.close()
 
 
-def _end_cuts(run: Run) -> None:
-    """Every frame was decoded: the cuts of a list have been met by now, if it fits."""
-    if run.cuts is not None and run.share is None:
-        run.cuts.finish()
+def _end_lists(run: Run) -> None:
+    """Where every frame was decoded, what tells of the whole film has been met, if it fits."""
+    if run.share is not None or run.source.cut_short:
+        return
+    for told in (run.guide, run.cuts):
+        if told is not None:
+            told.finish()
 
 
 def _in_shots(run: Run) -> Iterator[Frame]:
@@ -213,16 +208,22 @@ def _split(run: Run, frames: Iterator[Frame]) -> Iterator[Frame]:
     if run.share is not None:
         assert run.plan is not None
         # What follows the last segment is looked at for as long as a span may be.
-        last = run.plan.segments[run.share.numbers[-1]].after + 5 * run.grid.core
+        last = run.plan.segments[run.share.numbers[-1]].after + run.grid.reach
         frames = takewhile(lambda frame: frame.number < last, frames)
     return split_fields(frames) if run.fields else frames
 
 
 def _choice(run: Run) -> Choice:
-    """Which spans are computed: all from where the film is finished, or those of a share."""
+    """Which spans are computed: all from where the film is finished to its end, or a share's."""
     stride, start = run.stride, run.start
+
+    def lies_within(number: int) -> int | None:
+        after = run.extent.after
+        late = after is not None and number >= after * stride
+        return None if late or number < start * stride else 0
+
     if run.share is None:
-        return lambda number: 0 if number >= start * stride else None
+        return lies_within
     assert run.plan is not None
     stretch = run.plan.stretches(run.share.numbers)
     return lambda number: stretch(number // stride)
@@ -241,6 +242,7 @@ def _counted(run: Run) -> Iterator[Frame]:
 def _noted(run: Run, frames: Iterable[Frame]) -> Iterator[Frame]:
     """The frames that there are to be; the finished file is checked for them."""
     for frame in frames:
+        run.extent.meet(frame)
         run.facts.add_frame(frame)
         yield frame
 
@@ -255,7 +257,7 @@ def _masked(run: Run, frames: Iterable[Frame]) -> Iterator[Frame]:
         masked, protected = (None if one is None else one.read(frame.number) for one in readers)
         yield replace(frame, masked=masked, protected=protected)
     for one in readers:
-        if one is not None:
+        if one is not None and not run.source.cut_short:
             one.finish()
 
 
@@ -276,8 +278,6 @@ def _encode(run: Run, observer: Observer | None) -> None:
     run.target.end()
     if run.matte is not None:
         run.matte.end()
-    run.stages.finished = True
-    run.stages.break_off()  # where --frames is reached the other stages have nothing left to do
 
 
 def _encode_stretch(run: Run, stretch: int, answers: Iterable[Answer], tell: Teller) -> None:
@@ -287,7 +287,7 @@ def _encode_stretch(run: Run, stretch: int, answers: Iterable[Answer], tell: Tel
         assert run.plan is not None
         last = run.plan.segments[run.share.last_beside(stretch)]
     for frame, touch in _finished(run, answers):
-        if _goes_beyond(run, frame) or (last is not None and frame.number >= last.after):
+        if not run.extent.holds(frame) or (last is not None and frame.number >= last.after):
             break
         run.target.write(_shown(run, frame, touch))
         run.tally.count(frame, touch)
@@ -305,14 +305,7 @@ def _encode_stretch(run: Run, stretch: int, answers: Iterable[Answer], tell: Tel
 
 
 def _teller(run: Run, observer: Observer | None) -> Teller:
-    return Teller(observer, total_frames(run.source.clip, run.job), run.start)
-
-
-def _goes_beyond(run: Run, frame: Frame) -> bool:
-    """Whether a frame lies behind what was asked for; all may have been there before."""
-    end, most = end_of(run.source.clip, run.job), run.job.target.frames
-    late = end is not None and frame.pts * frame.time_base >= end
-    return late or (most is not None and frame.number >= most)
+    return Teller(observer, run.extent.total, run.start)
 
 
 def _finished(run: Run, answers: Iterable[Answer]) -> Iterator[tuple[Frame, Touch]]:

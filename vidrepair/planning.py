@@ -8,8 +8,8 @@ from typing import Any
 from vidrepair.decode import Source, open_source
 from vidrepair.encode import OutputPlan, plan_output
 from vidrepair.errors import CannotCarry
+from vidrepair.extent import end_of
 from vidrepair.interlace import Interlacing
-from vidrepair.job_facts import end_of
 from vidrepair.labels import LOST_WITH, spoken
 from vidrepair.sequences import SEQUENCE
 from vidrepair.settings import Job

@@ -21,6 +21,7 @@ from vidrepair.decode import Source
 from vidrepair.encode import OutputPlan, Target, open_target
 from vidrepair.engines import Build, Engine, Spare, make_engine, open_engine
 from vidrepair.errors import UsageError
+from vidrepair.extent import Extent, total_frames
 from vidrepair.facts import FactsBuilder
 from vidrepair.fields import half_of
 from vidrepair.files import same_file
@@ -29,7 +30,7 @@ from vidrepair.frames import Answer, GrainProfile, Picture, Span
 from vidrepair.gaps import Gap, Gaps
 from vidrepair.grain_table import read_profile
 from vidrepair.interlace import Interlacing
-from vidrepair.job_facts import content_facts, total_frames
+from vidrepair.job_facts import content_facts
 from vidrepair.job_journal import begin, goes_in_segments, open_journal, open_share
 from vidrepair.job_lists import check_lists, open_clock, open_cuts
 from vidrepair.journal import Journal, folder_of, has_parts, read_record
@@ -67,6 +68,7 @@ class Run:
     warnings: tuple[str, ...]
     """What is worth telling before the first frame."""
     facts: FactsBuilder
+    extent: Extent
     interlacing: Interlacing
     way: Interlace
     """How its fields are repaired."""
@@ -136,6 +138,11 @@ class Run:
         return {"damage": self.source.damage.as_dict(), "gaps": gaps}
 
     @property
+    def spans(self) -> Grid:
+        """How the film is cut: a trial, which is short, so that it keeps all lanes busy."""
+        return self.grid.shared(self.engine.identity.lanes) if self.job.trial else self.grid
+
+    @property
     def fields(self) -> bool:
         """Whether the even and the odd rows are repaired apart."""
         return self.way == "fields"
@@ -168,8 +175,13 @@ def open_run(job: Job, build: Build | None, owned: ExitStack, share: Share | Non
     planned = plan_target(source, job, interlacing) if job.target.writes else None
     picture = half_of(clip.picture) if fields else clip.picture
     files, engine, spare = open_engines(picture, job.repair, job.engine, build, owned)
-    identity = engine.identity.as_dict()
+    identity, grid = (
+        engine.identity.as_dict(),
+        Grid(files.card.warm_up, files.card.core_length(picture)),
+    )
+    source.behind = grid.reach
     warnings = [*source.remarks, *_remarks(job, interlacing, planned, guide, identity)]
+    extent = Extent(clip, job)
     tally = Tally(clip.picture, stride=2 if fields else 1)
     seams = Seams(job.target.segment, fields=fields)
     record = AnalysisBuilder() if job.target.analysed and share is None else None
@@ -193,9 +205,10 @@ def open_run(job: Job, build: Build | None, owned: ExitStack, share: Share | Non
         matte=matte,
         target=target,
         facts=FactsBuilder(source.container, clip.video.index, source.carried),
+        extent=extent,
         interlacing=interlacing,
         way=way,
-        grid=Grid(files.card.warm_up, files.card.core_length(picture)),
+        grid=grid,
         stages=_open_stages(engine, source),
         tally=tally,
         gaps=_known_gaps(journal),
@@ -213,7 +226,7 @@ def open_run(job: Job, build: Build | None, owned: ExitStack, share: Share | Non
         taken=tally.frames,
     )
     if planned is not None and share is None:
-        begin(job, planned[0], identity, total_frames(clip, job), journal)
+        begin(job, planned[0], identity, extent.total, journal)
     return run
 
 

@@ -34,8 +34,6 @@ class Stages:
     failures: list[BaseException] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     """CPU seconds of each stage's own thread."""
-    finished: bool = False
-    """The target is whole: what the other stages meet now is of no interest."""
     _began: float = 0.0
     """When the engine's stage did; 0 before."""
     _lasted: float = 0.0
@@ -65,7 +63,7 @@ class Stages:
             self.break_off()
             _wait_for(workers)
             raise
-        if self.failures and not self.finished:
+        if self.failures:
             raise self.failures[0]
 
     def break_off(self) -> None:

@@ -56,9 +56,11 @@ class Trial:
     memory: int | None
     """Bytes of the process that were resident at most so far; None where nobody tells."""
     core: int
-    """T, frames of a span."""
+    """T, frames of a span of the film."""
+    span: int
+    """The same in this job."""
     warm_up: int
-    """W, steps that lead to it."""
+    """Steps that lead to that."""
     lanes: int
     """Spans that are computed side by side."""
     doubled: bool
@@ -169,7 +171,8 @@ def _facts(run: Run) -> dict[str, Any]:
     identity = run.engine.identity
     return {
         "core": run.grid.core,
-        "warm_up": run.grid.warm_up,
+        "span": run.spans.core,
+        "warm_up": run.spans.warm_up,
         "lanes": identity.lanes,
         "doubled": run.way == "bwdif-fields",
         "segmented": run.in_segments,

@@ -64,7 +64,7 @@ class Floor:
 
 def measure_floor(files: ModelFiles, picture: Picture, *, bf16: bool, threads: int) -> Floor:
     """Count the generator's work on a picture, and try what the processor can."""
-    import openvino as ov
+    from vidrepair.engines.silent_openvino import ov
 
     core = ov.Core()
     flop, moved = _count_work(core, files, picture)
@@ -152,8 +152,7 @@ def _flop(node: Any) -> float:
 
 def _product(core: Any, *, bf16: bool, threads: int) -> Callable[[], object]:
     """A product of two matrices, the second one a constant as weights are."""
-    import openvino as ov
-    from openvino import opset13
+    from vidrepair.engines.silent_openvino import opset13, ov
 
     rng = np.random.default_rng(0)
     matrices = rng.standard_normal((2, _SIDE, _SIDE), dtype=np.float32)

@@ -9,17 +9,17 @@ each on its share of the threads, which beats one picture split over the cores.
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import openvino as ov
-from openvino import opset13
 
 from vidrepair.engines.plan import Plan
 from vidrepair.engines.protocol import Identity
 from vidrepair.engines.ring import FrameRing
+from vidrepair.engines.silent_openvino import opset13, ov
 from vidrepair.engines.tiles import cut_tiles, window_size
 from vidrepair.errors import EngineError
 from vidrepair.frames import Batch, FloatArray, LaneStep, Picture, Repaired
@@ -72,8 +72,12 @@ class OpenVinoEngine:
         )
         self._threads = plan.threads
         self._cancelled = False
+        began = time.monotonic()
         self._pairs = self._compile(plan.lanes)
+        self._compiling = time.monotonic() - began
         self._alone: _Requests | None = None
+        self._lost = 0.0
+        """Seconds that a single lane took longer with its own threads than it had with all."""
         self._lanes = [_Lane(card.state_channels, height, width) for _ in range(plan.lanes)]
         self._workers = ThreadPoolExecutor(plan.lanes, thread_name_prefix="lane")
 
@@ -93,22 +97,27 @@ class OpenVinoEngine:
         ]
 
     def step(self, batch: Batch) -> list[Repaired]:
-        """One step of each lane, side by side; a single lane gets all threads.
+        """One step of each lane, side by side.
 
-        How many threads share a step changes no byte (tests/test_engines.py).
+        A single lane gets all threads, from when it has lost as much time without as it takes to
+        compile for it. How many threads share a step changes no byte (tests/test_engines.py).
         """
-        pairs = self._pairs
+        pairs, alone = self._pairs, len(batch.lanes) == 1 and self.identity.lanes > 1
         try:
-            if len(batch.lanes) == 1 and len(pairs) > 1:
+            if alone and self._lost >= self._compiling:
                 self._alone = self._alone or self._compile(1)[0]
                 pairs = [self._alone]
+            began = time.monotonic()
             # In workers even where it is one: Ctrl-C reaches only a thread that runs Python.
-            return list(self._workers.map(self._step, batch.lanes, pairs))
+            answers = list(self._workers.map(self._step, batch.lanes, pairs))
         except RuntimeError as error:
             raise EngineError(
                 f"the openvino engine failed ({str(error).strip().splitlines()[-1]}); "
                 "try a smaller --memory, or --backend torch"
             ) from error
+        if alone:
+            self._lost += (time.monotonic() - began) * (1 - 1 / self.identity.lanes)
+        return answers
 
     def _step(self, step: LaneStep, pair: _Requests) -> Repaired:
         lane = self._lanes[step.lane]
