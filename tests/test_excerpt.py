@@ -190,3 +190,14 @@ def test_another_video_starts_with_its_key_frame(tmp_path: Path) -> None:
     assert min(shown) == shown[0] == pytest.approx(7.0, abs=0.001)
     assert len(shown) == 75
     assert clip.video.index == 0
+
+
+def test_a_file_is_not_read_to_its_end_for_what_goes_with_a_part(tmp_path: Path) -> None:
+    """When a film is joined from its segments, its source is read again for the sound."""
+    source = tmp_path / "long.mkv"
+    write_clip(source, frames=120, size=(32, 32), rate=Fraction(1), extras=Extras(audio=1))
+    with open_source(source, end=Fraction(10)) as opened:
+        times = [item.seconds for item in opened.read_beside()]
+    assert 60.0 < max(times) < 80.0
+    with open_source(source) as opened:
+        assert max(item.seconds for item in opened.read_beside()) > 110.0

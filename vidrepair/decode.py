@@ -54,6 +54,8 @@ SOUGHT = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", SEQUENCE)
 LEAD = Fraction(5)
 """Seconds that are read before a start that was asked for: a subtitle may be on the screen still,
 and sound may lie in the file before the picture that it belongs to."""
+FAR = Fraction(60)
+"""Seconds of film behind `end` after which nothing else is looked for that goes with it."""
 
 
 def open_source(
@@ -391,11 +393,13 @@ class Source(Closing):
                 if packet.size and self._excerpt.takes_packet(packet):
                     yield Copied(packet.stream.index, self._time(packet), packet)
                 continue
-            self._time(packet)
+            seconds = self._time(packet)
             self._packet = packet.size or self._packet
             if mended and packet.size:
                 self._count(repaired_pts=1)
             if self._passes_over:
+                if self._last is not None and seconds >= self._last + FAR:
+                    return
                 continue
             self._clock.hear(packet)
             if packet.is_corrupt:
