@@ -28,6 +28,7 @@ from training.evaluate import (
     evaluate,
     generator_restore,
     load_checkpoint,
+    load_network,
 )
 from training.lanes import run_lane
 from training.loop import learning_share, train
@@ -35,6 +36,8 @@ from training.losses import defect_error, fill_error
 from training.optimiser import Average, Optimiser, split_parameters
 from training.pack import pack
 from vidrepair.engines.generator import FAST, Generator
+from vidrepair.errors import ModelError
+from vidrepair.models import find_model
 
 BASE = Path(__file__).parents[1] / "training" / "trunks" / "base.pt"
 
@@ -157,6 +160,17 @@ def test_the_average_follows_the_weights() -> None:
 def test_a_setting_out_of_range_is_named(workplace: Path, change: str) -> None:
     with pytest.raises(ValueError, match=change.split("=", maxsplit=1)[0].removesuffix(".x")):
         load_config(workplace / "tiny.toml", (change,))
+
+
+def test_released_weights_are_scored_like_their_trunk(tmp_path: Path) -> None:
+    released = load_network(find_model("base").safetensors).state_dict()
+    trunk = load_network(BASE).state_dict()
+    assert set(released) == set(trunk)
+    assert all(torch.equal(released[name], trunk[name].float()) for name in trunk)
+    other = tmp_path / "base.safetensors"
+    other.write_bytes(b"nothing")
+    with pytest.raises(ModelError, match="damaged or no vidrepair model"):
+        load_network(other)
 
 
 def test_training_learns(config: TrainConfig, workplace: Path, tmp_path: Path) -> None:

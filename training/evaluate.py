@@ -22,7 +22,8 @@ from torch.nn import functional
 from training.checkpoint import read_checkpoint
 from training.control import make_generator
 from training.data import each_clip, read_clip
-from vidrepair.engines.generator import Generator
+from vidrepair.engines.generator import Generator, load_generator
+from vidrepair.models import load_weights
 from vidrepair.noise import known_profile
 from vidrepair.planes import rgb_to_ycbcr
 
@@ -139,6 +140,17 @@ def load_checkpoint(checkpoint: Path, *, averaged: bool = True) -> Generator:
             "from it with start_from first"
         ) from error
     return model.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]  # torch's stub lacks it
+
+
+def load_network(path: Path) -> Generator:
+    """The generator of a training's checkpoint, or of released weights, a .safetensors file.
+
+    Raises ValueError as `load_checkpoint` does, and ModelError for weights that are damaged.
+    """
+    if path.suffix != ".safetensors":
+        return load_checkpoint(path)
+    model = load_generator(load_weights(path)).eval()
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]  # torch's stub lacks it
 
 
 def generator_restore(model: Generator, *, mirrored: bool = True, bf16: bool = True) -> Restore:

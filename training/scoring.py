@@ -44,7 +44,7 @@ def evaluate(
     if (checkpoint is None) == (command is None):
         raise click.UsageError("give --checkpoint or --command, one of them")
     if checkpoint is not None:
-        model = protocol.load_checkpoint(checkpoint)
+        model = protocol.load_network(checkpoint)
         restore = protocol.generator_restore(model, mirrored=not cold)
     else:
         restore = protocol.command_restore(command or "")
@@ -70,7 +70,8 @@ def evaluate_texture(
 ) -> None:
     """Score what CHECKPOINTS leave of texture at noise of deviation 30 and 50, beside PSNR.
 
-    Fidelity first and natural last, such as training/trunks/fast.pt runs/natural/checkpoint.pt.
+    Fidelity first and natural last, such as training/trunks/fast.pt runs/natural/checkpoint.pt, or
+    vidrepair/models/fast.safetensors and fast-natural.safetensors.
     """
     from training import texture
 
@@ -90,9 +91,9 @@ def evaluate_unseen(film: Path, checkpoints: tuple[Path, ...]) -> None:
     Gains count against the first checkpoint.
     """
     from training import unseen
-    from training.evaluate import load_checkpoint
+    from training.evaluate import load_network
 
-    models = {f"{path.parent.name}/{path.name}": load_checkpoint(path) for path in checkpoints}
+    models = {f"{path.parent.name}/{path.name}": load_network(path) for path in checkpoints}
     found = unseen.foretell(film, models, to_stderr)
     click.echo(f"{found[0].seen:.0%} of the samples of {len(found[0].errors)} frames\n")
     click.echo(unseen.table(found))
@@ -129,11 +130,11 @@ def evaluate_damage(folder: Path, checkpoint: Path, damage: Path, shapes: Path |
     """
     from training import defects
     from training.damage_set import load_damage_set, load_marks
-    from training.evaluate import load_checkpoint
+    from training.evaluate import load_network
 
     marks = load_marks(shapes)
     found = defects.measure_defects(
-        folder, load_checkpoint(checkpoint), load_damage_set(damage), marks
+        folder, load_network(checkpoint), load_damage_set(damage), marks
     )
     click.echo(defects.table(found))
 
@@ -227,7 +228,7 @@ def positions(folder: Path, checkpoint: Path, sigma: float, plot: Path | None) -
     from training import evaluate as protocol
     from training import positions as measure
 
-    found = measure.measure_positions(folder, protocol.load_checkpoint(checkpoint), sigma)
+    found = measure.measure_positions(folder, protocol.load_network(checkpoint), sigma)
     click.echo(measure.table(found))
     if plot is not None:
         measure.draw(found, plot)

@@ -27,7 +27,7 @@ from training.evaluate import (
     add_known_noise,
     clean_clip,
     generator_restore,
-    load_checkpoint,
+    load_network,
     psnr,
 )
 from training.octaves import OCTAVES, octave_powers, windows_of
@@ -62,7 +62,7 @@ class Texture:
 
 def restores_of(checkpoints: tuple[Path, ...], blends: tuple[float, ...]) -> dict[str, Restore]:
     """By name: each checkpoint, and so many percent of the way from the first to the last."""
-    models = [load_checkpoint(path) for path in checkpoints]
+    models = [load_network(path) for path in checkpoints]
     names = [f"{path.parent.name}/{path.name}" for path in checkpoints]
     restores = {name: generator_restore(model) for name, model in zip(names, models, strict=True)}
     first, last = models[0].state_dict(), models[-1].state_dict()
