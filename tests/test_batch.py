@@ -103,3 +103,29 @@ def test_repeats_follow_their_frame_and_take_no_step() -> None:
 def test_a_long_freeze_ends_a_span() -> None:
     parts = spans(film([0] * 40, frozenset(range(1, 40))))
     assert [len(span.core) + sum(map(len, span.followers)) for span in parts] == [16, 16, 8]
+
+
+@pytest.mark.parametrize(
+    ("lanes", "frames", "grid"),
+    [(1, 500, Grid(8, 64)), (2, 500, Grid(4, 32)), (2, 16, Grid(1, 8)), (5, 500, Grid(2, 13))],
+)
+def test_a_trial_keeps_all_lanes_busy(lanes: int, frames: int, grid: Grid) -> None:
+    assert Grid(8, 64).shared(lanes, frames) == grid
+
+
+def test_who_listens_hears_every_span_once() -> None:
+    heard: list[Span] = []
+    asked = range(64, 128)
+    found = list(
+        cut_spans(
+            film([0] * 400),
+            Grid(8, 64),
+            lambda: Profilers(profiler()),
+            chosen=lambda number: 0 if number in asked else None,
+            behind=lambda number: number >= 128,
+            told=heard.append,
+        )
+    )
+    # The second, and what it fades into; nothing is taken behind that.
+    assert [span.opens for span in found] == [64, 128]
+    assert [span.opens for span in heard] == [0, 64, 128]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -18,11 +20,13 @@ from vidrepair import (
     OutputSettings,
     Progress,
     RepairSettings,
+    SourceSettings,
     UsageError,
     probe,
     repair,
 )
-from vidrepair.frames import Answer
+from vidrepair.frames import Answer, Frame
+from vidrepair.segments import SegmentedTarget
 from vidrepair.tally import Tally
 
 Frames = list[list[Samples]]
@@ -272,16 +276,19 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
     ("settings", "target", "most"),
     [
         # A whole span with its warm-up; then what the frames that fade into the next one need.
-        ({}, {"frames": 70}, 2 * (64 + 8) + 8 + 4),
+        ({}, {"frames": 70, "segment": 32}, 2 * (64 + 8) + 8 + 4),
+        ({}, {"end": 2.8, "segment": 32}, 2 * (64 + 8) + 8 + 4),
         ({}, {"frames": 20, "journal": False}, (64 + 8) + 8 + 4),
+        ({}, {"end": 2.8, "journal": False}, 2 * (64 + 8) + 8 + 4),
+        ({"deflicker": 50.0}, {"frames": 20, "journal": False}, (64 + 8) + 8 + 4),
         ({"interlace": "fields"}, {"frames": 20, "journal": False}, 2 * ((64 + 8) + 8 + 4)),
     ],
-    ids=["journal", "no journal", "fields"],
+    ids=["segments", "to, segments", "frames", "to", "flicker", "fields"],
 )
 def test_what_lies_behind_a_part_is_not_computed(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    settings: dict[str, str],
+    settings: dict[str, object],
     target: dict[str, object],
     most: int,
 ) -> None:
@@ -290,8 +297,8 @@ def test_what_lies_behind_a_part_is_not_computed(
     asked = RepairSettings(**settings)  # type: ignore[arg-type]
     whole = OutputSettings(codec="ffv1")
     repair(source, tmp_path / "whole.mkv", settings=asked, target=whole)
-    computed = 0
-    listen = Tally.listen
+    computed, segments = 0, 0
+    listen, take = Tally.listen, SegmentedTarget.write
 
     def counted(tally: Tally, answers: Iterable[Answer]) -> Iterator[Answer]:
         nonlocal computed
@@ -299,8 +306,71 @@ def test_what_lies_behind_a_part_is_not_computed(
             computed += 1
             yield answer
 
+    def written(one: SegmentedTarget, frame: Frame) -> None:
+        nonlocal segments
+        segments += 1
+        take(one, frame)
+
     monkeypatch.setattr(Tally, "listen", counted)
+    monkeypatch.setattr(SegmentedTarget, "write", written)
+    end = Fraction(str(target.pop("end"))) if "end" in target else None
     part = replace(whole, **target)  # type: ignore[arg-type]
-    repair(source, out, settings=asked, target=part)
+    reading = SourceSettings(end=end)
+    repair(source, out, settings=asked, target=part, reading=reading)
+    frames = part.frames or 70
     assert computed <= most
-    assert same(decoded(out), decoded(tmp_path / "whole.mkv")[: part.frames])
+    assert segments == (frames if part.journal else 0)
+    assert same(decoded(out), decoded(tmp_path / "whole.mkv")[:frames])
+
+
+def test_a_part_before_a_long_freeze_is_that_of_the_whole(tmp_path: Path) -> None:
+    """What fades into its end may lie far behind, and its noise is measured over all of it."""
+    source, out = tmp_path / "source.mkv", tmp_path / "out.mkv"
+    frames = moving(64, 48, 110)
+    write_clip(source, frames=[*frames[:10], *[frames[10]] * 400, *frames[11:]], size=(64, 48))
+    whole = restore(source, tmp_path / "whole.mkv")
+    target = OutputSettings(codec="ffv1", frames=30)
+    repair(source, out, target=target)
+    assert same(decoded(out), whole[:30])
+
+
+def test_sound_far_behind_its_picture_goes_with_a_part(tmp_path: Path) -> None:
+    source, late, out = (tmp_path / name for name in ("source.mkv", "late.mkv", "out.mkv"))
+    write_clip(source, frames=400, size=(32, 32), extras=Extras(audio=1))
+    with av.open(str(source)) as opened:
+        packets = [packet for packet in opened.demux() if packet.size]
+        picture, sound = ([p for p in packets if p.stream_index == n] for n in (0, 1))
+        with av.open(str(late), "w") as made:
+            streams = [made.add_stream_from_template(one) for one in opened.streams]
+            # All sound behind all of the picture, as bad muxers leave it.
+            for packet in (*picture, *sound):
+                packet.stream = streams[packet.stream_index]
+                made.mux_one(packet)
+    for journal in (False, True):
+        target = OutputSettings(codec="ffv1", overwrite=True, journal=journal, segment=16)
+        repair(late, out, target=target, reading=SourceSettings(end=Fraction(4)))
+        with av.open(str(out)) as opened:
+            found = [packet.pts for packet in opened.demux(audio=0) if packet.size]
+        assert float(max(found)) / 1000 == pytest.approx(4.0, abs=0.05)
+
+
+def test_a_pipe_that_is_not_read_to_its_end_is_not_damaged(tmp_path: Path) -> None:
+    out = tmp_path / "out.mkv"
+    words = ["run", "-", "-o", str(out), "--frames", "10", "--denoise", "0", "--repair", "none"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "vidrepair", *words],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as done:
+        assert done.stdin is not None
+        done.stdin.write(b"YUV4MPEG2 W64 H48 F25:1 C420\n")
+        with suppress(BrokenPipeError):
+            for _ in range(3000):
+                done.stdin.write(b"FRAME\n" + bytes(64 * 48 * 3 // 2))
+        with suppress(BrokenPipeError):
+            done.stdin.close()
+        assert done.stderr is not None
+        told = done.stderr.read().decode()
+    assert done.returncode == 0, told
+    assert "damage" not in told
+    assert len(decoded(out)) == 10

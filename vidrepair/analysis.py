@@ -137,7 +137,7 @@ class AnalysisBuilder:
         shares: Iterable[Share] = (),
         held: Iterable[DefectFacts] = (),
     ) -> Analysis:
-        """The analysis of the whole film, which was seen to its end.
+        """The analysis of the film as far as it was seen: to its end, unless a part of it is made.
 
         `engine` is the identity as a dict, `settings` what decided what was found, `shares` how
         much of each shot was repaired, `held` are places that were to be left as they are.

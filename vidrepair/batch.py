@@ -34,16 +34,11 @@ class Grid:
     core: int = 64
     """T."""
 
-    @property
-    def reach(self) -> int:
-        """Frames that are looked at behind those that are wanted: as long as a span may be."""
-        return 5 * self.core
-
-    def shared(self, lanes: int) -> Grid:
-        """With spans so short that the frames of one keep all lanes busy, though of many lanes not
-        all, and the same share of steps that only lead to it.
+    def shared(self, lanes: int, frames: int) -> Grid:
+        """With spans so short that a few frames keep all lanes busy, as a whole film does; and with
+        the same share of steps that only lead to them, or hardly more.
         """
-        core = max(self.core // lanes, min(self.core, 2 * self.warm_up))
+        core = -(-min(self.core, frames) // lanes)
         return Grid(-(-self.warm_up * core // self.core), core)
 
 
@@ -116,12 +111,17 @@ def _all(_number: int) -> int | None:
     return 0
 
 
+def _nowhere(_number: int) -> bool:
+    return False
+
+
 def cut_spans(
     frames: Iterable[Frame],
     grid: Grid,
     profilers: Callable[[], Profilers],
     *,
     chosen: Choice = _all,
+    behind: Callable[[int], bool] = _nowhere,
     told: Callable[[Span], None] | None = None,
 ) -> Iterator[Span]:
     """Group frames, stamped with shots and what is passed over, into spans, in order.
@@ -132,13 +132,18 @@ def cut_spans(
     Spans that are not `chosen` are passed over, and not measured unless the next one is chosen.
     What follows the last one of a stretch, and fades in over it, comes shortened. `told` hears of
     every span, chosen or not, so that all are measured.
+
+    `behind` says of the frame, or field, that opens a span whether it lies behind all that are
+    chosen: no more frames are taken then than the first of these, in its shot, has to fade in.
     """
     numbers = count()
     clips: dict[int | None, _Cutter] = {}
     for frame in frames:
         if frame.parity not in clips:
-            clips[frame.parity] = _Cutter(grid, profilers(), numbers, chosen, told)
+            clips[frame.parity] = _Cutter(grid, profilers(), numbers, chosen, behind, told)
         yield from clips[frame.parity].take(frame)
+        if all(clip.ended for clip in clips.values()):
+            return
     for clip in clips.values():
         yield from clip.finish()
 
@@ -152,11 +157,15 @@ class _Cutter:
         profilers: Profilers,
         numbers: Iterator[int],
         chosen: Choice,
+        behind: Callable[[int], bool],
         told: Callable[[Span], None] | None,
     ) -> None:
         self._grid = grid
         self._chosen = chosen
+        self._behind = behind
         self._told = told
+        self.ended = False
+        """Nothing that is chosen needs another frame."""
         self._before: int | None = None
         """The stretch of the last span."""
         self._profilers = profilers
@@ -204,6 +213,8 @@ class _Cutter:
         """The span, if it is chosen. `following` opens the next one, `ahead` too if in its shot."""
         before, here = self._before, self._chosen(span.opens())
         self._before = here
+        cut = following is not None and ahead is None and self._behind(following.number)
+        self.ended = cut or self._behind(span.opens())
         fades = before is not None and before != here and span.fades_in > 0
         # The next one looks back at this one's measurements.
         looked_at = following is not None and self._chosen(following.number) is not None

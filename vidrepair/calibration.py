@@ -182,7 +182,7 @@ def _run_pieces(
 
 def _whole_lanes(first: Trial) -> int:
     """Frames of a piece that keeps all lanes busy; `first` is a trial of the same film."""
-    return first.span * max(first.lanes, 2)
+    return first.core * (1 if first.lanes > 1 else 2)
 
 
 def _place(film: Film, wanted: Fraction, free: Fraction, length: int) -> Fraction:

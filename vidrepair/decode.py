@@ -54,8 +54,11 @@ SOUGHT = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", SEQUENCE)
 LEAD = Fraction(5)
 """Seconds that are read before a start that was asked for: a subtitle may be on the screen still,
 and sound may lie in the file before the picture that it belongs to."""
-FAR = Fraction(60)
-"""Seconds of film behind `end` after which nothing else is looked for that goes with it."""
+BEHIND = 10.0
+"""Seconds by which packets of other streams may lie behind others of the same time."""
+FAR = 60.0
+"""Seconds of the film behind a part of it after which no stream is waited for: one that is silent
+there, or none, would else be looked for up to the end of the file."""
 
 
 def open_source(
@@ -167,6 +170,10 @@ class Source(Closing):
         self._repacker = Repacker()
         self._bwdif: Deinterlacer | None = None
         self._passes_over = False
+        self._until = math.inf
+        self._left_off = False
+        self.ended = False
+        """Whether `read` came to the end of the film; its consumer may break off before."""
         self.by_fields = False
         """Set before `read` where fields are repaired apart: an interlaced frame is no damage."""
         self.alone = False
@@ -174,11 +181,6 @@ class Source(Closing):
         self.enough: int | None = None
         """Set before `read` where so many frames are wanted: what the picture does then is all
         the same."""
-        self.behind: int | None = None
-        """Set before `read` where so many frames are looked at behind `end`, or those that are
-        `enough`; None for all there are."""
-        self.cut_short = False
-        """Whether `read` ended before the film did."""
         self._items = self._decoded()
         self._held: list[Any] = []
         first = self._first(name, start)
@@ -239,6 +241,7 @@ class Source(Closing):
             cut = ends_within_frame(origin, self._packet)
             self.damage = replace(self.damage, truncated=self.damage.truncated or cut)
         self.damage = replace(self.damage, changed=was_changed(origin, self._marks))
+        self.ended = not self._left_off
 
     def deinterlace(self, *, doubled: bool = False) -> None:
         """From now on each frame is made progressive by FFmpeg's bwdif; with `doubled`, each of
@@ -258,10 +261,16 @@ class Source(Closing):
         if way in DEINTERLACED:
             self.deinterlace(doubled=way == "bwdif-fields")
 
-    def read_beside(self) -> Iterator[Copied]:
-        """The packets of the other streams alone, instead of `read`; the film is not decoded."""
-        self._passes_over = True
-        return (item for item in self._all() if isinstance(item, Copied))
+    def read_beside(self, until: float = math.inf) -> Iterator[Copied]:
+        """The packets of the other streams alone, instead of `read` or where that was broken off;
+        the film is not decoded. What is needed up to a time of the file, in seconds, is among them.
+        """
+        self._passes_over, self._until = True, until
+        for item in self._all():
+            if isinstance(item, Copied):
+                if item.seconds >= until + BEHIND:
+                    return
+                yield item
 
     def interlacing(self) -> Interlacing:
         """Whether the film is interlaced: by its flags, and by what its frames show.
@@ -288,33 +297,29 @@ class Source(Closing):
 
     def _all(self) -> Iterator[Any]:
         """What was read to see the first frame, then the rest; every frame is checked."""
-        number = behind = 0
+        number = 0
         while self._held or not self._closed:
             item = self._held.pop(0) if self._held else next(self._items, None)
             if item is None:
                 return
             if not isinstance(item, Copied):
-                behind += self._goes_beyond(item, number)
                 try:
                     self._check(item, number)
                 except PictureChanged:
-                    if not behind:
+                    if not self._goes_beyond(item, number):
                         raise
-                    yield from self._end_early(item)
+                    self._leave_off()
+                    yield from self._beside(_seconds(item) + LEAD)
                     return
                 number += 1
-                if behind and self.alone:
-                    return
-                if self.behind is not None and behind > self.behind:
-                    yield from self._end_early(item)
+                if self.alone and self._last is not None and _seconds(item) >= self._last:
+                    self._leave_off()
                     return
             yield item
 
-    def _end_early(self, decoded: Any) -> Iterator[Copied]:
-        """With this frame; sound may lie behind the picture that it belongs to."""
-        self.cut_short = True
-        self._stated = None
-        yield from self._beside(_seconds(decoded) + LEAD)
+    def _leave_off(self) -> None:
+        """The film is not read to its end, and so its stated length says nothing."""
+        self._stated, self._left_off = None, True
 
     def _goes_beyond(self, decoded: Any, number: int) -> bool:
         """Whether a frame lies behind all that was asked for."""
@@ -323,7 +328,7 @@ class Source(Closing):
         return late or (self.enough is not None and pace * number >= self.enough)
 
     def _beside(self, until: Fraction) -> Iterator[Copied]:
-        """What else the file holds up to a time."""
+        """What else the file holds up to a time: sound may lie behind the picture it belongs to."""
         for item in self._items:
             if isinstance(item, Copied):
                 yield item
@@ -398,7 +403,7 @@ class Source(Closing):
             if mended and packet.size:
                 self._count(repaired_pts=1)
             if self._passes_over:
-                if self._last is not None and seconds >= self._last + FAR:
+                if seconds >= self._until + FAR:
                     return
                 continue
             self._clock.hear(packet)

@@ -223,7 +223,8 @@ def _memory(film: Film, frames: int, ran: Calibration) -> int | None:
     if ran.memory is None or ran.first is None:
         return ran.memory
     trial = ran.pieces[0].trial
-    held = max(piece.trial.frames for piece in ran.pieces)
+    longest = max(piece.trial.frames for piece in ran.pieces)
+    held = min(longest, (trial.lanes + WAITING) * trial.span)
     most = min(frames, (trial.lanes + WAITING) * trial.core)
     return ran.memory + max(most - held, 0) * _frame_bytes(film.clip.picture)
 

@@ -18,12 +18,14 @@ class Extent:
         """How many frames there will be, as far as the file says."""
         self.after: int | None = None
         """The number of the first frame behind it; None as long as none was met."""
+        self.until = math.inf
+        """And its time, in seconds of the file."""
         self._end, self._most = end_of(clip, job), job.target.frames
 
     def meet(self, frame: Frame) -> None:
         """The next frame."""
         if self.after is None and not self.holds(frame):
-            self.after = frame.number
+            self.after, self.until = frame.number, float(frame.pts * frame.time_base)
 
     def holds(self, frame: Frame) -> bool:
         """Whether a frame is asked for."""

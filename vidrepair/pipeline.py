@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
-from itertools import groupby, takewhile
+from itertools import groupby
 
 from vidrepair.batch import Choice, Profiler, Profilers, cut_spans
 from vidrepair.broken import mark_broken
@@ -116,7 +116,8 @@ def plan_job(job: Job, observer: Observer | None = None, build: Build | None = N
                 tell(len(times), lambda: "decode")
 
         nothing = Profilers(Profiler(lambda _core: None, lambda _own, _before: _UNKNOWN))
-        for span in cut_spans(_split(run, timed()), run.grid, lambda: nothing):
+        frames, behind = _split(run, timed()), _lies_behind(run)
+        for span in cut_spans(frames, run.grid, lambda: nothing, behind=behind):
             run.seams.add(span)
         _end_lists(run)
         kept = [(one.first, one.after) for one in run.journal.apart().values()]
@@ -171,17 +172,25 @@ def _decode(run: Run) -> None:
     frames = _split(run, frames)
     told = None if record is None else record.add_span  # an analysis tells of all
     clearing, chosen = Clearing.asked(asked), _choice(run)
-    for span in cut_spans(frames, run.spans, lambda: profilers_of(run), chosen=chosen, told=told):
+    for span in cut_spans(
+        frames,
+        run.spans,
+        lambda: profilers_of(run),
+        chosen=chosen,
+        behind=_lies_behind(run),
+        told=told,
+    ):
         run.seams.add(span)
         run.stages.spans.put(clearing.clear(span))
     # Before the others may take the film for finished.
     _end_lists(run)
+    _copy_beside(run)
     run.stages.spans.close()
 
 
 def _end_lists(run: Run) -> None:
     """Where every frame was decoded, what tells of the whole film has been met, if it fits."""
-    if run.share is not None or run.source.cut_short:
+    if run.share is not None or not run.source.ended:
         return
     for told in (run.guide, run.cuts):
         if told is not None:
@@ -204,29 +213,37 @@ def _in_shots(run: Run) -> Iterator[Frame]:
 
 
 def _split(run: Run, frames: Iterator[Frame]) -> Iterator[Frame]:
-    """The same, or the fields of each; where a share is computed, as far as that looks."""
-    if run.share is not None:
-        assert run.plan is not None
-        # What follows the last segment is looked at for as long as a span may be.
-        last = run.plan.segments[run.share.numbers[-1]].after + run.grid.reach
-        frames = takewhile(lambda frame: frame.number < last, frames)
+    """The same, or the fields of each."""
     return split_fields(frames) if run.fields else frames
 
 
 def _choice(run: Run) -> Choice:
     """Which spans are computed: all from where the film is finished to its end, or a share's."""
-    stride, start = run.stride, run.start
-
-    def lies_within(number: int) -> int | None:
-        after = run.extent.after
-        late = after is not None and number >= after * stride
-        return None if late or number < start * stride else 0
-
+    stride, first, late = run.stride, run.start * run.stride, _lies_behind(run)
     if run.share is None:
-        return lies_within
+        return lambda number: None if number < first or late(number) else 0
     assert run.plan is not None
     stretch = run.plan.stretches(run.share.numbers)
     return lambda number: stretch(number // stride)
+
+
+def _lies_behind(run: Run) -> Callable[[int], bool]:
+    """Whether a frame, or field, lies behind all that is computed."""
+    stride, extent = run.stride, run.extent
+    if run.share is None:
+        return lambda number: extent.after is not None and number >= extent.after * stride
+    assert run.plan is not None
+    last = run.plan.segments[run.share.numbers[-1]].after * stride
+    return lambda number: number >= last
+
+
+def _copy_beside(run: Run) -> None:
+    """Of a part of a film: sound may lie behind the picture that it belongs to."""
+    if run.source.ended or run.in_segments:
+        return
+    for item in run.source.read_beside(run.extent.until):
+        run.facts.add_packet(item)
+        run.target.copy(item)
 
 
 def _counted(run: Run) -> Iterator[Frame]:
@@ -257,7 +274,7 @@ def _masked(run: Run, frames: Iterable[Frame]) -> Iterator[Frame]:
         masked, protected = (None if one is None else one.read(frame.number) for one in readers)
         yield replace(frame, masked=masked, protected=protected)
     for one in readers:
-        if one is not None and not run.source.cut_short:
+        if one is not None:
             one.finish()
 
 
@@ -298,8 +315,6 @@ def _encode_stretch(run: Run, stretch: int, answers: Iterable[Answer], tell: Tel
         if run.record is not None:
             run.record.add_defects(touch.defects)
         tell(run.tally.frames, run.stages.limit)
-        if run.tally.frames == run.job.target.frames and run.share is None:
-            break
     if last is not None and isinstance(run.target, SegmentedTarget):
         run.target.end_stretch(last)
 

@@ -67,7 +67,7 @@ def _join(run: Run, journal: Journal, plan: OutputPlan, copies: Copies) -> None:
         open_target(clip, plan, run.job.output, copies, journal.folder) as target,
     ):
         facts = FactsBuilder(source.container, clip.video.index, run.source.carried)
-        join(journal, target, _heard(source, facts), plan.time_base, end)
+        join(journal, target, _heard(source, facts, end), plan.time_base, end)
         if decoded:
             # What was decoded is the better witness.
             facts.take_times(run.facts.times, run.facts.last)
@@ -111,9 +111,9 @@ def _is_alike(run: Run, told: Mapping[str, Any]) -> bool:
     return output is not None and output.is_file() and content_facts(output) == told
 
 
-def _heard(source: Source, facts: FactsBuilder) -> Iterator[Copied]:
+def _heard(source: Source, facts: FactsBuilder, until: float) -> Iterator[Copied]:
     """The packets of the other streams, taken down."""
-    for item in source.read_beside():
+    for item in source.read_beside(until):
         facts.add_packet(item)  # before anybody gives it other times
         yield item
 

@@ -140,7 +140,10 @@ class Run:
     @property
     def spans(self) -> Grid:
         """How the film is cut: a trial, which is short, so that it keeps all lanes busy."""
-        return self.grid.shared(self.engine.identity.lanes) if self.job.trial else self.grid
+        if not self.job.trial:
+            return self.grid
+        frames = self.extent.total or self.grid.core
+        return self.grid.shared(self.engine.identity.lanes, frames)
 
     @property
     def fields(self) -> bool:
@@ -175,11 +178,7 @@ def open_run(job: Job, build: Build | None, owned: ExitStack, share: Share | Non
     planned = plan_target(source, job, interlacing) if job.target.writes else None
     picture = half_of(clip.picture) if fields else clip.picture
     files, engine, spare = open_engines(picture, job.repair, job.engine, build, owned)
-    identity, grid = (
-        engine.identity.as_dict(),
-        Grid(files.card.warm_up, files.card.core_length(picture)),
-    )
-    source.behind = grid.reach
+    identity = engine.identity.as_dict()
     warnings = [*source.remarks, *_remarks(job, interlacing, planned, guide, identity)]
     extent = Extent(clip, job)
     tally = Tally(clip.picture, stride=2 if fields else 1)
@@ -208,7 +207,7 @@ def open_run(job: Job, build: Build | None, owned: ExitStack, share: Share | Non
         extent=extent,
         interlacing=interlacing,
         way=way,
-        grid=grid,
+        grid=Grid(files.card.warm_up, files.card.core_length(picture)),
         stages=_open_stages(engine, source),
         tally=tally,
         gaps=_known_gaps(journal),

@@ -36,8 +36,6 @@ from vidrepair.segment_plan import Plan, Planned, Seams
 from vidrepair.tags import Clip, Copied
 from vidrepair.touches import TouchWriter, read_touches
 
-BEHIND = 10.0
-"""Seconds by which packets of other streams may lie behind others of the same time."""
 AHEAD = 2.0
 """Seconds by which the other streams are read before the film is written."""
 
@@ -301,8 +299,6 @@ def join(
                     held = next(beside, None)
                 target.take(packet)
     for item in chain([] if held is None else [held], beside):
-        if item.seconds >= end + BEHIND:
-            break
         if item.seconds < end:
             target.copy(item)
     target.end_at(journal.record.segments[-1].end)

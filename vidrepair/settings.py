@@ -410,7 +410,8 @@ class Job:
     shots: Path | None = None
     """A list that says where shots start, instead of looking: an .otio, .edl or .txt file."""
     trial: bool = False
-    """A piece of a film is run to see what it takes: nothing is read after `reading.end`."""
+    """A piece of a film is run to see what it takes: nothing is read after `reading.end`, and its
+    spans are short enough to keep the whole engine busy."""
 
     def __post_init__(self) -> None:
         asked = self.reading

@@ -115,7 +115,8 @@ class OpenVinoEngine:
                 f"the openvino engine failed ({str(error).strip().splitlines()[-1]}); "
                 "try a smaller --memory, or --backend torch"
             ) from error
-        if alone:
+        if alone and pairs is self._pairs:
+            # As if all threads made it faster by their number: at worst a little too early.
             self._lost += (time.monotonic() - began) * (1 - 1 / self.identity.lanes)
         return answers
 
