@@ -166,7 +166,7 @@ def test_a_redo_that_is_interrupted_while_it_is_planned_goes_on(
     before = hashes(film)
     follow = edited(film, move_cut)
 
-    def interrupt(*_: object) -> None:
+    def interrupt(*_: object, **_named: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
