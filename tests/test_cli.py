@@ -373,3 +373,33 @@ def test_an_interruption_that_falls_into_a_finaliser_is_not_lost(name: str, code
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("vidrepair re", "plain,report"),
+        ("vidrepair run fil", "file,fil"),
+        ("vidrepair run in.mkv -o ou", "file,ou"),
+        ("vidrepair batch fil", "file,fil"),
+        ("vidrepair estimate fil", "file,fil"),
+        ("vidrepair run in.mkv -c ff", "plain,ffv1"),
+        ("vidrepair run in.mkv --over", "plain,--overlay"),
+    ],
+)
+def test_a_shell_completes(words: str, offered: str) -> None:
+    count = len(words.split()) - 1
+    asked = {"_VIDREPAIR_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(count)}
+    found = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys; sys.argv[0] = 'vidrepair'; from vidrepair.__main__ import start; start()",
+        ],
+        env={**os.environ, **asked},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert offered in found.stdout.split()
+    assert not found.stderr

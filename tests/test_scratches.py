@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from vidrepair.frames import Frame, NoiseProfile, Picture, PixelFormat, Plane
-from vidrepair.lines import Line, LineEvidence
+from vidrepair.lines import Drift, Line, LineEvidence, LineMeasurement, Sight
 from vidrepair.planes import to_generator
 from vidrepair.scratch_fill import line_fill, line_matte
 from vidrepair.scratch_runs import find_lines, judge
@@ -474,3 +474,22 @@ def test_a_flat_picture_has_no_scratch() -> None:
 def test_a_span_without_frames_is_refused() -> None:
     with pytest.raises(ValueError, match="no frame"):
         measure_lines([])
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_lines_far_apart_that_jump_alike_are_doors_of_a_picture_that_weaves(alike: bool) -> None:
+    """As in a film of 1903 whose own way could not be told: its drifts say nothing of the weave."""
+    rng, count = np.random.default_rng(1), 48
+    weave = rng.normal(0.0, 1.0, count)
+    own = weave if alike else rng.normal(0.0, 1.0, count)
+    runs = tuple(
+        tuple(
+            Sight(n, column + at, 0.0, (column + at,) * 2, 2.0, True, 20.0, 0.9, 1.0)
+            for n, at in enumerate(way)
+        )
+        for column, way in ((68.0, weave), (178.0, own))
+    )
+    parts = rng.normal(0.0, 1.0, (count, 8))
+    drifts = tuple(Drift(n, tuple(row)) for n, row in enumerate(parts) if n)
+    evidence = judge(LineMeasurement(runs, drifts, (0, count - 1)), None)
+    assert len(evidence.runs) == (0 if alike else 2)

@@ -325,7 +325,6 @@ def _touches(answers: Iterable[Answer]) -> dict[int, Touch]:
 
 
 def _beyond(clip: Clip, place: Place) -> UsageError:
-    end = "" if clip.duration is None else f", which is {clip.duration:.3f} s long"
     return UsageError(
-        f"--at {float(place.seconds):g} lies behind the last frame of {clip.name}{end}; choose less"
+        f"--at {float(place.seconds):g} lies behind the last frame of {clip.name}; choose less"
     )

@@ -27,6 +27,10 @@ LONGEST = 24
 """frames that it takes,"""
 STRIDE = 8
 """frames over which its steps are compared with the picture's,"""
+APART = 60.0
+"""columns to another line that jumps as it does, and so shows that the picture weaves,"""
+JUMPS = 0.5
+"""how much it does so at least, root mean square of second differences,"""
 PARTS = 4
 """and parts of the picture whose way must be known."""
 SURE = 0.5
@@ -43,7 +47,8 @@ def judge(own: LineMeasurement, before: LineMeasurement | None) -> LineEvidence:
     for run in own.runs:
         earlier = _continued(run[0], before)
         # A span that stands still says nothing against what another one shows.
-        sure = max(_confidence(one, drifts) for one in (run, earlier, (*earlier, *run)))
+        several = (run, earlier, (*earlier, *run))
+        sure = max(_confidence(one, drifts, own.runs) for one in several)
         if sure >= SURE:
             runs.append(run)
             confidence.append(sure)
@@ -62,11 +67,11 @@ def _continued(end: Sight, beside: LineMeasurement | None) -> Run:
     return best
 
 
-def _confidence(run: Run, drifts: Mapping[int, Drift]) -> float:
+def _confidence(run: Run, drifts: Mapping[int, Drift], others: Sequence[Run]) -> float:
     """0..1 that a run is a scratch; 0 where it may as well be picture."""
     if len(run) < FEWEST or len(run) < 0.6 * (run[-1].number - run[0].number + 1):
         return 0.0
-    sure = max(_stays(run), _trembles(run), _wanders(run, drifts))
+    sure = max(_stays(run), _trembles(run), _wanders(run, drifts, others))
     return float(np.median([sight.shape for sight in run])) * sure
 
 
@@ -117,11 +122,13 @@ def _trembles(run: Run) -> float:
     return float(np.clip(sure, 0.0, 1.0))
 
 
-def _wanders(run: Run, drifts: Mapping[int, Drift]) -> float:
+def _wanders(run: Run, drifts: Mapping[int, Drift], others: Sequence[Run]) -> float:
     """Whether a line goes a way of its own, unlike that of any part of the picture.
 
     A wire before a plain sky, whose sides tell nothing, still goes where some of the picture goes.
     Of 16 lines of clean clips that went as far, seven went ways of their own: all were wide.
+    Where the picture jumps from frame to frame its own way may be mistaken, but two lines far apart
+    that jump alike are doors or poles: a scratch runs on from one frame into the next.
     """
     if np.median([sight.width for sight in run]) > THIN:
         return 0.0
@@ -133,8 +140,24 @@ def _wanders(run: Run, drifts: Mapping[int, Drift]) -> float:
     told = steps.T[np.isfinite(steps).mean(axis=0) > 0.5]
     if len(told) < PARTS:
         return 0.0
+    if any(_jumps_with(run, other) for other in others):
+        return 0.0
     alike = max(_explained(columns[shown], _way(part)) for part in told)
     return float(np.clip((0.7 - alike) / 0.2, 0.0, 1.0))
+
+
+def _jumps_with(run: Run, other: Run) -> bool:
+    """Whether a line far off jumps from frame to frame as this one does."""
+    there = {sight.number: sight.column for sight in other}
+    both = [(sight.column, there[sight.number]) for sight in run if sight.number in there]
+    if len(both) < LONGEST:
+        return False
+    line, far = np.array(both).T
+    jumps, others = np.diff(line, 2), np.diff(far, 2)
+    sizes = float(np.mean(jumps**2)), float(np.mean(others**2))
+    if np.abs(np.median(line - far)) < APART or min(sizes) < JUMPS**2:
+        return False
+    return bool(np.mean(jumps * others) ** 2 > 0.5 * sizes[0] * sizes[1])
 
 
 def _way(steps: Array) -> Array:

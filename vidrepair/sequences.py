@@ -117,7 +117,7 @@ def origin_of(path: Path, rate: Fraction | None) -> Path | ImageSequence:
         check_pattern(path)
         if is_sequence(path):
             return _find(path, rate)
-    if rate is not None:
+    if rate is not None and not path.is_dir():  # how to name the pictures of a folder is told
         raise UsageError(
             f"--rate is for numbered pictures, and {path} is one file; {_remedy_of_one(path)}"
         )

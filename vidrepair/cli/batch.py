@@ -17,6 +17,7 @@ from vidrepair.cli.interruption import INTERRUPTED, TERMINATED, Terminated
 from vidrepair.cli.progress import progress_options, show_messages
 from vidrepair.cli.repair import repair_options
 from vidrepair.cli.target import reading_options, target_options
+from vidrepair.cli.types import complete_files
 from vidrepair.errors import UsageError, VidrepairError
 from vidrepair.jobs.batch import (
     BatchItem,
@@ -42,7 +43,7 @@ FILE = click.Path(path_type=Path)
 
 
 @click.command(cls=Headed)
-@click.argument("inputs", nargs=-1, metavar="INPUTS...")
+@click.argument("inputs", nargs=-1, metavar="INPUTS...", shell_complete=complete_files)
 @click.option(
     "-P",
     "--output-folder",

@@ -15,7 +15,7 @@ from vidrepair.cli.headings import Headed
 from vidrepair.cli.progress import progress_options, show_messages, show_progress
 from vidrepair.cli.repair import repair_options
 from vidrepair.cli.target import reading_options, target_options
-from vidrepair.cli.types import path_or_pipe
+from vidrepair.cli.types import complete_files, path_or_pipe
 from vidrepair.errors import VidrepairError
 from vidrepair.estimation import (
     PIECES,
@@ -40,7 +40,7 @@ from vidrepair.settings import (
 
 
 @click.command(cls=Headed)
-@click.argument("sources", nargs=-1, required=True, metavar="IN...")
+@click.argument("sources", nargs=-1, required=True, metavar="IN...", shell_complete=complete_files)
 @click.option(
     "--pieces",
     type=int,

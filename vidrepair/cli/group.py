@@ -53,7 +53,7 @@ class Commands(click.Group):
     """`vidrepair IN -o OUT` is `vidrepair run IN -o OUT`; our errors end in their exit code."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args:
+        if not args and not ctx.resilient_parsing:  # which a shell does to complete a word
             click.echo(FIRST_SCREEN, nl=False)
             ctx.exit()
         known = {*self.commands, "-h", "--help", "--version"}

@@ -17,7 +17,7 @@ from vidrepair.cli.lists import marker_options
 from vidrepair.cli.progress import progress_options, show_messages, show_progress
 from vidrepair.cli.repair import repair_options
 from vidrepair.cli.target import reading_options, target_options
-from vidrepair.cli.types import path_or_pipe
+from vidrepair.cli.types import complete_files, path_or_pipe
 from vidrepair.errors import InputError, UsageError, VidrepairError
 from vidrepair.jobs.workers import run_with_workers
 from vidrepair.journal import finished_segments, folder_of, is_at_work, read_record
@@ -46,12 +46,13 @@ class _Recorded(Headed):
 
 
 @click.command(cls=_Recorded)
-@click.argument("source", metavar="IN")
+@click.argument("source", metavar="IN", shell_complete=complete_files)
 @click.option(
     "-o",
     "--output",
     required=True,
     metavar="OUT",
+    shell_complete=complete_files,
     help="mkv, mp4, mov or webm; numbered pictures such as out/%06d.dpx; - is y4m.",
 )
 @target_options

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from vidrepair.cli.types import NAMES, PAIRS, RATE, TIME
+from vidrepair.cli.types import NAMES, PAIRS, RATE, TIME, complete_words
 from vidrepair.settings import OVERLAYS, PURPOSES, OutputSettings, SourceSettings
 
 _READING = (
@@ -38,6 +38,7 @@ _WRITING = (
     click.option(
         "-c",
         "--codec",
+        shell_complete=complete_words("h264", "hevc", "av1", "ffv1", "prores", "dnxhr"),
         help="h264, hevc, av1, ffv1, prores or dnxhr. By default H.264 and HEVC stay, lossless film"
         " becomes FFV1, and all other H.264 or HEVC by its depth.",
     ),

@@ -8,11 +8,32 @@ from fractions import Fraction
 from pathlib import Path
 
 import click
+from click.shell_completion import CompletionItem
 
 from vidrepair.errors import UsageError
 from vidrepair.regions import Box
 from vidrepair.settings import Pair
 from vidrepair.spelling import read_kinds, read_pair, read_rate, read_time
+
+
+def complete_files(
+    _ctx: click.Context, _param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """For a shell: names of files, where a word may be something else, too."""
+    return [CompletionItem(incomplete, type="file")]
+
+
+def complete_words(
+    *words: str,
+) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
+    """For a shell: some usual words, where others may be given as well."""
+
+    def complete(
+        _ctx: click.Context, _param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        return [CompletionItem(word) for word in words if word.startswith(incomplete)]
+
+    return complete
 
 
 class PairType(click.ParamType[Pair | None]):
