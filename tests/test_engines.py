@@ -191,7 +191,6 @@ _IMPORTS = "import sys, trt_build.export; print(*sys.modules)"
 
 
 def test_align_is_compiled_in_fp32_whatever_the_hint() -> None:
-    from vidrepair.engines.openvino import OpenVinoEngine
     from vidrepair.engines.plan import Plan
 
     engine = OpenVinoEngine(find_model("fast"), PICTURE, Plan(1, 0, 1), bf16=True)

@@ -17,6 +17,7 @@ from clips import Extras, Samples, moving, samples_of, write_clip
 
 from vidrepair import (
     EngineSettings,
+    Job,
     OutputSettings,
     Progress,
     RepairSettings,
@@ -25,8 +26,11 @@ from vidrepair import (
     probe,
     repair,
 )
+from vidrepair.decode import Source
 from vidrepair.frames import Answer, Frame
+from vidrepair.pipeline import run_job
 from vidrepair.segments import SegmentedTarget
+from vidrepair.tags import Copied
 from vidrepair.tally import Tally
 
 Frames = list[list[Samples]]
@@ -374,3 +378,25 @@ def test_a_pipe_that_is_not_read_to_its_end_is_not_damaged(tmp_path: Path) -> No
     assert done.returncode == 0, told
     assert "damage" not in told
     assert len(decoded(out)) == 10
+
+
+def test_a_trial_reads_nothing_behind_its_piece(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, out = tmp_path / "source.mkv", tmp_path / "out.mkv"
+    write_clip(source, frames=100, size=(32, 32), extras=Extras(audio=1))
+    asked: list[float] = []
+    beside = Source.read_beside
+
+    def read(one: Source, until: float) -> Iterator[Copied]:
+        asked.append(until)
+        return beside(one, until)
+
+    monkeypatch.setattr(Source, "read_beside", read)
+    target = OutputSettings(codec="ffv1", journal=False, overwrite=True)
+    job = Job(source, out, target=target, reading=SourceSettings(end=Fraction(1)))
+    run_job(replace(job, trial=True))
+    assert not asked
+    run_job(job)
+    assert asked == [1.0]
+    assert len(decoded(out)) == 25

@@ -139,7 +139,7 @@ def load_checkpoint(checkpoint: Path, *, averaged: bool = True) -> Generator:
             f"{checkpoint} holds another network than {saved['config']['size']} is now; train on "
             "from it with start_from first"
         ) from error
-    return model.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]  # torch's stub lacks it
+    return _ready(model)
 
 
 def load_network(path: Path) -> Generator:
@@ -149,8 +149,11 @@ def load_network(path: Path) -> Generator:
     """
     if path.suffix != ".safetensors":
         return load_checkpoint(path)
-    model = load_generator(load_weights(path)).eval()
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]  # torch's stub lacks it
+    return _ready(load_generator(load_weights(path)))
+
+
+def _ready(model: Generator) -> Generator:
+    return model.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]  # torch's stub lacks it
 
 
 def generator_restore(model: Generator, *, mirrored: bool = True, bf16: bool = True) -> Restore:

@@ -239,7 +239,7 @@ def _lies_behind(run: Run) -> Callable[[int], bool]:
 
 def _copy_beside(run: Run) -> None:
     """Of a part of a film: sound may lie behind the picture that it belongs to."""
-    if run.source.ended or run.in_segments:
+    if run.extent.after is None or run.in_segments:  # else the source has read what there is
         return
     for item in run.source.read_beside(run.extent.until):
         run.facts.add_packet(item)
