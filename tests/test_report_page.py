@@ -29,12 +29,14 @@ from vidrepair import plots
 from vidrepair.cli.run import _show
 from vidrepair.decode import open_source
 from vidrepair.errors import VidrepairError
+from vidrepair.findings import DefectFacts
 from vidrepair.in_step import frames_of
 from vidrepair.page_stills import red_where, within
-from vidrepair.places import Places, Spot
+from vidrepair.places import Places, Spot, spots_of, standing_out
 from vidrepair.regions import Box
 from vidrepair.report import Report
 from vidrepair.report_page import ReportJob, make_report
+from vidrepair.strongest import Strongest
 from vidrepair.survey import Survey, survey
 from vidrepair.tags import Damage
 
@@ -241,6 +243,60 @@ def test_the_least_sure_are_kept_beside_the_strongest(made: Path) -> None:
         sure = 0.7 + number % 20 / 100
         places.add(one, one, [Spot("dust", box, 100.0 - number, sure)], number / 25)
     assert [place.frame for place in places.best()] == [*range(12), *range(20, 32)]
+
+
+def test_what_is_sure_is_not_among_the_least_sure(made: Path) -> None:
+    with open_source(made / "in.mkv") as source:
+        frame = next(frames_of(source))
+    places = Places((1, 1))
+    for number in range(30):
+        one = replace(frame, number=number)
+        box = Box(8, 8, 16, 16) if number % 2 else Box(60, 100, 68, 108)
+        sure = 0.8 if number == 27 else 1.0
+        places.add(one, one, [Spot("scratch", box, 100.0 - number, sure)], number / 25)
+    assert [place.frame for place in places.best()] == [*range(12), 27]
+    assert places.counts == {"scratch": 30}
+
+
+def test_what_stands_out_within_one_finding_is_one_place() -> None:
+    change = np.zeros((24, 40), dtype=np.float32)
+    change[2:4, 10] = 30.0
+    change[16:20, 10] = 40.0  # the same scratch, seen again below
+    change[12, 30] = 20.0
+    scratch = DefectFacts(0, "scratch", (8, 41, 80, 43), 0.9)
+    size, marked = (96, 160), standing_out(change)
+    found = spots_of(change, marked, size, [scratch], rebuilt=False)
+    assert [(spot.kind, spot.box) for spot in found] == [
+        ("scratch", Box(8, 40, 80, 44)),
+        ("unlisted", Box(48, 120, 52, 124)),
+    ]
+    assert found[0].strength == pytest.approx(np.sqrt(2 * 30.0**2 + 4 * 40.0**2))
+
+
+def test_a_copy_is_accounted_for_by_the_frame_it_shows_again(made: Path, tmp_path: Path) -> None:
+    """The sidecar lists what was found once; the second frame was changed with the first."""
+    frames = [*moving(*SIZE, 30, noise=NOISE)]
+    spot(frames[15], (20, 30), 250)
+    doubled = [frames[number - (number > 15)] for number in range(31)]
+    write_clip(tmp_path / "in.mkv", frames=doubled, size=SIZE)
+    flags = ("-c", "ffv1", "--denoise", "0", "--sidecar", "--report", "--progress", "none")
+    done = call("run", tmp_path / "in.mkv", "-o", tmp_path / "out.mkv", *flags)
+    assert done.exit_code == 0, done.output
+    told = json.loads((tmp_path / "out.mkv.vr.json").read_text())
+    assert told["repeats"] == [16]
+    assert {one["frame"] for one in told["defects"]} == {15}
+    text = page_of(tmp_path)
+    assert "Not in the sidecar (" not in text
+    assert "frames 15 to 16" in text
+
+
+def test_the_strongest_are_not_beside_one_another() -> None:
+    best: Strongest[int] = Strongest(2, 10)
+    for number, strength in ((9, 5.0), (10, 6.0), (25, 1.0), (44, 0.5)):
+        assert best.wants(strength, number)
+        best.add(strength, number, number)
+    assert best.best() == [10, 25]
+    assert best.in_time() == [10, 25]
 
 
 def test_pictures_fit_into_their_budget() -> None:

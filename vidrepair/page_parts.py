@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -108,15 +108,21 @@ def pages_of_places(seen: Survey) -> list[PlacePage]:
     ]
 
 
-def groups(pages: Sequence[PlacePage], *, listed: bool) -> list[dict[str, Any]]:
-    """Places by kind: first what no finding tells of; of the others the least sure apart."""
+def groups(
+    pages: Sequence[PlacePage], counts: Mapping[str, int], *, listed: bool
+) -> list[dict[str, Any]]:
+    """Places by kind: first what no finding tells of; of the others the least sure apart.
+
+    `counts` has how many there are of each kind, shown or not.
+    """
     found = []
     order = sorted(pages, key=lambda page: (page.place.kind != UNLISTED, page.place.kind))
     for kind, members in groupby(order, key=lambda page: page.place.kind):
         strongest = sorted(members, key=lambda page: -page.place.strength)
         title = title_of(kind, listed=listed)
         if kind == UNLISTED:
-            found.append(_group(title, WORDS[listed], strongest, alarm=listed))
+            count = counts[kind]
+            found.append(_group(title, WORDS[listed], strongest, of=count, alarm=listed))
             continue
         found.append(_group(f"{title}: changed most", STRONGEST, strongest[:KEPT]))
         rest = sorted(strongest[KEPT:], key=lambda page: page.place.confidence or 0.0)
@@ -126,9 +132,17 @@ def groups(pages: Sequence[PlacePage], *, listed: bool) -> list[dict[str, Any]]:
 
 
 def _group(
-    title: str, words: str, places: Sequence[PlacePage], *, alarm: bool = False
+    title: str,
+    words: str,
+    places: Sequence[PlacePage],
+    *,
+    of: int | None = None,
+    alarm: bool = False,
 ) -> dict[str, Any]:
-    return {"title": f"{title} ({len(places)})", "words": words, "places": places, "alarm": alarm}
+    count = (
+        f"{len(places)}" if of in (None, len(places)) else f"the strongest {len(places)} of {of}"
+    )
+    return {"title": f"{title} ({count})", "words": words, "places": places, "alarm": alarm}
 
 
 def frames(seen: Survey) -> list[dict[str, Any]]:
@@ -194,7 +208,8 @@ def lanes(
         ]
         ticks = sorted({frame * TICKS // count for frame in places})
         path = "".join(f"M{tick} 0v1" for tick in ticks)
-        many = f"{len(places)} {'frames' if kind in (UNLISTED, 'rebuilt') else 'places'}"
+        unit = "frame" if kind in (UNLISTED, "rebuilt") else "place"
+        many = f"{len(places)} {unit}{'' if len(places) == 1 else 's'}"
         found.append({"name": name, "count": many, "ticks": path, "marks": marks})
     return found
 
@@ -341,10 +356,10 @@ def glance(
     """The figures at the head of the page."""
     count = len(seen.seconds)
     before, after = (_mean(noise.luma) for noise in seen.noise)
-    unlisted = sum(place.kind == UNLISTED for place in seen.places)
+    unlisted = seen.place_counts.get(UNLISTED, 0)
     facts = [
         _fact("Frames", f"{count}", _shots(seen)),
-        _fact("Noise in luma", f"{before} to {after}", "deviation, of 255"),
+        _fact("Noise in luma", f"{before} to {after}", "deviation of 255, in some frames"),
         _fact("Changed clearly", f"{seen.clearly.mean():.3%}", "of all samples of luma"),
     ]
     if analysis is None:

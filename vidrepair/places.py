@@ -6,6 +6,8 @@ luma; what is left of a block's mean step beside these is a change of the place 
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from heapq import heappush, heappushpop
@@ -28,6 +30,10 @@ KEPT, KEPT_UNLISTED = 12, 36
 """Places that are shown of one kind, the strongest,"""
 KEPT_UNSURE = 12
 """and of the rest those that are least sure."""
+SOFT = 2
+"""Samples that a repair reaches beyond the box of its finding: a soft edge."""
+CERTAIN = 0.995
+"""Confidence from which a place is not among them, whatever the others are: it is said to be 1."""
 SMALLEST, LARGEST, MARGIN = 64, 160, 16
 """Samples across what is shown of a place, and around it."""
 UNLISTED = "unlisted"
@@ -67,6 +73,17 @@ class Spot:
     strength: float
     confidence: float | None = None
 
+    def joined(self, other: Spot) -> Spot:
+        """Both as one."""
+        one, two = self.box, other.box
+        box = Box(
+            min(one.top, two.top),
+            min(one.left, two.left),
+            max(one.bottom, two.bottom),
+            max(one.right, two.right),
+        )
+        return replace(self, box=box, strength=math.hypot(self.strength, other.strength))
+
 
 def block_side(height: int, width: int) -> int:
     """Samples across a block: 4 up to 810 rows, more in larger pictures."""
@@ -105,25 +122,33 @@ def spots_of(
     *,
     rebuilt: bool,
 ) -> list[Spot]:
-    """The places of one frame of (height, width), each with what was found there."""
+    """The places of one frame of (height, width), each with what was found there.
+
+    What stands out within one finding is one place: a scratch is as long as it is.
+    """
     side = block_side(*size)
-    found = []
+    found: dict[object, Spot] = {}
     for region in connected_regions(marked):
         part = region.box
         box = Box(*(side * edge for edge in (part.top, part.left, part.bottom, part.right)))
         steps = change[region.rows, region.columns]
         strength = float(np.sqrt(np.square(steps, dtype=np.float64).sum()))
-        found.append(_named(Spot(UNLISTED, box, strength), listed, rebuilt=rebuilt))
-    return sorted(found, key=lambda spot: -spot.strength)[:PER_FRAME]
+        of = _finding_at(box, listed)
+        if of is not None:
+            own = Spot(of.kind, box, strength, of.confidence)
+            found[of] = own if of not in found else found[of].joined(own)
+        else:
+            found[box] = Spot("rebuilt" if rebuilt else UNLISTED, box, strength)
+    return sorted(found.values(), key=lambda spot: -spot.strength)[:PER_FRAME]
 
 
-def _named(spot: Spot, listed: Sequence[DefectFacts], *, rebuilt: bool) -> Spot:
-    box = spot.box
+def _finding_at(box: Box, listed: Sequence[DefectFacts]) -> DefectFacts | None:
     for one in listed:
         top, left, bottom, right = one.box
-        if top < box.bottom and box.top < bottom and left < box.right and box.left < right:
-            return replace(spot, kind=one.kind, confidence=one.confidence)
-    return replace(spot, kind="rebuilt") if rebuilt else spot
+        across = left - SOFT < box.right and box.left < right + SOFT
+        if across and top - SOFT < box.bottom and box.top < bottom + SOFT:
+            return one
+    return None
 
 
 def _block_means(plane: Plane | FloatArray, side: int) -> FloatArray:
@@ -169,6 +194,8 @@ class Places:
         self._unsure: dict[str, _Top] = {}
         self.frames: dict[str, list[int]] = {}
         """The frames in which a kind was seen."""
+        self.counts: Counter[str] = Counter()
+        """How many places of a kind there were, whether they are kept or not."""
 
     def add(self, first: Frame, second: Frame, spots: Sequence[Spot], seconds: float) -> None:
         """Take in the next frame of both films, and its spots."""
@@ -203,10 +230,11 @@ class Places:
         )
 
     def _keep(self, place: Place) -> None:
+        self.counts[place.kind] += 1
         count = KEPT_UNLISTED if place.kind == UNLISTED else KEPT
         strongest = self._strongest.setdefault(place.kind, _Top(count))
         less = strongest.add(place.strength, place)
-        if less is not None and less.confidence is not None:
+        if less is not None and less.confidence is not None and less.confidence < CERTAIN:
             unsure = self._unsure.setdefault(place.kind, _Top(KEPT_UNSURE))
             unsure.add(-less.confidence, less)
 

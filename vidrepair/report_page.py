@@ -99,8 +99,9 @@ class ReportMade:
     """Bytes."""
     frames: int
     places: int
+    """Those that are shown."""
     unlisted: int | None
-    """Places of which the sidecar says nothing; None without one."""
+    """Places of which the sidecar says nothing, all of them; None without one."""
     differences: tuple[Difference, ...]
 
     def as_dict(self) -> dict[str, Any]:
@@ -117,12 +118,16 @@ class ReportMade:
 
     def summary(self) -> str:
         """For people."""
-        told = f"{self.page}: {self.frames} frames, {self.places} places are shown"
+        told = f"{self.page}: {self.frames} frames and {_places(self.places)} shown"
         if self.unlisted:
-            told += f", {self.unlisted} of them not in the sidecar"
+            told += f"; {_places(self.unlisted)} not in the sidecar"
         if self.differences:
             told += f"; {len(self.differences)} differences from the source"
         return one_line(f"{told} ({spoken_size(self.size)})")
+
+
+def _places(count: int) -> str:
+    return f"{count} {'place is' if count == 1 else 'places are'}"
 
 
 def page_of(output: Path) -> Path:
@@ -192,7 +197,7 @@ def make_report(
         )
     data = _render(job, seen, analysis, run, differences).encode()
     write_bytes(job.page, [data], overwrite=job.overwrite)
-    unlisted = sum(place.kind == UNLISTED for place in seen.places)
+    unlisted = seen.place_counts.get(UNLISTED, 0)
     return ReportMade(
         page=str(job.page),
         size=len(data),
@@ -241,7 +246,7 @@ def _render(
         "lanes": lanes(seen, analysis, pages),
         "timeline_words": TIMELINE[listed],
         "axis": [clock(part * seen.seconds[-1]) for part in (0.0, 0.5, 1.0)],
-        "groups": groups(pages, listed=listed),
+        "groups": groups(pages, seen.place_counts, listed=listed),
         "plots": curves(seen),
         **shot_parts(seen, analysis),
         **stage_parts(run),
@@ -285,7 +290,9 @@ def _settings(job: ReportJob, analysis: Analysis | None, run: Report | None) -> 
             "interlaced": analysis.interlace.flagged or analysis.interlace.combed,
         }
     if run is not None:
-        found["noise found, luma and chroma"] = ", ".join(f"{part:.2f}" for part in run.noise)
+        found["noise by the run, luma and chroma, the mean of its spans"] = ", ".join(
+            f"{part:.2f}" for part in run.noise
+        )
         found["repeats, copies, frames made anew"] = f"{run.repeats}, {run.copies}, {run.rebuilt}"
         found["damage met in the source"] = str(run.damage) or None
     return found

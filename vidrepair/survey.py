@@ -4,7 +4,7 @@ are worth showing. What `report_page` shows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
@@ -91,6 +91,8 @@ class Survey:
     places: tuple[Place, ...]
     place_frames: dict[str, list[int]]
     """Frames in which a change of a kind stood out."""
+    place_counts: Mapping[str, int]
+    """Places of each kind, of which `places` has some."""
     matte: str
     """Where the overlay comes from: matte, sidecar or change."""
 
@@ -185,6 +187,11 @@ class _Gathered:
                 self._listed.setdefault(defect.frame, []).append(defect)
         made = () if analysis is None else (*analysis.lost, *analysis.rebuilt)
         self._rebuilt = frozenset(made)
+        again = () if analysis is None else (*analysis.repeats, *analysis.copies)
+        self._again = frozenset(again)
+        """Frames that show the one before again, and were changed with it."""
+        self._known: Sequence[DefectFacts] = ()
+        """What was found in the frame that is shown."""
         self._curves: list[tuple[float, float, float, float]] = []
         self._shots: list[_ShotSums] = []
         self._places = Places((before.color_transfer, after.color_transfer))
@@ -209,8 +216,10 @@ class _Gathered:
         self._shots[-1].add(changed, clearly)
         change = local_change(first.luma, pair.step, first.picture.format.peak)
         marked = standing_out(change)
-        listed = self._listed.get(number, ())
-        spots = spots_of(change, marked, size.shape, listed, rebuilt=number in self._rebuilt)
+        if number not in self._again:
+            self._known = self._listed.get(number, ())
+        rebuilt = number in self._rebuilt
+        spots = spots_of(change, marked, size.shape, self._known, rebuilt=rebuilt)
         self._places.add(pair.first, pair.second, spots, seconds)
         self._noise.add(pair)
 
@@ -219,7 +228,7 @@ class _Gathered:
         if self._masks is not None:
             touched = self._masks.read(number)
         else:
-            touched = self._touched(marked, listed, size.shape)
+            touched = self._touched(marked, self._known, size.shape)
         if self._typical.wants(number):
             self._typical.add(number, self._still(pair, facts, touched, worst=False))
         if strength > 0.0 and self._worst.wants(strength, number):
@@ -254,8 +263,9 @@ class _Gathered:
         """All of it, after the last frame."""
         curves = np.array(self._curves, dtype=np.float64).reshape(-1, 4).T
         worst = self._worst.best()
-        shown = {still.number for still in worst}
-        typical = [still for still in self._typical.kept() if still.number not in shown]
+        shown = [still.number for still in worst]
+        apart = bucket_of(self._clips[1].frame_count, WORST)
+        typical = self._typical.kept(shown, -(-apart // 2))
         origin = "matte" if self._masks is not None else "sidecar"
         if self._masks is not None:
             self._masks.finish()
@@ -269,6 +279,7 @@ class _Gathered:
             stills=(*worst, *typical),
             places=self._places.best(),
             place_frames=self._places.frames,
+            place_counts=self._places.counts,
             matte="change" if self._analysis is None and origin == "sidecar" else origin,
         )
 
@@ -324,7 +335,12 @@ class _Evenly:
             self.offset += self.stride
             self.stride *= 2
 
-    def kept(self) -> list[Still]:
-        """In order of time, `most` at most."""
-        step = -(-len(self._kept) // self.most) if self._kept else 1
-        return self._kept[step // 2 :: step]
+    def kept(self, beside: Sequence[int], apart: int) -> list[Still]:
+        """In order of time, `most` at most, none so near to a frame that is shown already."""
+        free = [
+            still
+            for still in self._kept
+            if all(abs(still.number - other) >= apart for other in beside)
+        ]
+        step = -(-len(free) // self.most) if free else 1
+        return free[step // 2 :: step]
