@@ -357,7 +357,9 @@ def test_jobs_are_shown_retried_and_cleaned(
 ) -> None:
     out = tmp_path / "a.mkv"
     assert "is not there" in call("resume", out).stderr
-    assert call("jobs", "list", tmp_path).stdout == ""
+    listed = call("jobs", "list", tmp_path)
+    assert listed.stdout == ""
+    assert f"no film in or below {tmp_path} is unfinished" in listed.stderr
     broken_off(film, out, monkeypatch)
     assert '"first": 64' in call("jobs", "show", out).stdout
     assert call("jobs", "clean", out).exit_code == 0

@@ -660,9 +660,9 @@ def test_what_was_asked_otherwise_is_told(analysis: Analysis) -> None:
     damage = {"kinds": ("dust",), "min_confidence": 0.75}
     settings = {**SETTINGS, "damage": damage, "deflicker": 100.0}
     assert analysis.differences(engine, settings) == [
-        'backend was "openvino" and is "torch"',
-        'damage.kinds was ["dust", "scratch", "dropout"] and is ["dust"]',
-        "deflicker was null and is 100.0",
+        "backend was openvino and is torch",
+        "damage.kinds was dust, scratch, dropout and is dust",
+        "deflicker was none and is 100",
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,7 +22,7 @@ from vidrepair.cuts import Length, read_cuts
 from vidrepair.edl import read_edl
 from vidrepair.errors import InputError, UsageError
 from vidrepair.film_clock import FilmClock
-from vidrepair.findings import DefectFacts
+from vidrepair.findings import DefectFacts, ShotFacts
 from vidrepair.journal import Journal, folder_of
 from vidrepair.listed import NoList
 from vidrepair.markers import MOST, mark
@@ -76,6 +77,7 @@ def made(film: Path) -> Path:
     for kind in ("edl", "resolve.edl"):
         done = call("markers", out, "-o", film.with_name(f"m.{kind}"))
         assert done.exit_code == 0, done.output
+        assert re.search(rf"m\.{kind}: \d+ markers?$", done.stdout)
     return film.parent
 
 
@@ -522,6 +524,11 @@ def test_the_worst_damage_is_marked_and_no_stretch_takes_all(made: Path) -> None
     assert film.markers[1].note == (
         "frame 3, 2 places, the largest 20x20+0+0, 13.54% of the picture, confidence 0.90"
     )
+    last = analysis.shots[0].last
+    cut = (ShotFacts(0, 0, 7), ShotFacts(1, 8, 70), ShotFacts(2, 71, last))
+    halved = mark(replace(told, shots=cut), range(COUNT), "film", None, clock).markers
+    lasting = [(one.kind, one.place, one.frames) for one in halved if one.frames > 1]
+    assert lasting == [("scratch", 5, 3), ("scratch", 11, 2)]
     many = replace(told, defects=tuple(dust(frame, 6) for frame in range(0, 26 * 200, 26)), lost=())
     marked = mark(many, range(26 * 200), "film", None, clock).markers
     assert sum(one.kind == "dust" for one in marked) == MOST

@@ -221,7 +221,7 @@ class Analysis:
     def differences(self, engine: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
         """What of the engine and the settings it was made with differs from these, by name.
 
-        Such as "damage.min_confidence was 0.75 and is 0.9"; for warnings.
+        Such as "damage.kinds was dust and is dust, scratch"; for warnings.
         """
         found = []
         for name, given in (("engine", engine), ("settings", settings)):
@@ -229,8 +229,21 @@ class Analysis:
             for key in sorted(own.keys() | here.keys()):
                 was, now = own.get(key), here.get(key)
                 if was != now:
-                    found.append(f"{key} was {plain(was)} and is {plain(now)}")
+                    found.append(f"{key} was {spoken(was)} and is {spoken(now)}")
         return found
+
+
+def spoken(value: Any) -> str:
+    """A value of a setting for people."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(spoken, value)) or "none"
+    return str(value)
 
 
 def _first_difference(*facts: tuple[str, str, str]) -> str | None:

@@ -112,7 +112,12 @@ def _worst(analysis: Analysis, places: Sequence[int], clock: FilmClock) -> list[
     frames = len(places)
     kept = [one for one in analysis.defects if one.keep and one.frame < frames]
     picture = analysis.source.width * analysis.source.height
-    found = [*_lost(analysis, frames), *_scratches(kept, picture), *_spots(kept, picture)]
+    starts = frozenset(shot.first for shot in analysis.shots)
+    found = [
+        *_lost(analysis, frames, starts),
+        *_scratches(kept, picture, starts),
+        *_spots(kept, picture),
+    ]
     chosen: list[_Stretch] = []
     for one in sorted(found, key=lambda one: (-one.worst, one.first, one.kind)):
         near = (
@@ -149,13 +154,13 @@ def _note(one: _Stretch) -> str:
     return f"{over}, {several}, {one.worst:.2%} of the picture, confidence {largest.confidence:.2f}"
 
 
-def _lost(analysis: Analysis, frames: int) -> Iterator[_Stretch]:
-    """Neighbouring frames that were made anew."""
+def _lost(analysis: Analysis, frames: int, starts: frozenset[int]) -> Iterator[_Stretch]:
+    """Neighbouring frames of a shot that were made anew."""
     before: _Stretch | None = None
     for frame in analysis.lost:
         if frame >= frames:
             break
-        if before is not None and frame == before.last + 1:
+        if before is not None and frame == before.last + 1 and frame not in starts:
             before.last = frame
             continue
         if before is not None:
@@ -174,13 +179,15 @@ def _spots(defects: Iterable[DefectFacts], picture: int) -> Iterator[_Stretch]:
         yield _Stretch(kind, frame, frame, _share(ones, picture), ones)
 
 
-def _scratches(defects: Iterable[DefectFacts], picture: int) -> list[_Stretch]:
-    """Those of neighbouring frames whose columns overlap are one that lasts."""
+def _scratches(
+    defects: Iterable[DefectFacts], picture: int, starts: frozenset[int]
+) -> list[_Stretch]:
+    """Those of neighbouring frames of a shot whose columns overlap are one that lasts."""
     found: list[_Stretch] = []
     going: list[_Stretch] = []
     ordered = sorted((one for one in defects if one.kind == "scratch"), key=lambda one: one.frame)
     for frame, places in groupby(ordered, key=lambda one: one.frame):
-        going = [one for one in going if one.last >= frame - 1]
+        going = [one for one in going if one.last >= frame - 1 and frame not in starts]
         for place in places:
             same = next((one for one in going if _meets(one.defects[-1], place)), None)
             if same is None:

@@ -24,11 +24,11 @@ log = logging.getLogger(__name__)
 
 def mark_film(
     film: Path, sidecar: Path, output: Path, *, stream: int | None = None, overwrite: bool = False
-) -> None:
+) -> int:
     """Write the markers of a film, that of the sidecar or the one that was repaired by it.
 
-    Raises UsageError for a file that must not be written, InputError where the film or the sidecar
-    cannot be read, and where they do not belong together.
+    Returns how many there are. Raises UsageError for a file that must not be written, InputError
+    where the film or the sidecar cannot be read, and where they do not belong together.
     """
     OutputSettings(markers=output)  # its ending
     for read in (film, sidecar):
@@ -51,6 +51,7 @@ def mark_film(
     write_markers(marked, output, overwrite=overwrite)
     for said in unsteady(clip.name, times, clock):
         log.warning(said)
+    return len(marked.markers)
 
 
 def _mismatch(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from vidrepair.display import Shown
-from vidrepair.findings import Analysis, FigureFacts
+from vidrepair.findings import Analysis, FigureFacts, spoken
 from vidrepair.noise import LEVELS
 from vidrepair.page_stills import red_where, within
 from vidrepair.places import KEPT, UNLISTED, Place
@@ -387,14 +387,4 @@ def settings_rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
         if isinstance(value, dict):
             yield from settings_rows({f"{name}.{inner}": entry for inner, entry in value.items()})
         elif value not in (None, ""):
-            yield name, one_line(_spoken(value))
-
-
-def _spoken(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_spoken, value)) or "none"
-    return str(value)
+            yield name, one_line(spoken(value))

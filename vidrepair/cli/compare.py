@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from vidrepair.cli.headings import Needing
 from vidrepair.cli.types import CROP, RATE, TIME
 from vidrepair.regions import Box
 from vidrepair.side_by_side import MODES, CompareJob, Mode
@@ -15,7 +16,7 @@ from vidrepair.side_by_side import compare as write_comparison
 FILE = click.Path(path_type=Path)
 
 
-@click.command()
+@click.command(cls=Needing)
 @click.argument("first", type=FILE, metavar="A")
 @click.argument("second", type=FILE, metavar="B")
 @click.option(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from vidrepair.cli.headings import Needing
 from vidrepair.errors import UsageError
 from vidrepair.files import same_file, write_text
 from vidrepair.findings import Analysis, SpanFacts
@@ -16,7 +17,7 @@ from vidrepair.sidecar import read_analysis
 from vidrepair.tags import pixel_format
 
 
-@click.command()
+@click.command(cls=Needing)
 @click.argument("analysis", type=click.Path(path_type=Path), metavar="FILE")
 @click.option(
     "-o",
@@ -39,8 +40,10 @@ def grain(analysis: Path, output: Path, overwrite: bool, shot: int) -> None:
         raise UsageError(f"{output} is the analysis itself; choose another name")
     if any(span.spectrum is None for span in found.spans):
         raise UsageError(f"{analysis} knows no spectra of grain; write it anew with analyze")
-    text = _profile(found, shot, analysis) if kind == ".json" else _table(found)
+    profiled = kind == ".json"
+    text = _profile(found, shot, analysis) if profiled else _table(found)
     write_text(output, [text], overwrite=overwrite)
+    click.echo(f"{output}: the grain of {f'shot {shot}' if profiled else 'the whole film'}")
 
 
 def _profile(found: Analysis, shot: int, where: Path) -> str:

@@ -1,4 +1,4 @@
-"""Help in which the options stand by purpose, those that most people need first."""
+"""Help that says what a command needs, its options by purpose, those most people need first."""
 
 from __future__ import annotations
 
@@ -28,7 +28,20 @@ HEADINGS: dict[str, tuple[str | None, ...]] = {
 stands for the one that asks for the help."""
 
 
-class Headed(click.Command):
+class Needing(click.Command):
+    """A command whose usage names the options that it cannot do without."""
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        """[OPTIONS] IN, then -o OUT."""
+        needed = [
+            f"{option.opts[0]} {option.metavar}"
+            for option in self.get_params(ctx)
+            if isinstance(option, click.Option) and option.required
+        ]
+        return [*super().collect_usage_pieces(ctx), *needed]
+
+
+class Headed(Needing):
     """A command whose help has headings."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -98,15 +98,17 @@ def _state(output: Path) -> str:
 
 
 def _unfinished(folder: Path) -> list[Path]:
-    """The films in and below a folder that have a journal."""
+    """The films in and below a folder that have a journal; where there is none, it is said."""
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder; name the one that holds the unfinished films")
-    found = sorted(folder.rglob(f"*.vrjob/{JOURNAL}"))
-    return [
+    found = [
         journal.parent.with_name(journal.parent.name.removesuffix(".vrjob"))
-        for journal in found
+        for journal in sorted(folder.rglob(f"*.vrjob/{JOURNAL}"))
         if not _is_done(journal.parent)
     ]
+    if not found:
+        click.echo(f"vidrepair: no film in or below {folder} is unfinished", err=True)
+    return found
 
 
 def _is_done(folder: Path) -> bool:

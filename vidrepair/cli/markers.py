@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from vidrepair.cli.headings import Needing
 from vidrepair.cli.progress import show_messages
 from vidrepair.errors import UsageError
 from vidrepair.marking import mark_film
@@ -14,7 +15,7 @@ from vidrepair.sequences import is_sequence, sidecar_of
 FILE = click.Path(path_type=Path)
 
 
-@click.command()
+@click.command(cls=Needing)
 @click.argument("film", type=FILE, metavar="FILM")
 @click.option(
     "--analysis",
@@ -49,4 +50,5 @@ def markers(
             f"{film} is numbered pictures; take run --markers, or analyze --markers, for them"
         )
     sidecar = analysis or sidecar_of(film)
-    mark_film(film, sidecar, output, stream=video_stream, overwrite=overwrite)
+    count = mark_film(film, sidecar, output, stream=video_stream, overwrite=overwrite)
+    click.echo(f"{output}: {count} {'marker' if count == 1 else 'markers'}")

@@ -11,6 +11,7 @@ import click
 
 from trt_build.build import build_engine
 from vidrepair.cli.engine import engine_options
+from vidrepair.cli.headings import Needing
 from vidrepair.cli.progress import progress_options, show_messages, show_progress
 from vidrepair.cli.repair import repair_options_anywhere
 from vidrepair.cli.types import RATE, STRENGTHS, TIME
@@ -20,7 +21,7 @@ from vidrepair.settings import EngineSettings, Pair, RepairSettings
 FILE = click.Path(path_type=Path)
 
 
-@click.command()
+@click.command(cls=Needing)
 @click.argument("source", type=FILE, metavar="IN")
 @click.option("-o", "--output", type=FILE, required=True, metavar="SHEET.png")
 @click.option("-y", "--overwrite", is_flag=True, help="Replace the sheet if it exists.")

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import click
 
+from vidrepair.cli.headings import Needing
 from vidrepair.cli.progress import progress_options, show_messages
 from vidrepair.cli.resume import changed_words, go_on, recall_options
 from vidrepair.errors import InputError, UsageError
 from vidrepair.jobs.redo import begin_redo, end_redo
 
 
-@click.command()
+@click.command(cls=Needing)
 @click.argument("output", type=click.Path(path_type=Path), metavar="OUT")
 @click.option(
     "--analysis",

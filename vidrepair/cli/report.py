@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from vidrepair.cli.headings import Needing
 from vidrepair.cli.progress import progress_options, show_messages, show_progress
 from vidrepair.cli.target import reading_options
 from vidrepair.cli.types import NAMES
@@ -19,7 +20,7 @@ from vidrepair.settings import DEINTERLACED, Interlace, OutputSettings, SourceSe
 FILE = click.Path(path_type=Path)
 
 
-@click.command()
+@click.command(cls=Needing)
 @click.argument("output", type=FILE, metavar="OUT")
 @click.option("--against", type=FILE, required=True, metavar="IN", help="The source of OUT.")
 @click.option(

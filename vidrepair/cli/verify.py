@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from vidrepair.cli.headings import Needing
 from vidrepair.cli.target import reading_options
 from vidrepair.cli.types import NAMES
 from vidrepair.comparison import ShotFigures, compare_pictures
@@ -21,7 +22,7 @@ from vidrepair.verification import check_files
 FILE = click.Path(path_type=Path)
 
 
-@click.command()
+@click.command(cls=Needing)
 @click.argument("output", type=FILE, metavar="OUT")
 @click.option("--against", type=FILE, required=True, metavar="IN", help="The source of OUT.")
 @click.option("--frames", type=click.IntRange(min=1), metavar="N", help="OUT was made with this.")
