@@ -15,13 +15,22 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from vidrepair.company import NEAR, Odds, Spot, company, spot_of
-from vidrepair.evidence import Evidence, Neighbour, gather
+from vidrepair.evidence import MARGIN, Evidence, Neighbour, gather
 from vidrepair.frames import Answer, Defect, FloatArray, Frame, Picture, Repaired
 from vidrepair.planes import padded_size, to_generator
 from vidrepair.regions import Box, Mask, Region, connected_regions, dilate
 from vidrepair.rules import Rules, Veto, defect_at
 from vidrepair.scratch_fill import line_matte
-from vidrepair.second_cue import CELL, CONTRAST, GROW, believe, kind_of, look_at, mean_over
+from vidrepair.second_cue import (
+    CELL,
+    CONTRAST,
+    GROW,
+    believe,
+    kind_of,
+    look_at,
+    mean_over,
+    without_twins,
+)
 from vidrepair.settings import DamageSettings
 
 CANDIDATE = 0.3
@@ -337,6 +346,7 @@ def _judge(
     if kind == "dust" and _is_near_edge(region.box, frame.picture, by.margin):
         return None
     cells = look_at(region, here.picture, suspected, by.sides)
+    cells = without_twins(cells, by.sides, region.box.grown(MARGIN, *suspected.shape))
     agrees = believe(region, kind, cells, by.sides, mean_over(here.defect, cells))
     confidence = min(1.0, surest * agrees) * by.trust
     if confidence == 0.0:

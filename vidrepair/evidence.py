@@ -59,7 +59,8 @@ class Evidence:
     shown: FloatArray
     """(3, h, w) of frame t."""
     expected: FloatArray
-    """(3, h, w) the mean of the neighbours that are not suspected there themselves."""
+    """(3, h, w) the mean of the neighbours that are not suspected there themselves, in the light of
+    frame t."""
     known: Mask
     """Where there is one at least."""
     contrast: FloatArray
@@ -95,6 +96,11 @@ def gather(
     clean = np.stack(
         [~_sample_mask(side.suspected, box, move) for side, move in zip(sides, moves, strict=True)]
     )
+    beside = ~dilate(suspected[box.window()], 1)
+    levels = [
+        _level(shown - there, beside & sound) for there, sound in zip(warped, clean, strict=True)
+    ]
+    lit = np.stack([there + level for there, level in zip(warped, levels, strict=True)])
     usable = clean.copy()
     for number, side in enumerate(sides):
         if not side.restored:
@@ -108,7 +114,7 @@ def gather(
         inside=wide,
         doubted=suspected[box.window()],
         shown=shown,
-        expected=np.einsum("nhw,nchw->chw", weight, np.stack(warped)).astype(np.float32),
+        expected=np.einsum("nhw,nchw->chw", weight, lit).astype(np.float32),
         known=np.asarray(clean.any(axis=0)),
         contrast=np.where(same, size.min(axis=0), 0.0).max(axis=0),
         worst=size.max(axis=(0, 1)),
@@ -117,6 +123,15 @@ def gather(
         misfit=max(cost for _, cost in found),
         displacements=(moves[0], moves[1]),
     )
+
+
+def _level(off: FloatArray, around: Mask) -> FloatArray:
+    """(3, 1, 1) how much brighter a frame is than a neighbour, of which it is off (3, h, w) so far:
+    film flickers. The median over what is around (h, w) is not moved by what moves there.
+    """
+    if np.count_nonzero(around) < _FEWEST:
+        return np.zeros((3, 1, 1), dtype=np.float32)
+    return np.asarray(np.median(off[:, around], axis=1), np.float32)[:, None, None]
 
 
 def _surroundings(suspected: Mask, cell: Box) -> tuple[Box, Mask]:

@@ -8,6 +8,8 @@ are what keeps it from eating limbs.)
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from vidrepair.evidence import MARGIN, Evidence, Neighbour, gather, has_twin
@@ -46,6 +48,8 @@ COMPACT = 0.5
 UNREST = 0.08
 """Share of the margins around a spot of so many samples, other suspects left out, that may be off:
 with more it is a part of something that moves, as a hand is of an arm."""
+HUGE = 400
+"""Samples from which half of that is too much."""
 NEAR = 40
 """Samples away from a spot that such a thing is looked for in the neighbours."""
 SIMILAR = 0.4
@@ -67,6 +71,8 @@ TWIN = 0.35
 """Likeness of a twin."""
 TWINS = 0.3
 """Share of a region that may have twins."""
+PIECE = 12
+"""Samples from which a piece of a region is told from the others: dust may lie beside a bird."""
 
 
 def kind_of(region: Region) -> str:
@@ -114,8 +120,7 @@ def believe(
     moves |= not certain and samples > BUSY and _is_busy(_hit_box(seen), samples, sides)
     if moves or (kind == "scratch" and _lasts(region.box, sides)):
         return 0.0
-    twins = sum(int(hit.sum()) for one, hit in seen if has_twin(one, hit, sides, TWIN))
-    return 0.0 if twins > TWINS * samples else agrees
+    return 0.0 if _twins(seen, sides) > TWINS * samples else agrees
 
 
 def look_at(
@@ -132,6 +137,41 @@ def look_at(
         off = evidence.contrast > CONTRAST + APART * evidence.apart
         cells.append((evidence, evidence.inside & off & evidence.valid))
     return cells
+
+
+def without_twins(
+    cells: list[tuple[Evidence, Mask]], sides: tuple[Neighbour, Neighbour], area: Box
+) -> list[tuple[Evidence, Mask]]:
+    """The cells of a region that is in several pieces, without those that a neighbour has, too.
+
+    `area` holds all cells.
+    """
+    spot = _join(cells, area)
+    pieces = [one for one in connected_regions(dilate(spot, 1)) if len(one.rows) >= PIECE]
+    things = np.zeros_like(spot)
+    for piece in pieces if len(pieces) > 1 else ():
+        own = np.zeros_like(spot)
+        own[piece.rows, piece.columns] = True
+        parts = [(one, hit & own[one.box.within(area)]) for one, hit in cells]
+        samples = sum(int(hit.sum()) for _, hit in parts)
+        if samples >= PIECE and _twins(parts, sides) > TWINS * samples:
+            things |= own
+    if not things.any():
+        return cells
+    beside = dilate(things, GROW)
+    return [
+        (
+            replace(one, inside=one.inside & ~beside[one.box.within(area)]),
+            hit & ~things[one.box.within(area)],
+        )
+        for one, hit in cells
+    ]
+
+
+def _twins(cells: list[tuple[Evidence, Mask]], sides: tuple[Neighbour, Neighbour]) -> int:
+    """Samples of a spot that have a twin."""
+    seen = ((one, hit) for one, hit in cells if hit.any())
+    return sum(int(hit.sum()) for one, hit in seen if has_twin(one, hit, sides, TWIN))
 
 
 def mean_over(picture: FloatArray, cells: list[tuple[Evidence, Mask]]) -> float:
@@ -175,7 +215,8 @@ def _is_restless(seen: list[tuple[Evidence, Mask]], contrast: float, area: Box) 
         around[place] |= sure
         off[place] |= sure & (evidence.worst > bar)
     around &= ~dilate(spot, GROW + RING)
-    return bool(np.count_nonzero(off & around) > UNREST * np.count_nonzero(around))
+    most = UNREST * (0.5 if np.count_nonzero(spot) > HUGE else 1.0)
+    return bool(np.count_nonzero(off & around) > most * np.count_nonzero(around))
 
 
 def _bar(contrast: float) -> float:
