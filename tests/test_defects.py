@@ -144,6 +144,40 @@ def test_what_moves_on_its_own_stays():
         assert np.array_equal(before.planes[0], after.planes[0])
 
 
+def test_dust_beside_what_moves_goes_without_it() -> None:
+    """Both were marked as one: the ball, which the neighbours have, too, is no damage."""
+    shown, masks, number = [], {}, 5
+    for at in range(LONG):
+        luma = scene(at)
+        masks[at] = spot(20 + 8 * at, 30 + 11 * at, 5)
+        luma[masks[at]] = 235.0
+        shown.append(luma)
+    place = spot(20 + 8 * number + 14, 30 + 11 * number, 4)
+    bridge = np.zeros(SIZE, dtype=bool)
+    bridge[20 + 8 * number : 20 + 8 * number + 14, 30 + 11 * number] = True
+    shown[number][place] = 10.0
+    masks[number] = masks[number] | place | bridge
+    frames = film(shown)
+    out, found = repaired(frames, masks)
+    assert [(one.kind, one.frame) for one in found] == [("dust", number)]
+    ball = spot(20 + 8 * number, 30 + 11 * number, 5)
+    assert np.array_equal(out[number].planes[0][ball], frames[number].planes[0][ball])
+    error = out[number].planes[0][place] - scene(number)[place]
+    assert np.sqrt(np.mean(error**2)) < 3.0
+
+
+@pytest.mark.parametrize("light", [0.93, 1.06])
+def test_a_fill_is_in_the_light_of_its_frame(light: float) -> None:
+    clean = [scene(number) * (light if number == 5 else 1.0) for number in range(LONG)]
+    place = spot(40, 60)
+    dirty = [luma.copy() for luma in clean]
+    dirty[5][place] = 10.0
+    out, found = repaired(film(dirty), {5: place})
+    assert [one.frame for one in found] == [5]
+    error = out[5].planes[0][place] - clean[5][place]
+    assert abs(error.mean()) < 1.5
+
+
 def test_a_limb_stays():
     """A part that moves, of a thing that does not: what is around it is off, too."""
     shown, masks = [], {}

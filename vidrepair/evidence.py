@@ -24,6 +24,10 @@ _RING_POINTS = 200
 """Samples that a displacement is sought on."""
 _SEARCH = 4
 """Whole samples around the start that it is sought within."""
+_BLACK = 16.0 / 255.0
+"""Black, which no light changes. In film of full range it is 0, which matters little."""
+_DARK = 0.08
+"""Above black, of the peak: darker samples do not tell of a light."""
 TWIN_REACH = 24
 """Samples around its place that a spot's twin is sought within."""
 _TWIN_POINTS = 96
@@ -97,10 +101,12 @@ def gather(
         [~_sample_mask(side.suspected, box, move) for side, move in zip(sides, moves, strict=True)]
     )
     beside = ~dilate(suspected[box.window()], 1)
-    levels = [
-        _level(shown - there, beside & sound) for there, sound in zip(warped, clean, strict=True)
-    ]
-    lit = np.stack([there + level for there, level in zip(warped, levels, strict=True)])
+    lit = np.stack(
+        [
+            _in_light(there, shown, beside & sound)
+            for there, sound in zip(warped, clean, strict=True)
+        ]
+    )
     usable = clean.copy()
     for number, side in enumerate(sides):
         if not side.restored:
@@ -125,13 +131,23 @@ def gather(
     )
 
 
-def _level(off: FloatArray, around: Mask) -> FloatArray:
-    """(3, 1, 1) how much brighter a frame is than a neighbour, of which it is off (3, h, w) so far:
-    film flickers. The median over what is around (h, w) is not moved by what moves there.
+def _in_light(there: FloatArray, shown: FloatArray, around: Mask) -> FloatArray:
+    """What a neighbour shows (3, h, w), as bright as frame t (3, h, w) is around (h, w): film
+    flickers.
+
+    A gain, as that of a light is, then what is left: medians, which are not moved by what moves.
     """
     if np.count_nonzero(around) < _FEWEST:
-        return np.zeros((3, 1, 1), dtype=np.float32)
-    return np.asarray(np.median(off[:, around], axis=1), np.float32)[:, None, None]
+        return there
+    light = there[0][around] - _BLACK
+    bright = light > _DARK
+    gain = 1.0
+    if np.count_nonzero(bright) >= _FEWEST:
+        gain = float(np.median((shown[0][around] - _BLACK)[bright] / light[bright]))
+    black = np.array([_BLACK, 0.0, 0.0], dtype=np.float32)[:, None, None]
+    lit = black + np.float32(gain) * (there - black)
+    left = np.median((shown - lit)[:, around], axis=1)
+    return np.asarray(lit + left[:, None, None], dtype=np.float32)
 
 
 def _surroundings(suspected: Mask, cell: Box) -> tuple[Box, Mask]:
