@@ -226,19 +226,25 @@ def test_what_is_protected_stays() -> None:
         assert (frame.luma != frames[frame.number].luma).any()
 
 
-def test_no_sample_is_changed_by_more_than_it_may() -> None:
-    frames = dirty()
+@pytest.mark.parametrize("form", FORMATS, ids=lambda form: form.name)
+def test_no_sample_is_changed_by_more_than_it_may(form: PixelFormat) -> None:
+    """By the fill of a scratch and by denoising together, in copies of a frame, too."""
+    frames = dirty(form)
+    frames[5] = replace(frames[5], copy=True)
     (span,) = spans_of(frames)
     asked = replace(UNCHANGED, denoise=(100.0, 100.0), max_change=9.0)
     cleared = Clearing.asked(asked).clear(span)
+    lighter = np.array([6.0 / 255.0, 0.0, 0.0], dtype=np.float32)[:, None, None]
 
     def brighter(span: Span) -> Iterator[Answer]:
         for answer in answers(span):
             denoise = answer.repaired.denoise
             assert denoise is not None
-            yield replace(answer, repaired=Repaired(denoise + np.float32(6.0 / 255.0)))
+            yield replace(answer, repaired=Repaired(denoise + lighter))
 
-    for frame in compose(brighter(cleared), Strengths.asked(asked)):
+    written = list(compose(brighter(cleared), Strengths.asked(asked)))
+    assert [frame.number for frame in written] == list(range(COUNT))
+    for frame in written:
         step = frame.luma.astype(int) - frames[frame.number].luma
-        assert np.abs(step).max() == 9
-        assert np.median(step) == 6
+        assert np.abs(step).max() == 9 * form.peak // 255
+        assert np.median(step) == pytest.approx(6.0 * form.peak / 255.0, abs=0.5)
