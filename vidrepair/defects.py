@@ -346,7 +346,8 @@ def _judge(
     if kind == "dust" and _is_near_edge(region.box, frame.picture, by.margin):
         return None
     cells = look_at(region, here.picture, suspected, by.sides)
-    cells = without_twins(cells, by.sides, region.box.grown(MARGIN, *suspected.shape))
+    if kind == "dust":
+        cells = without_twins(cells, by.sides, region.box.grown(MARGIN, *suspected.shape))
     agrees = believe(region, kind, cells, by.sides, mean_over(here.defect, cells))
     confidence = min(1.0, surest * agrees) * by.trust
     if confidence == 0.0:

@@ -49,7 +49,9 @@ UNREST = 0.08
 """Share of the margins around a spot of so many samples, other suspects left out, that may be off:
 with more it is a part of something that moves, as a hand is of an arm."""
 HUGE = 400
-"""Samples from which half of that is too much."""
+"""Samples from which half of that is too much,"""
+DENSE = 0.25
+"""of a spot that covers so much of its box: no crossing of lines."""
 NEAR = 40
 """Samples away from a spot that such a thing is looked for in the neighbours."""
 SIMILAR = 0.4
@@ -215,7 +217,9 @@ def _is_restless(seen: list[tuple[Evidence, Mask]], contrast: float, area: Box) 
         around[place] |= sure
         off[place] |= sure & (evidence.worst > bar)
     around &= ~dilate(spot, GROW + RING)
-    most = UNREST * (0.5 if np.count_nonzero(spot) > HUGE else 1.0)
+    samples, box = np.count_nonzero(spot), _hit_box(seen)
+    huge = samples > HUGE and samples > DENSE * box.height * box.width
+    most = UNREST * (0.5 if huge else 1.0)
     return bool(np.count_nonzero(off & around) > most * np.count_nonzero(around))
 
 
