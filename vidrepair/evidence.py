@@ -28,6 +28,8 @@ _BLACK = 16.0 / 255.0
 """Black, which no light changes. In film of full range it is 0, which matters little."""
 _DARK = 0.08
 """Above black, of the peak: darker samples do not tell of a light."""
+_GAINS = (0.5, 2.0)
+"""Within which a light may change."""
 TWIN_REACH = 24
 """Samples around its place that a spot's twin is sought within."""
 _TWIN_POINTS = 96
@@ -49,6 +51,44 @@ class Neighbour:
     """(2, H/4, W/4) the displacement to it, x and y, in full-size pixels."""
     restored: bool = True
     """Else it is as it was decoded: it may be judged by, but is no fill where the other one is."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Light:
+    """How a frame is lit where a neighbour is lit otherwise: film flickers.
+
+    A gain about black, as that of a lamp is, then what is left of each plane.
+    """
+
+    gain: float = 1.0
+    left: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    @classmethod
+    def between(cls, there: FloatArray, shown: FloatArray, around: Mask) -> Light:
+        """By what both show (3, h, w) around a place (h, w): medians, which what moves does not
+        move.
+        """
+        if np.count_nonzero(around) < _FEWEST:
+            return cls()
+        light, ours = (picture[0][around] - _BLACK for picture in (there, shown))
+        bright = light > _DARK
+        gain = 1.0
+        if np.count_nonzero(bright) >= _FEWEST:
+            gain = float(np.clip(np.median(ours[bright] / light[bright]), *_GAINS))
+        off = shown[:, around] - cls(gain).on(there[:, around])
+        left = np.median(off, axis=1)
+        return cls(gain, (float(left[0]), float(left[1]), float(left[2])))
+
+    def on(self, picture: FloatArray) -> FloatArray:
+        """(3, ...) of the neighbour in the light of the frame."""
+        shape = (3,) + (1,) * (picture.ndim - 1)
+        black = np.array([_BLACK, 0.0, 0.0], np.float32).reshape(shape)
+        left = np.array(self.left, np.float32).reshape(shape)
+        return np.asarray(black + left + np.float32(self.gain) * (picture - black))
+
+    def away(self, luma: FloatArray) -> FloatArray:
+        """Luma of the frame in the light of the neighbour."""
+        return np.asarray(_BLACK + (luma - _BLACK - self.left[0]) / self.gain, np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,6 +118,7 @@ class Evidence:
     misfit: float
     """Mean difference around the suspected samples: how well the motion is known."""
     displacements: tuple[Displacement, Displacement]
+    lights: tuple[Light, Light]
 
 
 def gather(
@@ -96,17 +137,15 @@ def gather(
     around, ring = _surroundings(suspected, cell)
     found = [_displacement(picture[0], ring, around, side) for side in sides]
     moves = [move for move, _ in found]
-    warped = [sample(side.picture, box, move) for side, move in zip(sides, moves, strict=True)]
+    raw = [sample(side.picture, box, move) for side, move in zip(sides, moves, strict=True)]
     clean = np.stack(
         [~_sample_mask(side.suspected, box, move) for side, move in zip(sides, moves, strict=True)]
     )
     beside = ~dilate(suspected[box.window()], 1)
-    lit = np.stack(
-        [
-            _in_light(there, shown, beside & sound)
-            for there, sound in zip(warped, clean, strict=True)
-        ]
-    )
+    lights = [
+        Light.between(there, shown, beside & sound) for there, sound in zip(raw, clean, strict=True)
+    ]
+    warped = [light.on(there) for light, there in zip(lights, raw, strict=True)]
     usable = clean.copy()
     for number, side in enumerate(sides):
         if not side.restored:
@@ -120,7 +159,7 @@ def gather(
         inside=wide,
         doubted=suspected[box.window()],
         shown=shown,
-        expected=np.einsum("nhw,nchw->chw", weight, lit).astype(np.float32),
+        expected=np.einsum("nhw,nchw->chw", weight, np.stack(warped)).astype(np.float32),
         known=np.asarray(clean.any(axis=0)),
         contrast=np.where(same, size.min(axis=0), 0.0).max(axis=0),
         worst=size.max(axis=(0, 1)),
@@ -128,26 +167,8 @@ def gather(
         valid=np.asarray(clean.all(axis=0)),
         misfit=max(cost for _, cost in found),
         displacements=(moves[0], moves[1]),
+        lights=(lights[0], lights[1]),
     )
-
-
-def _in_light(there: FloatArray, shown: FloatArray, around: Mask) -> FloatArray:
-    """What a neighbour shows (3, h, w), as bright as frame t (3, h, w) is around (h, w): film
-    flickers.
-
-    A gain, as that of a light is, then what is left: medians, which are not moved by what moves.
-    """
-    if np.count_nonzero(around) < _FEWEST:
-        return there
-    light = there[0][around] - _BLACK
-    bright = light > _DARK
-    gain = 1.0
-    if np.count_nonzero(bright) >= _FEWEST:
-        gain = float(np.median((shown[0][around] - _BLACK)[bright] / light[bright]))
-    black = np.array([_BLACK, 0.0, 0.0], dtype=np.float32)[:, None, None]
-    lit = black + np.float32(gain) * (there - black)
-    left = np.median((shown - lit)[:, around], axis=1)
-    return np.asarray(lit + left[:, None, None], dtype=np.float32)
 
 
 def _surroundings(suspected: Mask, cell: Box) -> tuple[Box, Mask]:
@@ -217,9 +238,13 @@ def _displacement(
         :, box.top // 4 : -(-box.bottom // 4), box.left // 4 : -(-box.right // 4)
     ].reshape(2, -1)
     across, down = (round(float(value)) for value in np.median(quarter, axis=1))
+    first = sample(side.picture[:1], box, (down, across))[0][rows, columns]
+    # Film flickers: what all differ by is no sign of motion.
+    level = np.median(here - first)
     found = []
     for start in {(down, across), (0, 0)}:
-        costs = _costs_around(side.picture, box, start, (rows, columns), here, _SEARCH, _OUTLIER)
+        points = (rows, columns)
+        costs = _costs_around(side.picture, box, start, points, here - level, _SEARCH, _OUTLIER)
         at = np.unravel_index(int(costs.argmin()), costs.shape)
         move = tuple(
             begin + int(index) - _SEARCH + _vertex(line, int(index))
@@ -228,7 +253,9 @@ def _displacement(
         found.append((float(costs.min()), move))
     down_by, across_by = min(found)[1]
     there = sample(side.picture[:1], box, (down_by, across_by))[0][rows, columns]
-    return (down_by, across_by), float(np.minimum(np.abs(there - here), _OUTLIER).mean())
+    off = here - there
+    off -= np.median(off)
+    return (down_by, across_by), float(np.minimum(np.abs(off), _OUTLIER).mean())
 
 
 def _spread(mask: Mask, most: int) -> tuple[Points, Points]:
@@ -282,9 +309,10 @@ def has_twin(evidence: Evidence, hit: Mask, sides: tuple[Neighbour, ...], likene
     points = _spread(dilate(hit, 1), _TWIN_POINTS)
     here = evidence.shown[0][points]
     bar = (likeness * float(evidence.contrast[hit].mean())) ** 2
-    for side, move in zip(sides, evidence.displacements, strict=True):
+    for side, move, light in zip(sides, evidence.displacements, evidence.lights, strict=True):
         start = (round(move[0]), round(move[1]))
-        costs = _costs_around(side.picture, evidence.box, start, points, here, TWIN_REACH)
+        unlit = light.away(here)
+        costs = _costs_around(side.picture, evidence.box, start, points, unlit, TWIN_REACH)
         if float(costs.min()) < bar:
             return True
     return False
