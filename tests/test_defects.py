@@ -178,6 +178,39 @@ def test_a_fill_is_in_the_light_of_its_frame(light: float) -> None:
     assert abs(error.mean()) < 1.5
 
 
+def flickering(seed: int) -> list[float]:
+    return list(np.random.default_rng(seed).uniform(0.92, 1.08, LONG))
+
+
+def test_flicker_hides_no_dust() -> None:
+    """What the light of the frames differs by is more than what the dust is off."""
+    lights = flickering(1)
+    clean = [light * scene(number) for number, light in enumerate(lights)]
+    places = {number: spot(30 + 5 * number, 90, 5) for number in range(3, 9)}
+    dirty = [luma.copy() for luma in clean]
+    for number, place in places.items():
+        dirty[number][place] += 16.0
+    out, found = repaired(film(dirty), places)
+    assert [(one.kind, one.frame) for one in found] == [("dust", n) for n in sorted(places)]
+    for number, place in places.items():
+        error = out[number].planes[0][place] - clean[number][place]
+        assert np.sqrt(np.mean(error**2)) < 4.0
+
+
+def test_a_ball_in_flicker_stays() -> None:
+    shown, masks = [], {}
+    for number, light in enumerate(flickering(2)):
+        luma = scene(number)
+        masks[number] = spot(20 + 8 * number, 30 + 11 * number, 4)
+        luma[masks[number]] = 180.0
+        shown.append(light * luma)
+    frames = film(shown)
+    out, found = repaired(frames, masks)
+    assert found == []
+    for frame, was in zip(out, frames, strict=True):
+        assert np.array_equal(frame.planes[0], was.planes[0])
+
+
 def test_a_limb_stays():
     """A part that moves, of a thing that does not: what is around it is off, too."""
     shown, masks = [], {}

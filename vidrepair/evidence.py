@@ -28,6 +28,8 @@ _BLACK = 16.0 / 255.0
 """Black, which no light changes. In film of full range it is 0, which matters little."""
 _DARK = 0.08
 """Above black, of the peak: darker samples do not tell of a light."""
+_EXPLAINED = 0.8
+"""Share of the difference that may be left where a light is believed."""
 _GAINS = (0.5, 2.0)
 """Within which a light may change."""
 TWIN_REACH = 24
@@ -66,7 +68,7 @@ class Light:
     @classmethod
     def between(cls, there: FloatArray, shown: FloatArray, around: Mask) -> Light:
         """By what both show (3, h, w) around a place (h, w): medians, which what moves does not
-        move.
+        move. None, where that explains little of what they differ by.
         """
         if np.count_nonzero(around) < _FEWEST:
             return cls()
@@ -77,6 +79,9 @@ class Light:
             gain = float(np.clip(np.median(ours[bright] / light[bright]), *_GAINS))
         off = shown[:, around] - cls(gain).on(there[:, around])
         left = np.median(off, axis=1)
+        was = np.abs(ours - light).mean()
+        if np.abs(off[0] - left[0]).mean() > _EXPLAINED * was:
+            return cls()
         return cls(gain, (float(left[0]), float(left[1]), float(left[2])))
 
     def on(self, picture: FloatArray) -> FloatArray:
@@ -240,7 +245,7 @@ def _displacement(
     across, down = (round(float(value)) for value in np.median(quarter, axis=1))
     first = sample(side.picture[:1], box, (down, across))[0][rows, columns]
     # Film flickers: what all differ by is no sign of motion.
-    level = np.median(here - first)
+    level = _level(here - first)
     found = []
     for start in {(down, across), (0, 0)}:
         points = (rows, columns)
@@ -254,8 +259,14 @@ def _displacement(
     down_by, across_by = min(found)[1]
     there = sample(side.picture[:1], box, (down_by, across_by))[0][rows, columns]
     off = here - there
-    off -= np.median(off)
+    off -= _level(off)
     return (down_by, across_by), float(np.minimum(np.abs(off), _OUTLIER).mean())
+
+
+def _level(off: FloatArray) -> float:
+    """What all samples differ by, if that explains why they do."""
+    level = float(np.median(off))
+    return level if np.abs(off - level).mean() <= _EXPLAINED * np.abs(off).mean() else 0.0
 
 
 def _spread(mask: Mask, most: int) -> tuple[Points, Points]:
