@@ -186,7 +186,7 @@ def test_flicker_hides_no_dust() -> None:
     """What the light of the frames differs by is more than what the dust is off."""
     lights = flickering(1)
     clean = [light * scene(number) for number, light in enumerate(lights)]
-    places = {number: spot(30 + 5 * number, 90, 5) for number in range(3, 9)}
+    places = {3: spot(40, 40, 5), 6: spot(90, 140, 5), 8: spot(80, 50, 5)}
     dirty = [luma.copy() for luma in clean]
     for number, place in places.items():
         dirty[number][place] += 16.0
