@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -184,6 +185,25 @@ def test_standard_output_that_closes_early_ends_the_run(tmp_path: Path) -> None:
         assert process.wait(60) == 1, text
     assert "Traceback" not in text
     assert "standard output" in text
+
+
+def test_no_film_is_written_to_a_terminal(clip: Path) -> None:
+    screen, end = pty.openpty()
+    try:
+        done = subprocess.run(
+            [*TOOL, "run", clip, "-o", "-"],
+            stdin=subprocess.DEVNULL,
+            stdout=end,
+            stderr=subprocess.PIPE,
+            env=ENVIRONMENT,
+            check=False,
+            timeout=60,
+        )
+    finally:
+        os.close(screen)
+        os.close(end)
+    assert done.returncode == 2
+    assert b"y4m would fill this terminal" in done.stderr
 
 
 def test_a_mistyped_command_is_told(clip: Path) -> None:

@@ -245,6 +245,16 @@ def test_the_least_sure_are_kept_beside_the_strongest(made: Path) -> None:
     assert [place.frame for place in places.best()] == [*range(12), *range(20, 32)]
 
 
+def test_a_source_that_is_cut_off_is_told_on_the_page(made: Path, tmp_path: Path) -> None:
+    data = (made / "in.mkv").read_bytes()
+    (tmp_path / "cut.mkv").write_bytes(data[: 2 * len(data) // 3])
+    flags = ("--denoise", "0", "--repair", "none", "-c", "ffv1", "--progress", "none")
+    done = call("run", tmp_path / "cut.mkv", "-o", tmp_path / "out.mkv", "--report", *flags)
+    assert "truncated" in done.stderr
+    assert "The source is damaged" in page_of(tmp_path)
+    assert "The source is damaged" not in page_of(made)
+
+
 def test_what_is_sure_is_not_among_the_least_sure(made: Path) -> None:
     with open_source(made / "in.mkv") as source:
         frame = next(frames_of(source))

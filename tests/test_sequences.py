@@ -218,6 +218,13 @@ def test_a_rate_is_asked_for(pictures: Path, tmp_path: Path) -> None:
     refused(call("run", pictures, "-o", tmp_path / "o.mkv", *KEEP), 2, "no times", "--rate 24")
 
 
+def test_one_of_them_is_no_film(pictures: Path, tmp_path: Path) -> None:
+    one = pictures.with_name("000005.dpx")
+    result = call("run", one, "-o", tmp_path / "o.mkv", *KEEP)
+    refused(result, 2, "000005.dpx is one picture", "%06d.dpx for all", "with --rate")
+    assert not (tmp_path / "o.mkv").exists()
+
+
 @pytest.mark.parametrize("rate", ["0", "-24", "x", "24/0", "2000"])
 def test_a_rate_that_is_none(pictures: Path, tmp_path: Path, rate: str) -> None:
     result = call("run", pictures, f"--rate={rate}", "-o", tmp_path / "o.mkv", *KEEP)

@@ -567,3 +567,15 @@ def test_the_command_replaces_nothing_unasked(made: Path, tmp_path: Path) -> Non
     assert path.read_text().startswith("TITLE: out")
     done = call("markers", made / "out.mkv", "-o", tmp_path / "m.txt")
     assert (done.exit_code, "is no .otio or .edl file" in done.stderr) == (2, True)
+
+
+def test_where_no_sidecar_is_it_is_said_how_to_get_one(film: Path, made: Path) -> None:
+    other = film.with_name("alone.mkv")
+    other.write_bytes(film.read_bytes())
+    done = call("markers", other, "-o", film.with_name("n.edl"))
+    assert done.exit_code == 2
+    assert f"vidrepair analyze {other} -o {other}.vr.json" in done.stderr
+    done = call("grain", made / "out.mkv", "-o", film.with_name("n.json"))
+    assert done.exit_code == 2
+    assert "out.mkv.vr.json" in done.stderr
+    assert not film.with_name("n.json").exists()

@@ -240,10 +240,10 @@ def _open(url: str | Pipe, name: str, options: Mapping[str, str], *, form: str |
         kinds = {"yuv4mpegpipe": "a y4m stream", SEQUENCE: "pictures of their kind"}
         expected = kinds.get(form or "", "a video file")
         reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(
-            f"{name} cannot be read as {expected} ({reason}); check that it is complete"
-            " and plays elsewhere"
-        ) from None
+        remedy = "check that it is complete and plays elsewhere"
+        if isinstance(url, Pipe):
+            remedy = "pipe into it what ffmpeg -i FILE -f yuv4mpegpipe - writes, or name a file"
+        raise InputError(f"{name} cannot be read as {expected} ({reason}); {remedy}") from None
 
 
 def video_stream(container: Any, name: str, number: int | None = None) -> Any:

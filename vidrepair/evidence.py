@@ -28,7 +28,7 @@ _BLACK = 16.0 / 255.0
 """Black, which no light changes. In film of full range it is 0, which matters little."""
 _DARK = 0.08
 """Above black, of the peak: darker samples do not tell of a light."""
-_EXPLAINED = 0.8
+_EXPLAINED = 0.65
 """Share of the difference that may be left where a light is believed."""
 _GAINS = (0.5, 2.0)
 """Within which a light may change."""

@@ -80,7 +80,9 @@ def read_profile(path: Path | None) -> GrainProfile | None:
         text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is no text"
-        raise InputError(f"the grain profile {path} cannot be read: {reason}") from error
+        raise InputError(
+            f"the grain profile {path} cannot be read ({reason}); check the name"
+        ) from error
     if '"vidrepair_analysis"' in text[:1000]:
         raise UsageError(
             f"{path} is an analysis, not a grain profile; make one of it with vidrepair grain"

@@ -15,7 +15,7 @@ from vidrepair.inventory import frame_times
 from vidrepair.job_lists import open_clock
 from vidrepair.marker_file import check_markers, write_markers
 from vidrepair.markers import mark, unsteady
-from vidrepair.settings import OutputSettings
+from vidrepair.settings import MARKED
 from vidrepair.sidecar import read_analysis
 from vidrepair.tags import plain_text
 
@@ -30,7 +30,8 @@ def mark_film(
     Returns how many there are. Raises UsageError for a file that must not be written, InputError
     where the film or the sidecar cannot be read, and where they do not belong together.
     """
-    OutputSettings(markers=output)  # its ending
+    if output.suffix.lower() not in MARKED:
+        raise UsageError(f"{output} is no {' or '.join(MARKED)} file; name it so")
     for read in (film, sidecar):
         if same_file(read, output):
             raise UsageError(f"{output} is a file that is read; choose another name")

@@ -370,6 +370,8 @@ def glance(
         facts.append(
             _fact("Not in the sidecar", f"{unlisted}", "places that stand out", alarm=unlisted > 0)
         )
+    if met := str(seen.damage):
+        facts.append(_fact("The source is damaged", met, "met by the decoder", alarm=True))
     if run is not None:
         facts.append(_fact("Run", f"{run.seconds:.1f} s", f"{run.fps:.1f} fps"))
     told = "nothing is missing" if not differences else f"{len(differences)} differences"

@@ -19,7 +19,7 @@ from vidrepair.findings import DefectFacts
 from vidrepair.frames import FloatArray, Frame, Plane
 from vidrepair.regions import Box, Mask, connected_regions
 
-LEAST, TIMES = 4.0, 7.0
+LEAST, TIMES = 6.0, 7.0
 """A block stands out by so many code values of 8 bits, and so many deviations of all blocks of the
 frame (by their median)."""
 CROWDED = 0.01

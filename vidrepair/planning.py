@@ -11,7 +11,7 @@ from vidrepair.errors import CannotCarry
 from vidrepair.extent import end_of
 from vidrepair.interlace import Interlacing
 from vidrepair.labels import LOST_WITH, spoken
-from vidrepair.sequences import SEQUENCE
+from vidrepair.sequences import SEQUENCE, refuse_one_picture
 from vidrepair.settings import Job
 from vidrepair.streams import FLAC_FIRST, Copies, plan_copies
 from vidrepair.tags import StreamFacts
@@ -22,6 +22,8 @@ HEARD = ("audio", "subtitle", "video")
 
 def open_job_source(job: Job) -> Source:
     """The source; its decoder tells of its quantiser where the noise is to be measured."""
+    if job.reading.rate is None:
+        refuse_one_picture(job.source)
     asked = job.repair
     known = (asked.noise, asked.noise_profile, job.analysis)
     measured = asked.asks and all(one is None for one in known)

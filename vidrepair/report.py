@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from vidrepair.tags import Damage, one_line, plain_text
+from vidrepair.tags import Damage, one_line, plain_text, spoken_frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class Report:
         """How many frames in what time, and how fast, where any was done by this run."""
         before = f", {self.taken} of them done before," if self.taken else ""
         rate = f" ({self.fps:.1f} fps)" if self.frames > self.taken else ""
-        return f"{self.frames} frames{before} in {self.seconds:.1f} s{rate}"
+        return f"{spoken_frames(self.frames)}{before} in {self.seconds:.1f} s{rate}"
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON lines."""

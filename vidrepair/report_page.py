@@ -294,5 +294,4 @@ def _settings(job: ReportJob, analysis: Analysis | None, run: Report | None) -> 
             f"{part:.2f}" for part in run.noise
         )
         found["repeats, copies, frames made anew"] = f"{run.repeats}, {run.copies}, {run.rebuilt}"
-        found["damage met in the source"] = str(run.damage) or None
     return found

@@ -124,6 +124,15 @@ def origin_of(path: Path, rate: Fraction | None) -> Path | ImageSequence:
     return path
 
 
+def refuse_one_picture(path: Path | None) -> None:
+    """Raises UsageError for one of numbered pictures, which is no film."""
+    numbered = path is not None and path.suffix.lower() in CODECS and _LAST.search(path.stem)
+    if path is not None and numbered and path.is_file():
+        raise UsageError(
+            f"{path} is one picture, and a film has many; {_remedy_of_one(path)}, with --rate"
+        )
+
+
 def _remedy_of_one(path: Path) -> str:
     """What to do where a rate comes with a file."""
     if path.suffix.lower() in CODECS and (number := _LAST.search(path.stem)):

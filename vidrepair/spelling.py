@@ -35,6 +35,8 @@ def read_kinds(text: str) -> tuple[str, ...]:
     if text in ("all", "none"):
         return KINDS if text == "all" else ()
     kinds = tuple(part.strip() for part in text.split(","))
+    if whole := [kind for kind in kinds if kind in ("all", "none")]:
+        raise ValueError(f"{whole[0]!r} goes with nothing else; take it alone, or leave it out")
     if wrong := [kind for kind in kinds if kind not in KINDS]:
         raise ValueError(f"{wrong[0]!r} is not all, none or some of {', '.join(KINDS)}")
     return kinds

@@ -31,7 +31,7 @@ from vidrepair.report import Progress, Teller
 from vidrepair.settings import MaskSettings, SourceSettings
 from vidrepair.shots import number_shots
 from vidrepair.strongest import Strongest, bucket_of
-from vidrepair.tags import Clip
+from vidrepair.tags import Clip, Damage
 
 WORST, TYPICAL = 6, 6
 """Frames that are shown: those of the largest change in one place, and some at even distances."""
@@ -91,6 +91,8 @@ class Survey:
     places: tuple[Place, ...]
     place_frames: dict[str, list[int]]
     """Frames in which a change of a kind stood out."""
+    damage: Damage
+    """What the decoder met in the source."""
     place_counts: Mapping[str, int]
     """Places of each kind, of which `places` has some."""
     matte: str
@@ -141,7 +143,7 @@ def survey(
         for pair in pairs:
             gathered.add(pair)
             tell(pair.first.number + 1, lambda: "decode")
-        return gathered.finish()
+        return gathered.finish(one.damage)
 
 
 def _asked(
@@ -259,7 +261,7 @@ class _Gathered:
             touched=held,
         )
 
-    def finish(self) -> Survey:
+    def finish(self, damage: Damage) -> Survey:
         """All of it, after the last frame."""
         curves = np.array(self._curves, dtype=np.float64).reshape(-1, 4).T
         worst = self._worst.best()
@@ -279,6 +281,7 @@ class _Gathered:
             stills=(*worst, *typical),
             places=self._places.best(),
             place_frames=self._places.frames,
+            damage=damage,
             place_counts=self._places.counts,
             matte="change" if self._analysis is None and origin == "sidecar" else origin,
         )

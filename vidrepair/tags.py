@@ -318,7 +318,8 @@ class Clip:
         rate = "no fixed rate" if self.rate is None else f"{float(self.rate):.5g} fps"
         length = "length unknown" if self.duration is None else f"{self.duration:.2f} s"
         matrix = picture.matrix if picture.format.family == "yuv" else picture.format.family
-        about = f"about {self.frame_count} frames" if self.frame_count else "frames unknown"
+        count = self.frame_count
+        about = f"about {spoken_frames(count)}" if count else "frames unknown"
         extra = (" (lossless)" if self.lossless else "") + (", interlaced" * self.interlaced)
         lines = [f"{one_line(self.name)}: {self.container}, {length}, {about}"]
         lines.append(
@@ -345,6 +346,11 @@ def _stream(facts: StreamFacts) -> dict[str, Any]:
 def plain_text(text: str) -> str:
     """Text that any terminal and JSON reader takes: stray bytes become replacement marks."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def spoken_frames(count: int) -> str:
+    """Frames, for people."""
+    return f"{count} {'frame' if count == 1 else 'frames'}"
 
 
 def one_line(text: str) -> str:

@@ -13,6 +13,7 @@ from vidrepair.files import same_file, write_text
 from vidrepair.findings import Analysis, SpanFacts
 from vidrepair.frames import GrainProfile, Picture
 from vidrepair.grain_table import GrainEntry, film_grain_table, profile_to_json
+from vidrepair.sequences import sidecar_of
 from vidrepair.sidecar import read_analysis
 from vidrepair.tags import pixel_format
 
@@ -32,6 +33,8 @@ from vidrepair.tags import pixel_format
 @click.option("--shot", type=int, default=0, show_default=True, help="Whose profile.")
 def grain(analysis: Path, output: Path, overwrite: bool, shot: int) -> None:
     """Write down the grain that analyze found: FILE is its sidecar."""
+    if (sidecar := sidecar_of(analysis)).exists():
+        raise UsageError(f"{analysis} is a film; name its sidecar, {sidecar}")
     found = read_analysis(analysis)
     kind = output.suffix.lower()
     if kind not in (".json", ".tbl"):

@@ -50,5 +50,10 @@ def markers(
             f"{film} is numbered pictures; take run --markers, or analyze --markers, for them"
         )
     sidecar = analysis or sidecar_of(film)
+    if analysis is None and film.exists() and not sidecar.exists():
+        raise UsageError(
+            f"{film} has no sidecar beside it; write it with vidrepair analyze {film} -o {sidecar},"
+            " or name it with --analysis"
+        )
     count = mark_film(film, sidecar, output, stream=video_stream, overwrite=overwrite)
     click.echo(f"{output}: {count} {'marker' if count == 1 else 'markers'}")

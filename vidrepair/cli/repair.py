@@ -62,7 +62,7 @@ _ANYWHERE = (
         type=float,
         default=0.75,
         show_default=True,
-        help="Damage that is less sure stays: 0.7 is the least that is believed, 1 the surest.",
+        help="Damage that is less sure stays; nothing is less sure than 0.57 or surer than 1.",
     ),
     click.option(
         "--grain",

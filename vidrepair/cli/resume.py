@@ -81,6 +81,8 @@ def go_on(output: Path, changed: list[str]) -> None:
     """Repeat the command that a job was started with, `changed` added to it."""
     record = record_of(output)
     assert record.job is not None
+    if record.kept:
+        raise UsageError(f"the job of {output} is done; there is nothing to resume")
     arguments, folder = record.job["arguments"], Path(record.job["folder"])
     if not arguments:
         raise UsageError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -110,6 +111,10 @@ def run(
     """
     show_messages(log_level, progress)
     out = path_or_pipe(output)
+    if out is None and sys.stdout.isatty():
+        raise UsageError(
+            "y4m would fill this terminal; pipe it into another program, or name a file with -o"
+        )
     if sidecar:
         if out is None:
             raise UsageError("--sidecar lies beside OUT, and a pipe has no place; leave it out")
