@@ -247,7 +247,7 @@ def test_the_least_sure_are_kept_beside_the_strongest(made: Path) -> None:
 
 def test_a_source_that_is_cut_off_is_told_on_the_page(made: Path, tmp_path: Path) -> None:
     data = (made / "in.mkv").read_bytes()
-    (tmp_path / "cut.mkv").write_bytes(data[: 2 * len(data) // 3])
+    (tmp_path / "cut.mkv").write_bytes(data[: len(data) // 2])
     flags = ("--denoise", "0", "--repair", "none", "-c", "ffv1", "--progress", "none")
     done = call("run", tmp_path / "cut.mkv", "-o", tmp_path / "out.mkv", "--report", *flags)
     assert "truncated" in done.stderr
