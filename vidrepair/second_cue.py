@@ -50,7 +50,7 @@ UNREST = 0.08
 with more it is a part of something that moves, as a hand is of an arm."""
 HUGE = 400
 """Samples from which half of that is too much,"""
-DENSE = 0.25
+DENSE = 0.4
 """of a spot that covers so much of its box: no crossing of lines."""
 NEAR = 40
 """Samples away from a spot that such a thing is looked for in the neighbours."""
