@@ -1,6 +1,7 @@
 """The second cue on made films: what is damage goes, what moves stays."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 import cv2
@@ -195,6 +196,55 @@ def test_flicker_hides_no_dust() -> None:
     for number, place in places.items():
         error = out[number].planes[0][place] - clean[number][place]
         assert np.sqrt(np.mean(error**2)) < 4.0
+
+
+def test_a_hole_is_filled_in_the_light_of_its_frame() -> None:
+    """Cells inside it have nothing beside them that tells of it."""
+    clean = [0.9 * scene(number) if number == 5 else scene(number) for number in range(LONG)]
+    hole = np.zeros(SIZE, dtype=bool)
+    hole[14:114, 46:146] = True
+    frames = film(clean)
+    frames[5] = replace(frames[5], masked=hole)
+    out, _ = repaired(frames, {})
+    error = out[5].planes[0][14:114, 46:146] - clean[5][14:114, 46:146]
+    for row in range(0, 100, 25):
+        for column in range(0, 100, 25):
+            assert abs(error[row : row + 25, column : column + 25].mean()) < 3.0
+
+
+def test_what_is_blown_does_not_flicker() -> None:
+    def shown(number: int, light: float) -> FloatArray:
+        rows, columns = np.mgrid[0 : SIZE[0], 0 : SIZE[1]].astype(np.float32)
+        down = np.abs(rows + PAN[0] * (number - 5) - 40.0)
+        across = np.abs(columns + PAN[1] * (number - 5) - 60.0)
+        window = (16.0 - np.maximum(down, across)).clip(0.0, 1.0)
+        return light * scene(number) * (1.0 - window) + 250.0 * window
+
+    clean = [shown(number, 0.9 if number == 5 else 1.0) for number in range(LONG)]
+    place = spot(40, 60)
+    dirty = [luma.copy() for luma in clean]
+    dirty[5][place] = 60.0
+    out, found = repaired(film(dirty), {5: place})
+    assert [one.frame for one in found] == [5]
+    assert np.abs(out[5].planes[0][place] - 250.0).max() < 3.0
+
+
+def test_a_limb_beside_its_body_stays() -> None:
+    """Marked as one with the body, which has a twin: the limb changes its shape, and has none."""
+    shown, masks = [], {}
+    for number in range(LONG):
+        luma = scene(number)
+        row, column = 30 + 6 * number, 40 + 8 * number
+        limb = spot(row + (14 if number % 2 else -14), column + 6 * (number % 3), 3 + number % 3)
+        body = spot(row, column, 6)
+        luma[body | limb] = 235.0
+        masks[number] = cv2.dilate((body | limb).astype(np.uint8), np.ones((9, 9))) > 0
+        shown.append(luma)
+    frames = film(shown)
+    out, found = repaired(frames, masks)
+    assert found == []
+    for frame, was in zip(out, frames, strict=True):
+        assert np.array_equal(frame.planes[0], was.planes[0])
 
 
 def test_a_ball_in_flicker_stays() -> None:

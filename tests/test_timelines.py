@@ -528,7 +528,7 @@ def test_the_worst_damage_is_marked_and_no_stretch_takes_all(made: Path) -> None
     cut = (ShotFacts(0, 0, 7), ShotFacts(1, 8, 70), ShotFacts(2, 71, last))
     halved = mark(replace(told, shots=cut), range(COUNT), "film", None, clock).markers
     lasting = [(one.kind, one.place, one.frames) for one in halved if one.frames > 1]
-    assert lasting == [("scratch", 5, 3), ("scratch", 11, 2)]
+    assert lasting == [("scratch", 5, 3), ("scratch", 8, 4), ("scratch", 11, 2), ("rebuilt", 71, 2)]
     many = replace(told, defects=tuple(dust(frame, 6) for frame in range(0, 26 * 200, 26)), lost=())
     marked = mark(many, range(26 * 200), "film", None, clock).markers
     assert sum(one.kind == "dust" for one in marked) == MOST

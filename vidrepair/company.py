@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vidrepair.evidence import Displacement, Evidence, Light, Neighbour
+from vidrepair.evidence import Displacement, Evidence, Neighbour
+from vidrepair.exposure import Exposure
 from vidrepair.frames import FloatArray
 from vidrepair.regions import Box, Mask, Points, connected_regions
 
@@ -54,7 +55,7 @@ class Spot:
     contrast: float
     """How far, with its sign."""
     moves: tuple[Displacement, Displacement]
-    lights: tuple[Light, Light]
+    exposures: tuple[Exposure, Exposure]
 
     @property
     def direction(self) -> complex:
@@ -119,7 +120,7 @@ def spot_of(cells: list[tuple[Evidence, Mask]]) -> Spot:
         plane=plane,
         contrast=float(np.copysign(contrast, off[plane])),
         moves=largest.displacements,
-        lights=largest.lights,
+        exposures=largest.exposures,
     )
 
 
@@ -140,10 +141,10 @@ def company(
     ).grown(BEYOND, height, width)
     shown = picture[:, *box.window()]
     near = beyond = False
-    for side, move, light in zip(sides, spot.moves, spot.lights, strict=True):
+    for side, move, lit in zip(sides, spot.moves, spot.exposures, strict=True):
         rows = np.clip(np.arange(box.top, box.bottom) + round(move[0]), 0, height - 1)
         columns = np.clip(np.arange(box.left, box.right) + round(move[1]), 0, width - 1)
-        there = light.on(side.picture[:, rows[:, None], columns])
+        there = lit.on(side.picture[:, rows[:, None], columns])
         off = (there[spot.plane] - shown[spot.plane]) * np.sign(spot.contrast)
         marked = side.suspected[rows[:, None], columns]
         for mask in (off > STANDS_OUT * abs(spot.contrast), marked):

@@ -3,8 +3,8 @@
 Spots are judged by `second_cue`. Lasting scratches are in the neighbours, too: `scratch_clearing`
 has filled them before. What the decoder had nothing of, and what the user masks, is not judged.
 
-The fill is the mean of both neighbours, brought to the place, or of the one that is not damaged
-there itself; else the generator's own.
+The fill is the mean of both neighbours, brought to the place and lit as it is, or of the one that
+is not damaged there itself; else the generator's own.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from vidrepair.company import NEAR, Odds, Spot, company, spot_of
-from vidrepair.evidence import MARGIN, Evidence, Neighbour, gather
+from vidrepair.evidence import Evidence, Neighbour, gather
 from vidrepair.frames import Answer, Defect, FloatArray, Frame, Picture, Repaired
 from vidrepair.planes import padded_size, to_generator
 from vidrepair.regions import Box, Mask, Region, connected_regions, dilate
@@ -347,7 +347,7 @@ def _judge(
         return None
     cells = look_at(region, here.picture, suspected, by.sides)
     if kind == "dust":
-        cells = without_twins(cells, by.sides, region.box.grown(MARGIN, *suspected.shape))
+        region, cells = without_twins(region, cells, by.sides)
     agrees = believe(region, kind, cells, by.sides, mean_over(here.defect, cells))
     confidence = min(1.0, surest * agrees) * by.trust
     if confidence == 0.0:

@@ -2,7 +2,8 @@
 
 A cell of at most 24 x 24 samples is compared with both neighbours, each brought to it by one
 displacement, found on what lies around the suspected samples: the generator's own motion was
-sought where the damage is, and is the less to be trusted there.
+sought where the damage is, and is the less to be trusted there. What they show is lit as the frame
+is around, for film flickers.
 """
 
 from __future__ import annotations
@@ -11,27 +12,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vidrepair.exposure import EXPLAINED, FEWEST, Exposure
 from vidrepair.frames import FloatArray
 from vidrepair.regions import Box, Mask, Points, dilate
 
 MARGIN = 12
 """Samples around a cell that its displacement is sought on."""
-_FEWEST = 30
-"""Samples beside suspected ones that a displacement can be found on."""
 _OUTLIER = 0.08
 """Share of the peak beyond which a sample differs no more: it is another thing."""
 _RING_POINTS = 200
 """Samples that a displacement is sought on."""
+_EXPOSURE_POINTS = 400
+"""Samples that tell how a frame is lit."""
 _SEARCH = 4
 """Whole samples around the start that it is sought within."""
-_BLACK = 16.0 / 255.0
-"""Black, which no light changes. In film of full range it is 0, which matters little."""
-_DARK = 0.08
-"""Above black, of the peak: darker samples do not tell of a light."""
-_EXPLAINED = 0.65
-"""Share of the difference that may be left where a light is believed."""
-_GAINS = (0.5, 2.0)
-"""Within which a light may change."""
 TWIN_REACH = 24
 """Samples around its place that a spot's twin is sought within."""
 _TWIN_POINTS = 96
@@ -53,47 +47,6 @@ class Neighbour:
     """(2, H/4, W/4) the displacement to it, x and y, in full-size pixels."""
     restored: bool = True
     """Else it is as it was decoded: it may be judged by, but is no fill where the other one is."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Light:
-    """How a frame is lit where a neighbour is lit otherwise: film flickers.
-
-    A gain about black, as that of a lamp is, then what is left of each plane.
-    """
-
-    gain: float = 1.0
-    left: tuple[float, float, float] = (0.0, 0.0, 0.0)
-
-    @classmethod
-    def between(cls, there: FloatArray, shown: FloatArray, around: Mask) -> Light:
-        """By what both show (3, h, w) around a place (h, w): medians, which what moves does not
-        move. None, where that explains little of what they differ by.
-        """
-        if np.count_nonzero(around) < _FEWEST:
-            return cls()
-        light, ours = (picture[0][around] - _BLACK for picture in (there, shown))
-        bright = light > _DARK
-        gain = 1.0
-        if np.count_nonzero(bright) >= _FEWEST:
-            gain = float(np.clip(np.median(ours[bright] / light[bright]), *_GAINS))
-        off = shown[:, around] - cls(gain).on(there[:, around])
-        left = np.median(off, axis=1)
-        was = np.abs(ours - light).mean()
-        if np.abs(off[0] - left[0]).mean() > _EXPLAINED * was:
-            return cls()
-        return cls(gain, (float(left[0]), float(left[1]), float(left[2])))
-
-    def on(self, picture: FloatArray) -> FloatArray:
-        """(3, ...) of the neighbour in the light of the frame."""
-        shape = (3,) + (1,) * (picture.ndim - 1)
-        black = np.array([_BLACK, 0.0, 0.0], np.float32).reshape(shape)
-        left = np.array(self.left, np.float32).reshape(shape)
-        return np.asarray(black + left + np.float32(self.gain) * (picture - black))
-
-    def away(self, luma: FloatArray) -> FloatArray:
-        """Luma of the frame in the light of the neighbour."""
-        return np.asarray(_BLACK + (luma - _BLACK - self.left[0]) / self.gain, np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -123,7 +76,7 @@ class Evidence:
     misfit: float
     """Mean difference around the suspected samples: how well the motion is known."""
     displacements: tuple[Displacement, Displacement]
-    lights: tuple[Light, Light]
+    exposures: tuple[Exposure, Exposure]
 
 
 def gather(
@@ -146,11 +99,11 @@ def gather(
     clean = np.stack(
         [~_sample_mask(side.suspected, box, move) for side, move in zip(sides, moves, strict=True)]
     )
-    beside = ~dilate(suspected[box.window()], 1)
-    lights = [
-        Light.between(there, shown, beside & sound) for there, sound in zip(raw, clean, strict=True)
+    exposures = [
+        _exposure(picture, around, ring, side, move)
+        for side, move in zip(sides, moves, strict=True)
     ]
-    warped = [light.on(there) for light, there in zip(lights, raw, strict=True)]
+    warped = [one.on(there) for one, there in zip(exposures, raw, strict=True)]
     usable = clean.copy()
     for number, side in enumerate(sides):
         if not side.restored:
@@ -172,8 +125,18 @@ def gather(
         valid=np.asarray(clean.all(axis=0)),
         misfit=max(cost for _, cost in found),
         displacements=(moves[0], moves[1]),
-        lights=(lights[0], lights[1]),
+        exposures=(exposures[0], exposures[1]),
     )
+
+
+def _exposure(
+    picture: FloatArray, around: Box, ring: Mask, side: Neighbour, move: Displacement
+) -> Exposure:
+    """How the frame is lit beside a cell, against a neighbour whose samples there are sound."""
+    there = sample(side.picture, around, move)
+    points = _spread(ring & ~_sample_mask(side.suspected, around, move), _EXPOSURE_POINTS)
+    shown = picture[:, points[0] + around.top, points[1] + around.left]
+    return Exposure.between(there[:, *points], shown)
 
 
 def _surroundings(suspected: Mask, cell: Box) -> tuple[Box, Mask]:
@@ -184,7 +147,7 @@ def _surroundings(suspected: Mask, cell: Box) -> tuple[Box, Mask]:
     for margin in (MARGIN, 4 * MARGIN, 16 * MARGIN):
         box = cell.grown(margin, *suspected.shape)
         ring = ~dilate(suspected[box.window()], 1)
-        if np.count_nonzero(ring) >= _FEWEST:
+        if np.count_nonzero(ring) >= FEWEST:
             return box, ring
     box = cell.grown(MARGIN, *suspected.shape)
     return box, np.ones((box.height, box.width), dtype=bool)
@@ -264,9 +227,9 @@ def _displacement(
 
 
 def _level(off: FloatArray) -> float:
-    """What all samples differ by, if that explains why they do."""
+    """What all samples differ by, if that explains why they do; a level does for a search."""
     level = float(np.median(off))
-    return level if np.abs(off - level).mean() <= _EXPLAINED * np.abs(off).mean() else 0.0
+    return level if np.abs(off - level).mean() <= EXPLAINED * np.abs(off).mean() else 0.0
 
 
 def _spread(mask: Mask, most: int) -> tuple[Points, Points]:
@@ -320,10 +283,10 @@ def has_twin(evidence: Evidence, hit: Mask, sides: tuple[Neighbour, ...], likene
     points = _spread(dilate(hit, 1), _TWIN_POINTS)
     here = evidence.shown[0][points]
     bar = (likeness * float(evidence.contrast[hit].mean())) ** 2
-    for side, move, light in zip(sides, evidence.displacements, evidence.lights, strict=True):
+    for side, move, lit in zip(sides, evidence.displacements, evidence.exposures, strict=True):
         start = (round(move[0]), round(move[1]))
-        unlit = light.away(here)
+        unlit = lit.away(here)
         costs = _costs_around(side.picture, evidence.box, start, points, unlit, TWIN_REACH)
-        if float(costs.min()) < bar:
+        if float(costs.min()) < bar / lit.gain**2:  # they are in the other light
             return True
     return False

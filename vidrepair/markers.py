@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -118,12 +119,14 @@ def _worst(analysis: Analysis, places: Sequence[int], clock: FilmClock) -> list[
         *_scratches(kept, picture, starts),
         *_spots(kept, picture),
     ]
+    cuts = sorted(starts)
     chosen: list[_Stretch] = []
     for one in sorted(found, key=lambda one: (-one.worst, one.first, one.kind)):
         near = (
             other
             for other in chosen
             if abs(places[one.first] - places[other.first]) < APART * clock.rate
+            and bisect_right(cuts, one.first) == bisect_right(cuts, other.first)
         )
         if not any(map(one.is_like, near)):
             chosen.append(one)

@@ -168,7 +168,7 @@ def frames(seen: Survey) -> list[dict[str, Any]]:
 
 
 def _caption(still: Still) -> str:
-    why = "Among the largest changes of one place" if still.worst else "At an even distance"
+    why = "Among the largest changes of one place" if still.worst else "From all over the film"
     return (
         f"{why}. Changed clearly: {still.clearly:.2%} of the samples of luma; marked:"
         f" {still.touched.mean():.3%}."

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from vidrepair.evidence import MARGIN, Evidence, Neighbour, gather, has_twin
+from vidrepair.evidence import Evidence, Neighbour, gather, has_twin
 from vidrepair.frames import FloatArray
 from vidrepair.regions import Box, Mask, Region, connected_regions, dilate
 
@@ -49,9 +49,9 @@ UNREST = 0.08
 """Share of the margins around a spot of so many samples, other suspects left out, that may be off:
 with more it is a part of something that moves, as a hand is of an arm."""
 HUGE = 400
-"""Samples from which half of that is too much,"""
+"""Samples from which half of UNREST is too much,"""
 DENSE = 0.4
-"""of a spot that covers so much of its box: no crossing of lines."""
+"""of a spot that covers this share of its box: lines that cross cover less."""
 NEAR = 40
 """Samples away from a spot that such a thing is looked for in the neighbours."""
 SIMILAR = 0.4
@@ -74,7 +74,10 @@ TWIN = 0.35
 TWINS = 0.3
 """Share of a region that may have twins."""
 PIECE = 12
-"""Samples from which a piece of a region is told from the others: dust may lie beside a bird."""
+"""Samples from which a piece of a region may be a thing of its own: dust may lie beside a bird."""
+OTHER_TONE = 0.5
+"""Share of how far they are off by which a piece has to differ from such a thing, not to be a part
+of it."""
 
 
 def kind_of(region: Region) -> str:
@@ -109,7 +112,7 @@ def believe(
         [one.misfit for one, _ in seen]
     ):
         return 0.0
-    area = region.box.grown(MARGIN, *sides[0].suspected.shape)
+    area = _area(cells)
     agrees, same, around = _look_around(seen, contrast, area)
     large = kind == "dust" and samples > LARGE
     beyond = GOES_ON * (0.5 if large else 1.0) * (GOES_ON_CERTAIN if certain else 1.0)
@@ -142,32 +145,68 @@ def look_at(
 
 
 def without_twins(
-    cells: list[tuple[Evidence, Mask]], sides: tuple[Neighbour, Neighbour], area: Box
-) -> list[tuple[Evidence, Mask]]:
-    """The cells of a region that is in several pieces, without those that a neighbour has, too.
-
-    `area` holds all cells.
+    region: Region, cells: list[tuple[Evidence, Mask]], sides: tuple[Neighbour, Neighbour]
+) -> tuple[Region, list[tuple[Evidence, Mask]]]:
+    """A region in several pieces, without those that a neighbour has, too, and those of their tone:
+    a limb is of the tone of its body, and changes its shape.
     """
-    spot = _join(cells, area)
-    pieces = [one for one in connected_regions(dilate(spot, 1)) if len(one.rows) >= PIECE]
-    things = np.zeros_like(spot)
-    for piece in pieces if len(pieces) > 1 else ():
-        own = np.zeros_like(spot)
-        own[piece.rows, piece.columns] = True
-        parts = [(one, hit & own[one.box.within(area)]) for one, hit in cells]
-        samples = sum(int(hit.sum()) for _, hit in parts)
-        if samples >= PIECE and _twins(parts, sides) > TWINS * samples:
-            things |= own
+    area = _area(cells)
+    things = _things(_join(cells, area), cells, sides, area)
     if not things.any():
-        return cells
+        return region, cells
     beside = dilate(things, GROW)
-    return [
+    left = ~beside[region.rows - area.top, region.columns - area.left]
+    kept = [
         (
             replace(one, inside=one.inside & ~beside[one.box.within(area)]),
             hit & ~things[one.box.within(area)],
         )
         for one, hit in cells
     ]
+    if not left.any():
+        return region, kept
+    return Region(region.rows[left], region.columns[left]), kept
+
+
+def _things(
+    spot: Mask,
+    cells: list[tuple[Evidence, Mask]],
+    sides: tuple[Neighbour, Neighbour],
+    area: Box,
+) -> Mask:
+    """Which samples of a spot, in the window `area`, are no damage by what its pieces are."""
+    things = np.zeros_like(spot)
+    pieces = connected_regions(dilate(spot, 1))
+    if len(pieces) < 2:
+        return things
+    found = []
+    for piece in pieces:
+        own = np.zeros_like(spot)
+        own[piece.rows, piece.columns] = True
+        parts = [(one, hit & own[one.box.within(area)]) for one, hit in cells]
+        parts = [(one, hit) for one, hit in parts if hit.any()]
+        samples = sum(int(hit.sum()) for _, hit in parts)
+        off = [(one.shown - one.expected)[0][hit] for one, hit in parts]
+        tone = float(np.concatenate(off).mean()) if off else 0.0
+        has = samples >= PIECE and _twins(parts, sides) > TWINS * samples
+        found.append((own, tone, has))
+    tones = [tone for _, tone, has in found if has]
+    for own, tone, has in found:
+        alike = (abs(tone - other) < OTHER_TONE * max(abs(tone), abs(other)) for other in tones)
+        if has or any(alike):
+            things |= own
+    return things
+
+
+def _area(cells: list[tuple[Evidence, Mask]]) -> Box:
+    """The smallest window that holds all cells with their margins."""
+    boxes = [one.box for one, _ in cells]
+    return Box(
+        min(box.top for box in boxes),
+        min(box.left for box in boxes),
+        max(box.bottom for box in boxes),
+        max(box.right for box in boxes),
+    )
 
 
 def _twins(cells: list[tuple[Evidence, Mask]], sides: tuple[Neighbour, Neighbour]) -> int:

@@ -18,8 +18,8 @@ def bucket_of(frames: int | None, count: int) -> int:
 class Strongest(Generic[Kept]):
     """Keeps `count` things at most, those of the greatest strength.
 
-    One of every bucket on the way, and twice as many: of two that meet at a bucket's edge the
-    weaker one is left out in the end.
+    One of every bucket on the way, and twice as many, so that twice as many things are held: of two
+    that meet at a bucket's edge the weaker one is left out in the end.
     """
 
     def __init__(self, count: int, bucket: int) -> None:

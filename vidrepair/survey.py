@@ -192,6 +192,7 @@ class _Gathered:
         again = () if analysis is None else (*analysis.repeats, *analysis.copies)
         self._again = frozenset(again)
         """Frames that show the one before again, and were changed with it."""
+        self._lost = frozenset(() if analysis is None else analysis.lost)
         self._known: Sequence[DefectFacts] = ()
         """What was found in the frame that is shown."""
         self._curves: list[tuple[float, float, float, float]] = []
@@ -218,8 +219,11 @@ class _Gathered:
         self._shots[-1].add(changed, clearly)
         change = local_change(first.luma, pair.step, first.picture.format.peak)
         marked = standing_out(change)
-        if number not in self._again:
-            self._known = self._listed.get(number, ())
+        own = self._listed.get(number, ())
+        if number in self._again:
+            self._known = (*self._known, *own)
+        elif number not in self._lost:  # lost frames may lie between a frame and its repeat
+            self._known = own
         rebuilt = number in self._rebuilt
         spots = spots_of(change, marked, size.shape, self._known, rebuilt=rebuilt)
         self._places.add(pair.first, pair.second, spots, seconds)
@@ -266,8 +270,9 @@ class _Gathered:
         curves = np.array(self._curves, dtype=np.float64).reshape(-1, 4).T
         worst = self._worst.best()
         shown = [still.number for still in worst]
-        apart = bucket_of(self._clips[1].frame_count, WORST)
-        typical = self._typical.kept(shown, -(-apart // 2))
+        # Half as far apart as the worst are from each other: else a short film has none left.
+        apart = bucket_of(self._clips[1].frame_count, WORST) // 2 + 1
+        typical = self._typical.kept(shown, apart)
         origin = "matte" if self._masks is not None else "sidecar"
         if self._masks is not None:
             self._masks.finish()
@@ -345,5 +350,5 @@ class _Evenly:
             for still in self._kept
             if all(abs(still.number - other) >= apart for other in beside)
         ]
-        step = -(-len(free) // self.most) if free else 1
-        return free[step // 2 :: step]
+        count = min(len(free), self.most)
+        return [free[(2 * part + 1) * len(free) // (2 * count)] for part in range(count)]

@@ -34,7 +34,7 @@ class Needing(click.Command):
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
         """[OPTIONS] IN, then -o OUT."""
         needed = [
-            f"{option.opts[0]} {option.metavar}"
+            f"{option.opts[0]} {option.metavar or str(option.name).upper()}"
             for option in self.get_params(ctx)
             if isinstance(option, click.Option) and option.required
         ]
