@@ -212,23 +212,6 @@ def test_a_hole_is_filled_in_the_light_of_its_frame() -> None:
             assert abs(error[row : row + 25, column : column + 25].mean()) < 3.0
 
 
-def test_what_is_blown_does_not_flicker() -> None:
-    def shown(number: int, light: float) -> FloatArray:
-        rows, columns = np.mgrid[0 : SIZE[0], 0 : SIZE[1]].astype(np.float32)
-        down = np.abs(rows + PAN[0] * (number - 5) - 40.0)
-        across = np.abs(columns + PAN[1] * (number - 5) - 60.0)
-        window = (16.0 - np.maximum(down, across)).clip(0.0, 1.0)
-        return light * scene(number) * (1.0 - window) + 250.0 * window
-
-    clean = [shown(number, 0.9 if number == 5 else 1.0) for number in range(LONG)]
-    place = spot(40, 60)
-    dirty = [luma.copy() for luma in clean]
-    dirty[5][place] = 60.0
-    out, found = repaired(film(dirty), {5: place})
-    assert [one.frame for one in found] == [5]
-    assert np.abs(out[5].planes[0][place] - 250.0).max() < 3.0
-
-
 def test_a_limb_beside_its_body_stays() -> None:
     """Marked as one with the body, which has a twin: the limb changes its shape, and has none."""
     shown, masks = [], {}
