@@ -125,7 +125,7 @@ def plan_output(
         warnings=(
             *remarks,
             *accept(losses, settings.allow_loss, f"{codec} in {spoken(container)}"),
-            *_rare(codec, container, clip.picture.format.name),
+            *_young(codec, clip.picture.format.name),
         ),
         lost=frozenset(loss.name for loss in losses),
         **shared,
@@ -144,10 +144,8 @@ def _for_purpose(
     return chosen, [said]
 
 
-def _rare(codec: str, container: str, form: str) -> Iterator[str]:
-    """What many readers of the file will not show."""
-    if codec == "ffv1" and container == "mp4":
-        yield "hardly anything plays FFV1 in an .mp4 file; write an .mkv file"
+def _young(codec: str, form: str) -> Iterator[str]:
+    """What old readers of the file will not show."""
     if codec == "ffv1" and form in YOUNG_IN_FFV1:
         yield f"{form} in FFV1 is new: FFmpeg up to 5.1 does not read it"
 
