@@ -6,7 +6,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -232,16 +232,22 @@ def test_a_part_of_a_film(made: Path, tmp_path: Path) -> None:
     assert json.loads(done.stdout)["differences"] == []
 
 
-def test_the_least_sure_are_kept_beside_the_strongest(made: Path) -> None:
-    with open_source(made / "in.mkv") as source:
+def weaker_and_weaker(film: Path, kind: str, sure: Sequence[float]) -> Places:
+    """The places of a film, one a frame, of these confidences, each weaker than the one before."""
+    with open_source(film) as source:
         frame = next(frames_of(source))
     places = Places((1, 1))
-    for number in range(40):
+    for number, confidence in enumerate(sure):
         one = replace(frame, number=number)
         # Not where it was in the frame before: else both are one place.
         box = Box(8, 8, 16, 16) if number % 2 else Box(60, 100, 68, 108)
-        sure = 0.7 + number % 20 / 100
-        places.add(one, one, [Spot("dust", box, 100.0 - number, sure)], number / 25)
+        places.add(one, one, [Spot(kind, box, 100.0 - number, confidence)], number / 25)
+    return places
+
+
+def test_the_least_sure_are_kept_beside_the_strongest(made: Path) -> None:
+    sure = [0.7 + number % 20 / 100 for number in range(40)]
+    places = weaker_and_weaker(made / "in.mkv", "dust", sure)
     assert [place.frame for place in places.best()] == [*range(12), *range(20, 32)]
 
 
@@ -256,14 +262,8 @@ def test_a_source_that_is_cut_off_is_told_on_the_page(made: Path, tmp_path: Path
 
 
 def test_what_is_sure_is_not_among_the_least_sure(made: Path) -> None:
-    with open_source(made / "in.mkv") as source:
-        frame = next(frames_of(source))
-    places = Places((1, 1))
-    for number in range(30):
-        one = replace(frame, number=number)
-        box = Box(8, 8, 16, 16) if number % 2 else Box(60, 100, 68, 108)
-        sure = 0.8 if number == 27 else 1.0
-        places.add(one, one, [Spot("scratch", box, 100.0 - number, sure)], number / 25)
+    sure = [0.8 if number == 27 else 1.0 for number in range(30)]
+    places = weaker_and_weaker(made / "in.mkv", "scratch", sure)
     assert [place.frame for place in places.best()] == [*range(12), 27]
     assert places.counts == {"scratch": 30}
 

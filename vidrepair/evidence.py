@@ -100,8 +100,8 @@ def gather(
         [~_sample_mask(side.suspected, box, move) for side, move in zip(sides, moves, strict=True)]
     )
     exposures = [
-        _exposure(picture, around, ring, side, move)
-        for side, move in zip(sides, moves, strict=True)
+        _exposure(picture, (around, ring), side, move, (there, sound) if around == box else None)
+        for side, move, there, sound in zip(sides, moves, raw, clean, strict=True)
     ]
     warped = [one.on(there) for one, there in zip(exposures, raw, strict=True)]
     usable = clean.copy()
@@ -130,12 +130,23 @@ def gather(
 
 
 def _exposure(
-    picture: FloatArray, around: Box, ring: Mask, side: Neighbour, move: Displacement
+    picture: FloatArray,
+    beside: tuple[Box, Mask],
+    side: Neighbour,
+    move: Displacement,
+    known: tuple[FloatArray, Mask] | None,
 ) -> Exposure:
-    """How the frame is lit beside a cell, against a neighbour whose samples there are sound."""
-    there = sample(side.picture, around, move)
-    points = _spread(ring & ~_sample_mask(side.suspected, around, move), _EXPOSURE_POINTS)
-    shown = picture[:, points[0] + around.top, points[1] + around.left]
+    """How the frame is lit beside a cell, against a neighbour whose samples there are sound.
+
+    `known` is what the neighbour shows there (3, h, w), and where it is sound, if it was looked up.
+    """
+    box, ring = beside
+    there, sound = known or (
+        sample(side.picture, box, move),
+        ~_sample_mask(side.suspected, box, move),
+    )
+    points = _spread(ring & sound, _EXPOSURE_POINTS)
+    shown = picture[:, points[0] + box.top, points[1] + box.left]
     return Exposure.between(there[:, *points], shown)
 
 

@@ -75,14 +75,8 @@ class Spot:
 
     def joined(self, other: Spot) -> Spot:
         """Both as one."""
-        one, two = self.box, other.box
-        box = Box(
-            min(one.top, two.top),
-            min(one.left, two.left),
-            max(one.bottom, two.bottom),
-            max(one.right, two.right),
-        )
-        return replace(self, box=box, strength=math.hypot(self.strength, other.strength))
+        strength = math.hypot(self.strength, other.strength)
+        return replace(self, box=Box.around((self.box, other.box)), strength=strength)
 
 
 def block_side(height: int, width: int) -> int:

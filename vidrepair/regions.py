@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -31,6 +32,14 @@ class Box:
     @property
     def width(self) -> int:
         return self.right - self.left
+
+    @classmethod
+    def around(cls, boxes: Iterable[Box]) -> Box:
+        """The smallest that holds them all."""
+        tops, lefts, bottoms, rights = zip(
+            *((one.top, one.left, one.bottom, one.right) for one in boxes), strict=True
+        )
+        return cls(min(tops), min(lefts), max(bottoms), max(rights))
 
     def window(self) -> tuple[slice, slice]:
         """To index the last two axes of a picture with."""

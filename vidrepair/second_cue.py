@@ -200,13 +200,7 @@ def _things(
 
 def _area(cells: list[tuple[Evidence, Mask]]) -> Box:
     """The smallest window that holds all cells with their margins."""
-    boxes = [one.box for one, _ in cells]
-    return Box(
-        min(box.top for box in boxes),
-        min(box.left for box in boxes),
-        max(box.bottom for box in boxes),
-        max(box.right for box in boxes),
-    )
+    return Box.around(one.box for one, _ in cells)
 
 
 def _twins(cells: list[tuple[Evidence, Mask]], sides: tuple[Neighbour, Neighbour]) -> int:

@@ -199,7 +199,8 @@ class _Gathered:
         self._shots: list[_ShotSums] = []
         self._places = Places((before.color_transfer, after.color_transfer))
         frames = after.frame_count
-        self._worst: Strongest[Still] = Strongest(WORST, bucket_of(frames, WORST))
+        self._bucket = bucket_of(frames, WORST)
+        self._worst: Strongest[Still] = Strongest(WORST, self._bucket)
         self._typical = _Evenly(max((frames or 0) // (4 * TYPICAL), 1), TYPICAL)
         self._noise = NoisePlaces(frames)
 
@@ -271,8 +272,7 @@ class _Gathered:
         worst = self._worst.best()
         shown = [still.number for still in worst]
         # Half as far apart as the worst are from each other: else a short film has none left.
-        apart = bucket_of(self._clips[1].frame_count, WORST) // 2 + 1
-        typical = self._typical.kept(shown, apart)
+        typical = self._typical.kept(shown, self._bucket // 2 + 1)
         origin = "matte" if self._masks is not None else "sidecar"
         if self._masks is not None:
             self._masks.finish()
