@@ -18,7 +18,7 @@ from vidrepair.plots import AFTER, BEFORE, Curve, draw_amounts, draw_bars, draw_
 from vidrepair.report import Difference, Report
 from vidrepair.sheet import clock
 from vidrepair.survey import Still, Survey
-from vidrepair.tags import one_line
+from vidrepair.tags import counted, one_line
 
 FRAMES_BUDGET, PLACES_BUDGET = 2_600_000, 1_400_000
 """Bytes of the pictures of a page; in the page they are a third more."""
@@ -209,7 +209,7 @@ def lanes(
         ticks = sorted({frame * TICKS // count for frame in places})
         path = "".join(f"M{tick} 0v1" for tick in ticks)
         unit = "frame" if kind in (UNLISTED, "rebuilt") else "place"
-        many = f"{len(places)} {unit}{'' if len(places) == 1 else 's'}"
+        many = counted(len(places), unit)
         found.append({"name": name, "count": many, "ticks": path, "marks": marks})
     return found
 
@@ -320,7 +320,7 @@ def shot_parts(seen: Survey, analysis: Analysis | None) -> dict[str, Any]:
 
 
 def _shots(seen: Survey) -> str:
-    return f"{len(seen.shots)} {'shot' if len(seen.shots) == 1 else 'shots'}"
+    return counted(len(seen.shots), "shot")
 
 
 def _repaired(figures: FigureFacts | None) -> dict[str, str]:

@@ -38,7 +38,7 @@ from vidrepair.sheet import (
     whole,
     write_sheet,
 )
-from vidrepair.tags import Clip, one_line, plain_text
+from vidrepair.tags import Clip, counted, one_line, plain_text
 from vidrepair.version import __version__
 
 log = logging.getLogger(__name__)
@@ -167,7 +167,7 @@ class PreviewReport:
 
     def summary(self) -> str:
         """A line for the sheet, and one for each frame."""
-        count = f"{len(self.frames)} {'frame' if len(self.frames) == 1 else 'frames'}"
+        count = counted(len(self.frames), "frame")
         first = f"{self.output}: {count} of {self.source} in {self.seconds:.1f} s"
         lines = [first, *(f"{frame.when}: {frame}" for frame in self.frames)]
         return "\n".join(map(one_line, lines))

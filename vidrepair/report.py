@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from vidrepair.tags import Damage, one_line, plain_text, spoken_frames
+from vidrepair.tags import Damage, counted, one_line, plain_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class Report:
         """How many frames in what time, and how fast, where any was done by this run."""
         before = f", {self.taken} of them done before," if self.taken else ""
         rate = f" ({self.fps:.1f} fps)" if self.frames > self.taken else ""
-        return f"{spoken_frames(self.frames)}{before} in {self.seconds:.1f} s{rate}"
+        return f"{counted(self.frames, 'frame')}{before} in {self.seconds:.1f} s{rate}"
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON lines."""
@@ -110,7 +110,7 @@ class Report:
         luma, chroma = self.noise
         first = (
             f"{self.output}: {self.pace()}, "
-            f"{self.shots} {'shot' if self.shots == 1 else 'shots'}, "
+            f"{counted(self.shots, 'shot')}, "
             f"noise {luma:.1f} luma {chroma:.1f} chroma; the limit was {self.limit}"
         )
         lines = [first]

@@ -36,7 +36,7 @@ from vidrepair.settings import Job, SourceSettings
 from vidrepair.sheet import clock
 from vidrepair.sidecar import read_analysis
 from vidrepair.survey import Survey, survey
-from vidrepair.tags import one_line, plain_text, spoken_frames
+from vidrepair.tags import counted, one_line, plain_text
 from vidrepair.verification import check_files
 from vidrepair.version import __version__
 
@@ -118,16 +118,12 @@ class ReportMade:
 
     def summary(self) -> str:
         """For people."""
-        told = f"{self.page}: {spoken_frames(self.frames)} and {_places(self.places)}"
+        told = f"{self.page}: {counted(self.frames, 'frame')} and {counted(self.places, 'place')}"
         if self.unlisted:
             told += f"; not in the sidecar: {self.unlisted}"
         if self.differences:
             told += f"; {len(self.differences)} differences from the source"
         return one_line(f"{told} ({spoken_size(self.size)})")
-
-
-def _places(count: int) -> str:
-    return f"{count} {'place' if count == 1 else 'places'}"
 
 
 def page_of(output: Path) -> Path:

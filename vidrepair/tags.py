@@ -319,7 +319,7 @@ class Clip:
         length = "length unknown" if self.duration is None else f"{self.duration:.2f} s"
         matrix = picture.matrix if picture.format.family == "yuv" else picture.format.family
         count = self.frame_count
-        about = f"about {spoken_frames(count)}" if count else "frames unknown"
+        about = f"about {counted(count, 'frame')}" if count else "frames unknown"
         extra = (" (lossless)" if self.lossless else "") + (", interlaced" * self.interlaced)
         lines = [f"{one_line(self.name)}: {self.container}, {length}, {about}"]
         lines.append(
@@ -348,9 +348,9 @@ def plain_text(text: str) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def spoken_frames(count: int) -> str:
-    """Frames, for people."""
-    return f"{count} {'frame' if count == 1 else 'frames'}"
+def counted(count: int, noun: str) -> str:
+    """How many of something there are, for people: 1 frame, 2 frames."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def one_line(text: str) -> str:

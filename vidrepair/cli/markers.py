@@ -11,6 +11,7 @@ from vidrepair.cli.progress import show_messages
 from vidrepair.errors import UsageError
 from vidrepair.marking import mark_film
 from vidrepair.sequences import is_sequence, sidecar_of
+from vidrepair.tags import counted
 
 FILE = click.Path(path_type=Path)
 
@@ -56,4 +57,4 @@ def markers(
             " or name it with --analysis"
         )
     count = mark_film(film, sidecar, output, stream=video_stream, overwrite=overwrite)
-    click.echo(f"{output}: {count} {'marker' if count == 1 else 'markers'}")
+    click.echo(f"{output}: {counted(count, 'marker')}")
