@@ -16,22 +16,32 @@ HEAD = 8
 
 def find_box(file: BinaryIO, kind: bytes) -> tuple[int, int] | None:
     """Place and size in bytes of the first box of that kind, of those that are in no other."""
+    found = (box for box in _outermost(file) if box[0] == kind)
+    return next(((at, size) for _, at, size in found), None)
+
+
+def _outermost(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
+    """Kind, place and size of each box that is in no other; the last may go on behind the file."""
     at, end = 0, file.seek(0, 2)
     while at + HEAD <= end:
         file.seek(at)
         head = file.read(16)
         size = int.from_bytes(head[:4], "big")
         size = int.from_bytes(head[8:16], "big") if size == 1 else size or end - at
-        if head[4:8] == kind:
-            return at, size
+        yield head[4:8], at, size
         at += max(size, HEAD)
-    return None
 
 
 def has_box(path: Path, kind: bytes) -> bool:
     """Whether a file has a box of that kind that is in no other. Raises OSError."""
     with path.open("rb") as file:
         return find_box(file, kind) is not None
+
+
+def stated_size(path: Path) -> int:
+    """Bytes of the whole file by the last of its outermost boxes. Raises OSError."""
+    with path.open("rb") as file:
+        return max((at + size for _, at, size in _outermost(file)), default=0)
 
 
 def boxes_in(box: bytes, at: int = HEAD) -> Iterator[bytes]:

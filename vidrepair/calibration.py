@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
@@ -16,6 +17,8 @@ from vidrepair.inventory import Inventory, key_before, stated_frames, take_inven
 from vidrepair.settings import Job, SourceSettings
 from vidrepair.tags import Clip
 from vidrepair.trial import Trial, Trials
+
+log = logging.getLogger(__name__)
 
 READ_THROUGH = 1 << 30
 """Bytes of a file up to which it is read to its end, to count what is in it."""
@@ -94,6 +97,8 @@ def survey(job: Job) -> Film:
         path, stream=asked.stream, start=asked.start, end=asked.end, rate=asked.rate
     ) as source:
         clip = source.clip
+        for remark in source.remarks:
+            log.warning(remark)
     start = asked.start or Fraction(0)
     inventory, stated = None, stated_frames(path, clip.video.index)
     if path.stat().st_size <= READ_THROUGH or (clip.duration is None and stated is None):

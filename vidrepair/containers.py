@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import stat
 import struct
@@ -64,6 +65,8 @@ STARTS = (b"ftyp", b"wide", b"mdat")
 """Kinds of box that an MP4 or MOV file starts with that has its index behind."""
 INDEXES = (b"moov", b"meta")
 """Boxes of which a film, or a picture of HEIF or AVIF, has one."""
+_TAGGED = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
+"""Hours, minutes and seconds of a Matroska track."""
 PROTOCOL = "file:"
 """Without it in front, a:b.avi is taken for a protocol and -x.avi for an option."""
 BUFFER = 1 << 20
@@ -289,7 +292,8 @@ def describe(container: Any, stream: Any, first: Any, name: str) -> Clip:
     rate = fraction(stream.guessed_rate) or fraction(stream.average_rate)
     duration = _duration(container, stream)
     base = fraction(stream.time_base) or Fraction(1, 90000)
-    count = stream.frames or (round(duration * rate) if duration and rate else None)
+    length = _own_duration(stream) or duration
+    count = stream.frames or (round(length * rate) if length and rate else None)
     # Damaged files begin before the time that their header says.
     begins = min(stream.start_time or 0, first.pts) * base
     starts = [s.start_time * s.time_base for s in container.streams if s.start_time is not None]
@@ -376,6 +380,18 @@ def _duration(container: Any, stream: Any) -> float | None:
     if stream.duration:
         return float(stream.duration * stream.time_base)
     return None
+
+
+def _own_duration(stream: Any) -> float | None:
+    """Seconds of the stream itself, which others may outlast; Matroska has them as a tag."""
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    told = _TAGGED.fullmatch(stream.metadata.get("DURATION", ""))
+    if told is None:
+        return None
+    hours, minutes, seconds = map(float, told.groups())
+    begins = float((stream.start_time or 0) * stream.time_base)
+    return 3600 * hours + 60 * minutes + seconds - begins
 
 
 def facts(stream: Any) -> StreamFacts:

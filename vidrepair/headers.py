@@ -9,7 +9,6 @@ mdcv and clli (ISO/IEC 14496-12, 12.1.4 to 12.1.8).
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from vidrepair.boxes import boxes_in, find_box, make_box
+from vidrepair.ebml import SEGMENT, elements_in, make_element, make_whole, renew_checksum
 from vidrepair.errors import VidrepairError
 from vidrepair.hdr import CHROMATICITY, LUMINANCE, Hdr10, steps
 
@@ -27,7 +27,7 @@ FILLER = "\N{MIDDLE DOT}"
 """Two bytes of UTF-8, and no title ends in so many of them."""
 MOST = 16 << 20
 """Bytes of a Matroska file that its tracks lie in: they come before covers, fonts and pictures."""
-SEGMENT, TRACKS, TRACK, NAME, CRC, VOID = 0x18538067, 0x1654AE6B, 0xAE, 0x536E, 0xBF, 0xEC
+TRACKS, TRACK, NAME, VOID = 0x1654AE6B, 0xAE, 0x536E, 0xEC
 VIDEO, COLOUR, WIDTH, HEIGHT = 0xE0, 0x55B0, 0xB0, 0xBA
 DISPLAY_WIDTH, DISPLAY_HEIGHT, DISPLAY_UNIT, ASPECT = 0x54B0, 0x54BA, 0x54B2, 3
 MAX_CLL, MAX_FALL, MASTERING, SITING = 0x55BC, 0x55BD, 0x55D0, (0x55B7, 0x55B8)
@@ -71,13 +71,13 @@ def complete(path: Path, header: Header) -> None:
 
 def read_siting(data: bytes) -> int:
     """FFmpeg's AVChromaLocation of the first track of the head of a Matroska file; 0 unknown."""
-    for kind, start, size in _elements(data, 0):
+    for kind, start, size in elements_in(data, 0):
         if kind == SEGMENT:
             return read_siting(data[start:])
         if kind in (TRACKS, TRACK, VIDEO, COLOUR):
             return read_siting(data[start : start + size])
         if kind == SITING[0]:
-            down = [entry for entry in _elements(data, start + size) if entry[0] == SITING[1]]
+            down = [entry for entry in elements_in(data, start + size) if entry[0] == SITING[1]]
             if down:
                 places = (data[start], data[down[0][1]])
                 return SITINGS.get(places, 0)
@@ -88,41 +88,16 @@ def _is_matroska(container: str) -> bool:
     return container in ("matroska", "webm")
 
 
-def _elements(data: bytes, at: int) -> Iterator[tuple[int, int, int]]:
-    """EBML: the identifier, start and size of each element, as far as whole heads go."""
-    while at < len(data):
-        long = 9 - data[at].bit_length()
-        kind = int.from_bytes(data[at : at + long], "big")
-        at += long
-        if at >= len(data) or not data[at]:
-            return
-        long = 9 - data[at].bit_length()
-        size = int.from_bytes(data[at : at + long], "big") & ((1 << 7 * long) - 1)
-        yield kind, at + long, size
-        at += long + size
-
-
-def _element(kind: int, content: bytes, long: int = 0) -> bytes:
-    """An element whose size is written in `long` bytes, or in as few as possible."""
-    long = long or next(count for count in range(1, 9) if len(content) < (1 << 7 * count) - 1)
-    size = (len(content) | 1 << 7 * long).to_bytes(long, "big")
-    return kind.to_bytes((kind.bit_length() + 7) // 8, "big") + size + content
-
-
-def _whole(kind: int, value: int) -> bytes:
-    return _element(kind, value.to_bytes(max(1, (value.bit_length() + 7) // 8), "big"))
-
-
 def _matroska(file: BinaryIO, header: Header) -> bool:
     """Rewrite the film's track, in its place and size, and the checksum of all tracks."""
     data = file.read(MOST)
-    segment = next((start for kind, start, _ in _elements(data, 0) if kind == SEGMENT), 0)
-    for kind, start, size in _elements(data, segment):
+    segment = next((start for kind, start, _ in elements_in(data, 0) if kind == SEGMENT), 0)
+    for kind, start, size in elements_in(data, segment):
         if kind == TRACKS:
             tracks = bytearray(data[start : start + size])
             if not _fill_track(tracks, header):
                 return False
-            _renew_checksum(tracks)
+            renew_checksum(tracks)
             file.seek(start)
             file.write(tracks)
             return True
@@ -130,7 +105,7 @@ def _matroska(file: BinaryIO, header: Header) -> bool:
 
 
 def _fill_track(tracks: bytearray, header: Header) -> bool:
-    for kind, start, size in _elements(bytes(tracks), 0):
+    for kind, start, size in elements_in(bytes(tracks), 0):
         track = bytes(tracks[start : start + size])
         if kind != TRACK or header.placeholder.encode() not in track:
             continue
@@ -138,25 +113,25 @@ def _fill_track(tracks: bytearray, header: Header) -> bool:
         room = size - len(filled)
         if room < 9:
             return False
-        tracks[start : start + size] = filled + _element(VOID, bytes(room - 9), 8)
+        tracks[start : start + size] = filled + make_element(VOID, bytes(room - 9), 8)
         return True
     return False
 
 
 def _track_parts(track: bytes, header: Header) -> Iterator[bytes]:
-    for kind, start, size in _elements(track, 0):
+    for kind, start, size in elements_in(track, 0):
         content = track[start : start + size]
         if kind == VIDEO:
-            yield _element(VIDEO, b"".join(_video_parts(content, header)))
+            yield make_element(VIDEO, b"".join(_video_parts(content, header)))
         elif kind == NAME:
-            yield _element(NAME, header.title.encode()) if header.title else b""
+            yield make_element(NAME, header.title.encode()) if header.title else b""
         elif kind != VOID:
-            yield _element(kind, content)
+            yield make_element(kind, content)
 
 
 def _video_parts(video: bytes, header: Header) -> Iterator[bytes]:
     sizes, coloured = {}, False
-    for kind, start, size in _elements(video, 0):
+    for kind, start, size in elements_in(video, 0):
         content = video[start : start + size]
         if kind in (WIDTH, HEIGHT):
             sizes[kind] = int.from_bytes(content, "big")
@@ -164,11 +139,11 @@ def _video_parts(video: bytes, header: Header) -> Iterator[bytes]:
             coloured = True
             content += _brightness(header.hdr)
         if header.sar is None or kind not in (DISPLAY_WIDTH, DISPLAY_HEIGHT, DISPLAY_UNIT):
-            yield _element(kind, content)
+            yield make_element(kind, content)
     if header.sar is not None:
         yield from _display(Fraction(sizes[WIDTH]), sizes[HEIGHT], header.sar)
     if header.hdr is not None and not coloured:
-        yield _element(COLOUR, _brightness(header.hdr))
+        yield make_element(COLOUR, _brightness(header.hdr))
 
 
 def _display(width: Fraction, height: int, sar: Fraction) -> Iterator[bytes]:
@@ -177,25 +152,25 @@ def _display(width: Fraction, height: int, sar: Fraction) -> Iterator[bytes]:
     if wide.denominator != 1:
         shape = wide / high
         wide, high, unit = Fraction(shape.numerator), Fraction(shape.denominator), ASPECT
-    yield _whole(DISPLAY_WIDTH, int(wide)) + _whole(DISPLAY_HEIGHT, int(high))
+    yield make_whole(DISPLAY_WIDTH, int(wide)) + make_whole(DISPLAY_HEIGHT, int(high))
     if unit:
-        yield _whole(DISPLAY_UNIT, unit)
+        yield make_whole(DISPLAY_UNIT, unit)
 
 
 def _brightness(hdr: Hdr10 | None) -> bytes:
     """Elements of a Colour element."""
     said = b""
     if hdr is not None and hdr.light is not None:
-        said += _whole(MAX_CLL, hdr.light.most) + _whole(MAX_FALL, hdr.light.mean)
+        said += make_whole(MAX_CLL, hdr.light.most) + make_whole(MAX_FALL, hdr.light.mean)
     if hdr is not None and hdr.display is not None:
         places = steps(hdr.display)
         # Matroska has red first, and the luminances last, the largest before the least.
         ordered = (*places[4:6], *places[0:4], *places[6:])
         units = (CHROMATICITY,) * 8 + (LUMINANCE,) * 2
-        said += _element(
+        said += make_element(
             MASTERING,
             b"".join(
-                _element(MASTERING + 1 + index, struct.pack(">d", _at_least(value, unit)))
+                make_element(MASTERING + 1 + index, struct.pack(">d", _at_least(value, unit)))
                 for index, (value, unit) in enumerate(zip(ordered, units, strict=True))
             ),
         )
@@ -206,14 +181,6 @@ def _at_least(value: int, unit: int) -> float:
     """The quotient, never a hair below: FFmpeg cuts the fraction off where it reads it."""
     quotient = value / unit
     return quotient if quotient * unit >= value else nextafter(quotient, float("inf"))
-
-
-def _renew_checksum(tracks: bytearray) -> None:
-    for kind, start, size in _elements(bytes(tracks), 0):
-        if kind == CRC:
-            covered = zlib.crc32(tracks[start + size :])
-            tracks[start : start + size] = struct.pack("<I", covered)
-        return
 
 
 def _boxes(header: Header) -> bytes:

@@ -219,7 +219,7 @@ def _open(job: PreviewJob) -> Subject:
         found = Interlacing(source.clip.interlaced, combed=False)
         if asked != "progressive":
             found = source.interlacing()
-        for remark in found.remarks(asked):
+        for remark in (*source.remarks, *found.remarks(asked)):
             log.warning(remark)
         way = found.way(asked)
         source.deinterlace_as(way)

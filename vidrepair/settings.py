@@ -330,8 +330,7 @@ class OutputSettings:
         if self.sidecar is not None:
             object.__setattr__(self, "sidecar", Path(self.sidecar))  # a str is as good
             if self.frames is not None:
-                raise UsageError("a sidecar tells of the whole film; leave --frames out")
-
+                raise UsageError("a sidecar tells of the whole film; leave it out, or --frames")
         if self.markers is not None:
             object.__setattr__(self, "markers", Path(self.markers))
             _check_kind("--markers", self.markers, MARKED)
@@ -430,6 +429,6 @@ class Job:
             )
         for flag, seconds in (("--ss", asked.start), ("--to", asked.end)):
             if seconds and (self.analysis or self.target.sidecar):
-                raise UsageError(f"a sidecar tells of the whole film; leave {flag} out")
+                raise UsageError(f"a sidecar tells of the whole film; leave it out, or {flag}")
         if asked.start and (self.repair.mask_in or self.repair.protect):
             raise UsageError("a mask goes with the whole film; leave --ss out, or cut both first")

@@ -16,8 +16,9 @@ from vidrepair.channel import BrokenOff, Channel
 from vidrepair.engines import Engine
 from vidrepair.frames import Answer, Span
 
-_OF_NO_ACCOUNT = 0.1
-"""Share of the engine's time below which its waits name no other stage."""
+_OF_NO_ACCOUNT = 0.25
+"""Share of the engine's time below which its waits name no other stage: it waits for the first
+span of any film."""
 
 Work = Callable[[], None]
 

@@ -15,6 +15,7 @@ from vidrepair.cli.lists import marker_options
 from vidrepair.cli.progress import progress_options, show_messages, show_progress
 from vidrepair.cli.repair import repair_options
 from vidrepair.cli.types import RATE
+from vidrepair.errors import UsageError
 from vidrepair.pipeline import run_job
 from vidrepair.sequences import sidecar_of
 from vidrepair.settings import (
@@ -26,7 +27,22 @@ from vidrepair.settings import (
 )
 
 
-@click.command(cls=Headed)
+class _OfTheWhole(Headed):
+    """Says why it lacks what run has to take a part of a film."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if error.option_name not in ("--frames", "--ss", "--to"):
+                raise
+            raise UsageError(
+                f"analyze tells of the whole film; leave {error.option_name} out, or cut the part"
+                " out first, as with ffmpeg -ss 60 -t 20 -i IN -c copy part.mkv"
+            ) from None
+
+
+@click.command(cls=_OfTheWhole)
 @click.argument("source", type=click.Path(path_type=Path), metavar="IN")
 @click.option(
     "-o",

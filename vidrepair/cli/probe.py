@@ -12,6 +12,7 @@ from vidrepair.cli.types import RATE
 from vidrepair.decode import open_source
 from vidrepair.losses import alpha_beside
 from vidrepair.picture_facts import picture_facts
+from vidrepair.tags import one_line, plain_text
 from vidrepair.verification import source_facts
 
 TOLD = ("size", "pixel format", "range", "matrix")
@@ -37,8 +38,9 @@ def probe(source: Path, rate: Fraction | None, as_json: bool, wants_facts: bool)
         clip = opened.clip
         picture = dict(picture_facts(clip, opened.carried))
         facts = source_facts(opened).as_dict() if wants_facts else None
+        remarks = opened.remarks
     if as_json or wants_facts:
-        told = clip.as_dict() | {"picture": picture}
+        told = clip.as_dict() | {"picture": picture, "remarks": list(map(plain_text, remarks))}
         told |= {} if facts is None else {"facts": facts}
         click.echo(json.dumps(told, indent=2))
         return
@@ -52,3 +54,5 @@ def probe(source: Path, rate: Fraction | None, as_json: bool, wants_facts: bool)
         notable.append("alpha beside the picture")
     if notable:
         click.echo(f"  {', '.join(notable)}")
+    for remark in remarks:
+        click.echo(f"  {one_line(remark)}")
