@@ -66,7 +66,7 @@ def test_a_sheet_shows_the_frames_that_differ_most(
     films: tuple[Path, Path], tmp_path: Path
 ) -> None:
     report = compare(CompareJob(*films, tmp_path / "sheet.png", frames=2))
-    assert (report.frames, report.changed) == (2, 3)
+    assert (report.frames, report.compared, report.changed) == (2, FRAMES, 3)
     sheet = opened(tmp_path / "sheet.png")
     found = {}
     for number in range(FRAMES):
@@ -95,9 +95,17 @@ def test_a_detail_shows_the_place(films: tuple[Path, Path], tmp_path: Path) -> N
     )
 
 
+def test_frames_that_do_not_differ_fill_no_sheet(films: tuple[Path, Path], tmp_path: Path) -> None:
+    report = compare(CompareJob(*films, tmp_path / "sheet.png", frames=6))
+    assert report.frames == 3
+
+
 def test_equal_films_differ_nowhere(films: tuple[Path, Path], tmp_path: Path) -> None:
     report = compare(CompareJob(films[0], films[0], tmp_path / "sheet.png", frames=3))
-    assert (report.frames, report.changed) == (3, 0)
+    assert (report.frames, report.compared, report.changed) == (1, FRAMES, 0)
+    assert report.summary().endswith(
+        f"1 frame shown; none of {FRAMES} frames compared differs in luma"
+    )
 
 
 def test_frames_are_shown_that_are_named(films: tuple[Path, Path], tmp_path: Path) -> None:
@@ -190,7 +198,7 @@ def test_the_api(films: tuple[Path, Path], tmp_path: Path) -> None:
         (["a.mkv", "short.mkv", "-o", "out.png"], 2, "ends after 12 frames"),
         (["a.mkv", "short.mkv", "-o", "out.mp4"], 2, "ends after 12 frames"),
         (["a.mkv", "ten.mkv", "-o", "out.mkv"], 2, "one format"),
-        (["a.mkv", "b.mkv", "-o", "out.webm"], 2, ".png, .mp4 or .mkv"),
+        (["a.mkv", "b.mkv", "-o", "out.webm"], 2, "neither a .png sheet nor"),
         (["a.mkv", "b.mkv", "-o", "a.mkv"], 2, "one of the films itself"),
         (["a.mkv", "b.mkv", "-o", "there.png"], 2, "exists"),
         (["a.mkv", "b.mkv", "-o", "out.png", "--at", "9"], 2, "lies behind the last frame"),

@@ -23,6 +23,7 @@ from vidrepair.errors import UsageError
 from vidrepair.files import check_writable, same_file
 from vidrepair.glimpse import Glimpse, Glimpses, Subject
 from vidrepair.interlace import Interlacing
+from vidrepair.overlay import luma_range
 from vidrepair.regions import Box, Mask, busiest_windows, dilate
 from vidrepair.report import Progress, steady_progress
 from vidrepair.scan import Place, choose, scan_film
@@ -47,6 +48,8 @@ MOST_FRAMES = 24
 MOST_STRENGTHS = 6
 REPAIRED = 20.0
 """What a repaired sample counts, in 8-bit code values of change, where a detail is chosen."""
+DIM = 0.2
+"""Luma from black to white up to which a change is hard to see, and a detail of it tells little."""
 PREVIEW = (
     "This is a preview: each frame was restored on its own, from the frames around it. In the"
     " finished film it may differ a little."
@@ -293,6 +296,9 @@ def _window(glimpse: Glimpse, clip: Clip, size: Box) -> Box:
     picture = glimpse.frame.picture
     change = glimpse.after[-1][0].astype(np.float32) - glimpse.decoded[0]
     weights = np.abs(change) * (255.0 / picture.format.peak)
+    black, white = luma_range(picture)
+    shown = np.maximum(glimpse.decoded[0], glimpse.after[-1][0])
+    weights *= ((shown - float(black)) / (DIM * (white - black))).clip(0.1, 1.0)
     if glimpse.touch.codes is not None:
         weights[glimpse.touch.codes > 0] += REPAIRED
     return busiest_windows(upright(weights, clip), size.height, size.width)[0]

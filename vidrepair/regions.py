@@ -149,8 +149,11 @@ def dilate(mask: Mask, reach: int) -> Mask:
 def busiest_windows(
     weights: NDArray[Any], height: int, width: int, count: int = 1, step: int = 8
 ) -> list[Box]:
-    """At most `count` windows that do not overlap, at multiples of `step`, those that hold most of
-    the weights (H, W), which are not negative, first. One at least, even where there are none.
+    """At most `count` windows that do not overlap, those that hold most of the weights (H, W),
+    which are not negative, first. One at least, even where there are none.
+
+    They are sought at multiples of `step`, and moved to have what they hold in their middle where
+    they lose nothing by it.
     """
     left = weights.astype(np.float64)
     tall, wide = min(height, left.shape[0]), min(width, left.shape[1])
@@ -165,10 +168,26 @@ def busiest_windows(
         if found and held[down, across] <= 0.0:
             break
         top, edge = int(rows[down]), int(columns[across])
-        found.append(Box(top, edge, top + tall, edge + wide))
+        found.append(_centred(left, Box(top, edge, top + tall, edge + wide)))
         # Whatever overlaps it is worth less than nothing.
         left[found[-1].window()] = -(float(weights.sum()) + 1.0)
     return found
+
+
+def _centred(weights: NDArray[np.float64], window: Box) -> Box:
+    """The window moved onto the middle of its weights, unless it holds less there."""
+    held = weights[window.window()]
+    whole = held.sum()
+    if whole <= 0.0:
+        return window
+    tall, wide = held.shape
+    down = round(held.sum(axis=1) @ np.arange(tall) / whole - (tall - 1) / 2)
+    across = round(held.sum(axis=0) @ np.arange(wide) / whole - (wide - 1) / 2)
+    top = min(max(window.top + down, 0), weights.shape[0] - tall)
+    left = min(max(window.left + across, 0), weights.shape[1] - wide)
+    box = Box(top, left, top + tall, left + wide)
+    # A hair for what sums lose.
+    return box if weights[box.window()].sum() >= whole * (1.0 - 1e-9) else window
 
 
 def _places(last: int, step: int) -> Points:

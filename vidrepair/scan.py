@@ -11,6 +11,7 @@ from typing import Any
 
 import av
 import numpy as np
+from numpy.typing import NDArray
 
 from vidrepair.carriers import Repacker, plane_views
 from vidrepair.containers import close_reader, fraction, open_container, video_stream
@@ -52,7 +53,8 @@ class Look:
     contrast: float
     """Deviation of the means of its cells."""
     motion: float
-    """Mean change of a cell to the next frame, the median of three steps: a cut does not count."""
+    """Mean change of a cell beside that of all of them, the least of three steps: neither a cut nor
+    dirt nor flicker counts."""
     noise: float
     """Deviation, mean over the levels."""
 
@@ -219,14 +221,21 @@ def _look(frames: Sequence[Frame], zero: Fraction) -> Look:
     first = frames[0]
     peak = first.picture.format.peak
     cells = [block_means(frame.luma, ROWS, COLUMNS, TALL) / peak for frame in frames]
-    steps = [float(np.abs(one - other).mean()) for one, other in pairwise(cells)]
     return Look(
         seconds=first.pts * first.time_base - zero,
         luma=float(cells[0].mean()),
         contrast=float(cells[0].std()),
-        motion=float(np.median(steps)) if steps else 0.0,
+        motion=_motion(cells),
         noise=float(combine(measure_span([_middle(one) for one in frames]), None).luma.mean()),
     )
+
+
+def _motion(cells: Sequence[NDArray[np.floating[Any]]]) -> float:
+    steps = [other - one for one, other in pairwise(cells)]
+    if not steps:
+        return 0.0
+    own = [np.abs(step - np.median(step)) for step in steps]
+    return float(np.min(own, axis=0).mean())
 
 
 def _middle(frame: Frame) -> Frame:

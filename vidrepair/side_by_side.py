@@ -39,7 +39,7 @@ from vidrepair.sheet import (
     write_sheet,
 )
 from vidrepair.strongest import Strongest, bucket_of
-from vidrepair.tags import Clip
+from vidrepair.tags import Clip, counted
 
 Mode = Literal["side", "wipe"]
 MODES: tuple[Mode, ...] = ("side", "wipe")
@@ -85,7 +85,9 @@ class CompareJob:
     def __post_init__(self) -> None:
         ending = self.output.suffix.lower()
         if ending not in (".png", *VIDEOS):
-            raise UsageError(f"{self.output} is nothing that is written; use .png, .mp4 or .mkv")
+            raise UsageError(
+                f"-o {self.output} is neither a .png sheet nor an .mp4 or .mkv video; name one"
+            )
         if self.mode not in MODES:
             raise UsageError(f"--mode {self.mode} is unknown; use {' or '.join(MODES)}")
         if not 1 <= self.frames <= MOST_FRAMES or len(self.at) > MOST_FRAMES:
@@ -108,12 +110,16 @@ class CompareReport:
     output: str
     frames: int
     """On the sheet, or in the video."""
+    compared: int
+    """All that were read; where frames are named, those."""
     changed: int
-    """Frames of those that differ in luma, of all that were read."""
+    """Frames of those that differ in luma."""
 
     def summary(self) -> str:
         """A line for people."""
-        return f"{self.output}: {self.frames} frames, {self.changed} of those that were read differ"
+        differ = f"{self.changed or 'none'} of {counted(self.compared, 'frame')} compared"
+        verb = "differs" if self.changed < 2 else "differ"
+        return f"{self.output}: {counted(self.frames, 'frame')} shown; {differ} {verb} in luma"
 
 
 def _change(pair: Pair) -> FloatArray:
@@ -157,7 +163,7 @@ def compare(job: CompareJob) -> CompareReport:
                 seen.add(pair)
             shown = seen.best()
         write_sheet(_sheet(job, first, shown), job.output, overwrite=job.overwrite)
-        return CompareReport(str(job.output), len(shown), seen.changed)
+        return CompareReport(str(job.output), len(shown), seen.compared, seen.changed)
 
 
 def _check_alike(first: Clip, second: Clip, job: CompareJob) -> None:
@@ -191,23 +197,34 @@ class _Seen:
     def __init__(self, count: int, frames: int | None) -> None:
         """`count` are kept of a film of so many `frames`."""
         self._best: Strongest[Pair] = Strongest(count, bucket_of(frames, count))
-        self.changed = 0
+        self._first: Pair | None = None
+        self.compared = self.changed = 0
 
     def counted(self, pair: Pair) -> Pair:
         """A pair that is shown anyway."""
-        self.changed += bool(_change(pair).any())
+        self._count(pair)
         return pair
 
     def add(self, pair: Pair) -> None:
         """Take in the next frame."""
-        self.counted(pair)
+        self._first = self._first or pair
+        if not self._count(pair):
+            return
         score, number = _score(pair), pair.first.number
         if self._best.wants(score, number):
             self._best.add(score, number, pair)
 
+    def _count(self, pair: Pair) -> bool:
+        """Count a pair; whether it differs."""
+        differs = bool(_change(pair).any())
+        self.compared += 1
+        self.changed += differs
+        return differs
+
     def best(self) -> list[Pair]:
-        """Those that are kept, in order of time."""
-        return self._best.in_time()
+        """Those that are kept, in order of time; the first of all where none differs."""
+        alike = [] if self._first is None else [self._first]
+        return self._best.in_time() or alike
 
 
 def _together(job: CompareJob, one: Source, other: Source) -> Iterator[Pair]:
@@ -307,7 +324,7 @@ def _write_video(job: CompareJob, one: Source, other: Source) -> CompareReport:
             target.write(_joined(pair, clip, job))
             count += 1
         target.finish()
-    return CompareReport(str(job.output), count, seen.changed)
+    return CompareReport(str(job.output), count, seen.compared, seen.changed)
 
 
 def _shown_clip(clip: Clip, job: CompareJob) -> Clip:
