@@ -317,7 +317,7 @@ def test_an_output_that_is_there_is_kept_skipped_or_replaced(reels: Path, out: P
     assert result.exit_code == 7
     entry = summary_of(result)["files"][0]
     assert (entry["result"], entry["exit"]) == ("failed", 2)
-    assert "-y" in entry["reason"]
+    assert "exists; add --skip-existing to leave it, or -y" in entry["reason"]
     assert taken.read_bytes() == b"mine"
     assert summary_of(result)["restored"] == 2
     result = batch(reels, "-P", out, "--skip-existing", "--json")

@@ -212,6 +212,35 @@ def test_a_mistyped_command_is_told(clip: Path) -> None:
     assert "--denoise" in tool(clip, "--help").stdout.decode()
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("run a.mkv -o b.mkv --frmes 3", "no such option '--frmes'; did you mean one of: '--"),
+        ("run a.mkv -o b.mkv --noise x", "invalid value for '--noise': 'x' is not auto, or a"),
+        ("compare a.mkv b.mkv", "missing option '-o' / '--output'; it is "),
+        ("prob", "no such command 'prob'; did you mean 'probe'?"),
+        ("analyze a.mkv --frames 9", "analyze tells of the whole film; leave --frames out, or c"),
+        ("analyze a.mkv --fames 9", "no such option '--fames'"),
+    ],
+)
+def test_a_mistyped_line_is_told_in_one_sentence(words: str, said: str) -> None:
+    (line,) = refused(2, *words.split()).splitlines()
+    assert line.startswith(f"vidrepair: {said}")
+
+
+def test_what_is_chosen_is_a_note_and_no_warning(clip: Path) -> None:
+    done = tool("run", clip, "-o", clip.with_name("o.mkv"), "--for", "web", "--denoise", "0")
+    assert done.stderr.decode().startswith("vidrepair: note: --for web is --codec")
+
+
+def test_what_is_written_beside_the_film_is_named(clip: Path) -> None:
+    names = [clip.with_name(name) for name in ("o.mkv.vr.json", "m.edl", "m.mkv")]
+    words = ("--sidecar", "--markers", names[1], "--mask-out", names[2], "--backend", "identity")
+    done = tool("run", clip, "-o", clip.with_name("o.mkv"), *words)
+    told = ", ".join(map(str, names))
+    assert done.stderr.decode().splitlines()[-1] == f"written beside it: {told}"
+
+
 def test_errors_are_json_among_json(clip: Path) -> None:
     done = tool("run", clip, "-o", clip.with_name("out.webm"), "--progress", "json")
     assert done.returncode == 2
@@ -258,7 +287,17 @@ def test_damage_is_counted_and_said(tmp_path: Path) -> None:
     source.write_bytes(data[: len(data) // 2])
     done = tool("run", source, "-o", tmp_path / "out.mkv", "--backend", "identity")
     assert done.returncode == 0
-    assert "damage met in the source: the file is truncated" in done.stderr.decode()
+    said = done.stderr.decode()
+    assert "damage met in the source: the file is truncated" in said
+    # And before the work, as probe and estimate say it.
+    missing = len(data) - len(data) // 2
+    told = f"in.mkv is cut off: {missing} bytes are missing at its end"
+    assert told in said.splitlines()[0]
+    assert told in tool("probe", source).stdout.decode()
+    assert told in " ".join(json.loads(tool("probe", source, "--json").stdout)["remarks"])
+    assert told in tool("estimate", source, "--backend", "identity").stderr.decode()
+    source.write_bytes(data)
+    assert json.loads(tool("probe", source, "--json").stdout)["remarks"] == []
 
 
 def test_a_film_without_frames_is_refused(tmp_path: Path) -> None:

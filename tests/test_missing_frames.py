@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -71,6 +72,9 @@ def test_frames_that_are_named_are_made_anew(clean: list[av.VideoFrame], tmp_pat
     assert (report.frames, report.rebuilt) == (COUNT, 1)
     truth, shown = samples_of(clean[7])[0].astype(np.float64), lumas(out)
     assert psnr(shown[7], truth) > 6.0 + psnr(lumas(source)[6], truth)
+    early = replace(LOSSLESS, frames=7, overwrite=True)
+    report = repair(source, out, settings=settings, target=early)
+    assert report.warnings == ("--bad-frames names frame 7, and --frames 7 ends before it",)
 
 
 def ruin(source: Path, out: Path, number: int) -> None:

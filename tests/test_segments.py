@@ -362,6 +362,9 @@ def test_jobs_are_shown_retried_and_cleaned(
     assert f"no film in or below {tmp_path} is unfinished" in listed.stderr
     broken_off(film, out, monkeypatch)
     assert '"first": 64' in call("jobs", "show", out).stdout
+    (told,) = json.loads(call("jobs", "list", tmp_path, "--json").stdout)["jobs"]
+    assert (told["output"], told["busy"], told["error"]) == (str(out), False, "")
+    assert 0 < told["frames"] < told["total"]
     assert call("jobs", "clean", out).exit_code == 0
     assert list(tmp_path.iterdir()) == []
     broken_off(film, out, monkeypatch)

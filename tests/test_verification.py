@@ -650,6 +650,17 @@ def test_the_command_says_what_was_compared(film: Path, tmp_path: Path) -> None:
     assert lines[-1].startswith(f"{output}: as {film}, compared were frames, times")
 
 
+def test_a_part_of_the_source_is_asked_for_as_such(film: Path, tmp_path: Path) -> None:
+    part = tmp_path / "part.mkv"
+    repair(film, part, settings=IDLE, target=OutputSettings(frames=9))
+    result = run(part, "--against", film)
+    assert isinstance(result.exception, CheckFailed)
+    assert "the picture: number of frames is 9 with none at 0.360000 s" in result.output
+    assert "if OUT is a part of IN, say so: --frames" in str(result.exception)
+    assert "say so" not in str(run(part, "--against", film, "--frames", "8").exception)
+    assert run(part, "--against", film, "--frames", "9").exit_code == 0
+
+
 def test_the_command_names_each_difference(film: Path, tmp_path: Path) -> None:
     fault = Fault(packet=altered(0, 7, lambda packet: moved(packet, 1)), chapters=later)
     output = copied(film, tmp_path / "bad.mkv", fault)

@@ -48,6 +48,8 @@ class OutputPlan:
     """Refuse a time that the container would round."""
     cut: bool = False
     """The other streams end with the picture, which was stopped early."""
+    notes: tuple[str, ...] = ()
+    """What was chosen for the user, in words."""
     warnings: tuple[str, ...] = ()
     """What will not be carried, in words."""
     lost: frozenset[str] = frozenset()

@@ -122,8 +122,8 @@ def plan_output(
         # hev1, FFmpeg's choice, does not play on Apple's players.
         tag="hvc1" if codec == "hevc" and container in ("mp4", "mov") else "",
         header=header,
+        notes=tuple(remarks),
         warnings=(
-            *remarks,
             *accept(losses, settings.allow_loss, f"{codec} in {spoken(container)}"),
             *_young(codec, clip.picture.format.name),
         ),

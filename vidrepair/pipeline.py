@@ -32,7 +32,7 @@ from vidrepair.profilers import profilers_of
 from vidrepair.publication import keep, publish
 from vidrepair.rebuild import rebuild_lost
 from vidrepair.repeats import mark_repeats
-from vidrepair.report import Progress, Report, Teller
+from vidrepair.report import NOTE, Progress, Report, Teller
 from vidrepair.results import analysis_of, mixtures, report_of, unknown_frames, write_lists
 from vidrepair.run import Run, open_run
 from vidrepair.scratch_clearing import Clearing
@@ -69,7 +69,8 @@ def run_job(
     started = time.monotonic()
     with ExitStack() as owned:
         run = open_run(job, build, owned)
-        _tell(() if told else run.warnings)
+        if not told:
+            _tell(run.warnings, run.notes)
         if opened is not None:
             opened(run)
         if not run.written:
@@ -102,7 +103,7 @@ def plan_job(job: Job, observer: Observer | None = None, build: Build | None = N
         run = open_run(job, build, owned)
         if run.journal is None or run.planned is None:
             return False
-        _tell(run.warnings)
+        _tell(run.warnings, run.notes)
         if run.journal.record.plan is not None or run.named:
             return True
         times = array("q")
@@ -148,7 +149,9 @@ def _drive(run: Run, observer: Observer | None) -> None:
     )
 
 
-def _tell(warnings: Sequence[str]) -> None:
+def _tell(warnings: Sequence[str], notes: Sequence[str] = ()) -> None:
+    for note in notes:
+        log.log(NOTE, note)
     for warning in warnings:
         log.warning(warning)
 

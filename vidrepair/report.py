@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from vidrepair.tags import Damage, counted, one_line, plain_text
+
+NOTE = (logging.INFO + logging.WARNING) // 2
+"""Level of messages on what a user should know, and need not mind."""
+logging.addLevelName(NOTE, "NOTE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +94,8 @@ class Report:
     warnings: tuple[str, ...]
     taken: int = 0
     """Frames of an earlier run, which this one went on with."""
+    beside: tuple[str, ...] = ()
+    """Other files that were written: sidecar, markers, matte."""
 
     @property
     def fps(self) -> float:
@@ -134,6 +141,8 @@ class Report:
             lines.append(", ".join(made))
         if met := str(self.damage):
             lines.append(f"damage met in the source: {met}")
+        if self.beside:
+            lines.append(f"written beside it: {', '.join(self.beside)}")
         return "\n".join(lines)
 
 

@@ -13,6 +13,7 @@ from vidrepair.marker_file import write_markers
 from vidrepair.markers import mark, unsteady
 from vidrepair.report import Report
 from vidrepair.run import Run
+from vidrepair.settings import Job
 from vidrepair.sidecar import write_analysis
 from vidrepair.tags import plain_text
 
@@ -91,14 +92,27 @@ def report_of(run: Run, seconds: float) -> Report:
         busy=round(stages.busy(), 3),
         warnings=(),
         taken=run.taken,
+        beside=_beside(run.job),
     )
+
+
+def _beside(job: Job) -> tuple[str, ...]:
+    """What is written beside the film."""
+    asked = job.target
+    paths = (asked.sidecar, asked.markers, asked.mask_out)
+    return tuple(str(path) for path in paths if path is not None and path != job.output)
 
 
 def unknown_frames(run: Run) -> list[str]:
     """A sentence on frames that were named and are not in the film."""
     named = run.job.repair.bad_frames
-    if run.job.target.frames is not None or run.job.reading.end is not None or not named:
+    if run.job.reading.end is not None or not named:
         return []
+    most = run.job.target.frames
+    if most is not None:
+        last = max(part.stop for part in named) - 1
+        told = f"--bad-frames names frame {last}, and --frames {most} ends before it"
+        return [told] if last >= most else []
     count = run.tally.frames - sum(gap.count for gap in run.gaps.found if gap.filled)
     last = max(part.stop for part in named) - 1
     if last >= count:

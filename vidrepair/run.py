@@ -66,7 +66,9 @@ class Run:
     planned: tuple[OutputPlan, Copies] | None
     """The target, and who goes with the picture; None where no film is written."""
     warnings: tuple[str, ...]
-    """What is worth telling before the first frame."""
+    """What is worth telling before the first frame, of what may not be as the user wants it,"""
+    notes: tuple[str, ...]
+    """and of what is."""
     facts: FactsBuilder
     extent: Extent
     interlacing: Interlacing
@@ -185,8 +187,9 @@ def open_run(job: Job, build: Build | None, owned: ExitStack, share: Share | Non
     seams = Seams(job.target.segment, fields=fields)
     record = AnalysisBuilder() if job.target.analysed and share is None else None
     journal, plan = _open_journal(job, clip, planned, identity, share, owned)
+    notes = [] if planned is None else list(planned[0].notes)
     if journal is not None and share is None and journal.record.segments:
-        warnings += _take_up(journal, clip, tally, record)
+        notes += _take_up(journal, clip, tally, record)
     masked = _open_mask(job.repair.mask_in, "--mask-in", job, clip, owned)
     protected = _open_mask(job.repair.protect, "--protect-mask", job, clip, owned)
     matte = None if journal is not None else open_job_matte(clip, job, owned)
@@ -197,6 +200,7 @@ def open_run(job: Job, build: Build | None, owned: ExitStack, share: Share | Non
         source=source,
         planned=planned,
         warnings=tuple(warnings),
+        notes=tuple(notes),
         engine=engine,
         spare=spare,
         masked=masked,

@@ -327,5 +327,5 @@ def _packets(
         shorter = min(len(source), len(found))
         same = source.checksums[:shorter] == found.checksums[:shorter]
         first = shorter if same.all() else int(np.argmin(same))
-        note = f"{len(found)}, other ones from packet {first} on"
+        note = f"{len(found)}, of which the first {first} are those of the source"
         yield Difference("number of packets", where, str(len(source)), note)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -133,8 +134,14 @@ def batch(
         entries = [] if manifest is None else read_manifest(manifest)
         items = plan_batch(inputs, entries, settings)
         total = len(items)
+    was_there = folder.is_dir()
     make_folder(folder)
-    _run(items, BatchDisplay(progress, total), as_json=as_json)
+    try:
+        _run(items, BatchDisplay(progress, total), as_json=as_json)
+    finally:
+        if not was_there:
+            with suppress(OSError):  # it is not empty
+                folder.rmdir()
 
 
 def _run(items: Iterable[BatchItem], display: BatchDisplay, *, as_json: bool) -> None:

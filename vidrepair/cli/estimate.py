@@ -86,12 +86,15 @@ def estimate(
     for name in dict.fromkeys(_films(sources)):
         with show_progress(progress) as observer:
             found.append(_estimate(name, common, naming, pieces, observer))
+    error = failure(found)
+    if error is not None and len(found) == 1 and not as_json:
+        raise error  # a table of it would say the same
     if as_json:
         told = {"files": [one.as_dict() for one in found], "total": total(found)}
         click.echo(json.dumps(told, indent=1))
     else:
         click.echo(table(found))
-    if (error := failure(found)) is not None:
+    if error is not None:
         raise error
 
 

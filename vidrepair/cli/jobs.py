@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -18,6 +20,7 @@ from vidrepair.journal import (
     read_record,
 )
 from vidrepair.report import spoken_size
+from vidrepair.tags import one_line, plain_text
 
 FOLDER = click.argument("folder", type=click.Path(path_type=Path), default=".", metavar="[FOLDER]")
 OUT = click.argument("output", type=click.Path(path_type=Path), metavar="OUT")
@@ -34,13 +37,16 @@ def jobs() -> None:
 
 @jobs.command("list")
 @FOLDER
-def list_jobs(folder: Path) -> None:
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
+def list_jobs(folder: Path, as_json: bool) -> None:
     """Name the unfinished jobs of films in and below FOLDER, one a line."""
-    for output in _unfinished(folder):
-        try:
-            click.echo(f"{output}: {_state(output)}")
-        except VidrepairError as error:
-            click.echo(f"{output}: {error}")
+    found = [(output, _state(output)) for output in _unfinished(folder)]
+    if as_json:
+        told = [{"output": plain_text(str(output)), **state.as_dict()} for output, state in found]
+        click.echo(json.dumps({"jobs": told}, indent=2))
+        return
+    for output, state in found:
+        click.echo(one_line(f"{output}: {state}"))
 
 
 @jobs.command()
@@ -79,22 +85,54 @@ def clean(output: Path) -> None:
         journal.remove()
 
 
-def _state(output: Path) -> str:
-    """How far a job is. Raises a VidrepairError where that cannot be read."""
-    record = record_of(output)
+@dataclass(frozen=True, slots=True)
+class _State:
+    """How far a job is."""
+
+    frames: int = 0
+    """Finished."""
+    total: int | None = None
+    """Before there is a plan, about so many."""
+    size: int = 0
+    """Bytes of what is finished."""
+    resumable: bool = False
+    """By its command line; a batch or Python go on with their own."""
+    busy: bool = False
+    """Another run is at work on it."""
+    error: str = ""
+    """Why that cannot be told."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**asdict(self), "error": plain_text(self.error)}
+
+    def __str__(self) -> str:
+        if self.error:
+            return self.error
+        # Not rounded up: 100 % is all.
+        share = " frames"
+        if self.total:
+            share = f" of about {self.total} frames ({100 * self.frames // self.total} %)"
+        begun = "" if self.resumable else "; begun by a batch or from Python, which go on with it"
+        busy = "; another run is at work on it" if self.busy else ""
+        return f"{self.frames}{share} are finished, {spoken_size(self.size)}{begun}{busy}"
+
+
+def _state(output: Path) -> _State:
+    try:
+        record = record_of(output)
+        finished = finished_segments(folder_of(output), record)
+    except VidrepairError as error:
+        return _State(error=str(error))
     assert record.job is not None
-    finished = finished_segments(folder_of(output), record)
-    frames = sum(segment.frames for segment in finished)
-    size = sum(segment.size for segment in finished)
-    # Before there is a plan the container's word has to do.
-    total = record.job["frames"] if record.plan is None else record.plan.frames
-    # Not rounded up: 100 % is all.
-    share = f" of about {total} frames ({100 * frames // total} %)" if total else " frames"
-    begun = (
-        "" if record.job["arguments"] else "; begun by a batch or from Python, which go on with it"
+    return _State(
+        frames=sum(segment.frames for segment in finished),
+        # Before there is a plan the container's word has to do.
+        total=record.job["frames"] if record.plan is None else record.plan.frames,
+        size=sum(segment.size for segment in finished),
+        resumable=bool(record.job["arguments"]),
+        busy=is_at_work(folder_of(output)),
     )
-    busy = "; another run is at work on it" if is_at_work(folder_of(output)) else ""
-    return f"{frames}{share} are finished, {spoken_size(size)}{begun}{busy}"
 
 
 def _unfinished(folder: Path) -> list[Path]:

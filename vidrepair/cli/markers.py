@@ -45,7 +45,7 @@ def markers(
     FILM is the film that was looked at, or the one that was repaired: the markers carry its
     timecode. Of FILM only the packets are read. docs/timelines.md says which host reads what.
     """
-    show_messages("warning", "none")
+    show_messages("note", "none")
     if is_sequence(film):
         raise UsageError(
             f"{film} is numbered pictures; take run --markers, or analyze --markers, for them"

@@ -20,7 +20,7 @@ from vidrepair.report import Report
 from vidrepair.tags import one_line
 
 KINDS = ("auto", "bar", "json", "none")
-LEVELS = ("error", "warning", "info", "debug")
+LEVELS = ("error", "warning", "note", "info", "debug")
 
 
 def progress_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -32,9 +32,7 @@ def progress_options(command: Callable[..., Any]) -> Callable[..., Any]:
         show_default=True,
         help="On stderr: a bar, JSON lines, or only the closing line; auto is a bar on a terminal.",
     )
-    told = click.option(
-        "--log-level", type=click.Choice(LEVELS), default="warning", show_default=True
-    )
+    told = click.option("--log-level", type=click.Choice(LEVELS), default="note", show_default=True)
     return shown(told(command))
 
 

@@ -24,7 +24,7 @@ from vidrepair.jobs.workers import run_with_workers
 from vidrepair.journal import finished_segments, folder_of, is_at_work, read_record
 from vidrepair.parts import split_at_changes
 from vidrepair.planning import check_planned
-from vidrepair.report import Report
+from vidrepair.report import NOTE, Report
 from vidrepair.report_page import ReportJob, check_page, make_report, report_of_job
 from vidrepair.sequences import sidecar_of
 from vidrepair.settings import (
@@ -184,6 +184,6 @@ def _tell_of_rest(output: Path | None) -> None:
     frames = sum(segment.frames for segment in finished_segments(folder, record))
     if record.kept or not frames:
         return
-    logging.getLogger(__name__).warning(
-        "%d frames are finished; vidrepair resume %s goes on from there", frames, output
+    logging.getLogger(__name__).log(
+        NOTE, "%d frames are finished; vidrepair resume %s goes on from there", frames, output
     )

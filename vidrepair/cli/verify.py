@@ -98,9 +98,8 @@ def verify(
     if differences:
         one = len(differences) == 1
         count = "1 thing; it is" if one else f"{len(differences)} things; they are"
-        raise CheckFailed(
-            f"{output} differs from {against} in {count} listed above{_given_up(differences)}"
-        )
+        hints = f"{_given_up(differences)}{_cut(differences, reading, frames)}"
+        raise CheckFailed(f"{output} differs from {against} in {count} listed above{hints}")
     if not as_json:
         what = "frames, times, tags, streams, packets, chapters and attachments"
         proof = ", and no sample changed outside the matte" if matte is not None else ""
@@ -115,6 +114,15 @@ def _given_up(differences: tuple[Difference, ...]) -> str:
         return ""
     over = "what was given up" if len(known) == len(names) else f"{len(known)} of them"
     return f"; --allow-loss {','.join(sorted(set(known)))} passes over {over}"
+
+
+def _cut(differences: tuple[Difference, ...], reading: SourceSettings, frames: int | None) -> str:
+    """What OUT may have been made with, where it has not the frames of IN."""
+    if not any(one.what == "number of frames" for one in differences):
+        return ""
+    if frames is not None or reading.start is not None or reading.end is not None:
+        return ""
+    return "; if OUT is a part of IN, say so: --frames, --ss and --to are as they were for run"
 
 
 def _parts(

@@ -251,13 +251,17 @@ def _names(path: Path) -> list[object]:
 
 
 def _taken_up(job: Job) -> Job:
-    """The job, going on with what a batch that was broken off has left of it."""
-    target = job.target
-    if job.output is None or target.overwrite or not target.journal:
+    """The job, going on with what a batch that was broken off has left of it.
+
+    Raises UsageError where the film is there, and was not to be replaced.
+    """
+    target, output = job.target, job.output
+    if output is None or target.overwrite:
         return job
-    return replace(
-        job, target=replace(target, resume=read_record(folder_of(job.output)).unfinished)
-    )
+    unfinished = target.journal and read_record(folder_of(output)).unfinished
+    if output.is_file() and not unfinished:
+        raise UsageError(f"{output} exists; add --skip-existing to leave it, or -y to replace it")
+    return replace(job, target=replace(target, resume=unfinished))
 
 
 def _listed_item(entry: ManifestEntry, settings: BatchSettings) -> BatchItem:
