@@ -29,9 +29,11 @@ from vidrepair.second_cue import (
     kind_of,
     look_at,
     mean_over,
+    stands_out,
     without_twins,
 )
 from vidrepair.settings import DamageSettings
+from vidrepair.spikes import find_spikes
 
 CANDIDATE = 0.3
 """Probability from which a sample is looked at."""
@@ -41,6 +43,10 @@ SURE = 0.9
 """Probability that a region has to reach somewhere."""
 AT_END = 0.9
 """Times the confidence in what two frames of the same side say, at the end of a shot."""
+SPIKE = 20
+"""Samples of a spike at least; what is smaller the generator finds."""
+UNMARKED = 0.85
+"""In place of the generator's probability, of a spike that it does not mark."""
 FLOODED = 0.1
 """Share of candidates in a frame from which on it is another picture rather than a dirty one."""
 
@@ -260,7 +266,7 @@ def _fill_holes(
 ) -> None:
     """Fill what is known to be damaged, whatever it shows."""
     frame = here.answer.frame
-    suspected = here.suspected()
+    suspected = here.suspected()[_inner(here)]
     for kind, mask in (("broken", frame.holes), ("masked", frame.masked)):
         if mask is None:
             continue
@@ -301,14 +307,14 @@ class _Believed:
 
 def _repair_spots(here: _Seen, by: _Judging, patch: _Patch, rules: Rules, odds: Odds) -> None:
     """Fill what the generator marks and the second cue believes, but for things in company."""
-    size = here.answer.frame.picture
-    suspected = dilate(here.defect > CANDIDATE, 1)
-    suspected[size.height :] = suspected[:, size.width :] = False
-    if suspected[: size.height, : size.width].mean() > FLOODED:
+    inner = _inner(here)
+    suspected = dilate(here.defect[inner] > CANDIDATE, 1)
+    if suspected.mean() > FLOODED:
         return
-    candidates = suspected & ~here.holes
-    suspected |= here.holes
-    lasting = by.sides[0].suspected & by.sides[1].suspected
+    holes = here.holes[inner]
+    candidates = suspected & ~holes
+    suspected |= holes
+    lasting = by.sides[0].suspected[inner] & by.sides[1].suspected[inner]
     if lasting.any():
         lasting = dilate(lasting, GROW)
     believed: list[_Believed] = []
@@ -322,6 +328,7 @@ def _repair_spots(here: _Seen, by: _Judging, patch: _Patch, rules: Rules, odds: 
         # What touches a lasting scratch is judged without it.
         parts = (_judge(part, here, suspected, by, rules) for part in region.parts(~lasting))
         believed += [part for part in parts if part is not None]
+    believed += _overlooked(here, suspected, by, rules, believed)
     near = [company(one.spot, here.picture, by.sides) for one in believed]
     # All that is believed counts, also what the user keeps: a run by a sidecar decides alike.
     odds.count(near, [one.spot for one in believed if one.defect.kind == "dust"])
@@ -333,15 +340,57 @@ def _repair_spots(here: _Seen, by: _Judging, patch: _Patch, rules: Rules, odds: 
             patch.defects.append(replace(one.defect, samples=count))
 
 
+def _overlooked(
+    here: _Seen, suspected: Mask, by: _Judging, rules: Rules, believed: list[_Believed]
+) -> Iterator[_Believed]:
+    """Spikes that are none of the spots that are believed, where they pass the second cue: of these
+    the generator marks a corner, or nothing.
+    """
+    size = here.answer.frame.picture
+    spikes = find_spikes(here.picture, by.sides, size.height, size.width)
+    spikes &= ~here.holes[_inner(here)]
+    wide = dilate(spikes, 1)
+    doubted = suspected | wide
+    found = np.zeros_like(spikes)
+    for one in believed:
+        for evidence, _ in one.cells:
+            found[evidence.box.window()] |= evidence.inside
+    for region in connected_regions(wide):
+        large = np.count_nonzero(spikes[region.rows, region.columns]) >= SPIKE
+        if large and not found[region.rows, region.columns].any():
+            spot = _judge(region, here, doubted, by, rules, spike=True)
+            if spot is not None:
+                yield spot
+
+
+def _inner(here: _Seen) -> tuple[slice, slice]:
+    """The picture itself. What it is padded with shows again what lies at its edges, dirt too, and
+    would be no evidence.
+    """
+    size = here.answer.frame.picture
+    return slice(size.height), slice(size.width)
+
+
 def _judge(
-    region: Region, here: _Seen, suspected: Mask, by: _Judging, rules: Rules
+    region: Region,
+    here: _Seen,
+    suspected: Mask,
+    by: _Judging,
+    rules: Rules,
+    *,
+    spike: bool = False,
 ) -> _Believed | None:
-    """One region; None where it is not wanted, or not believed."""
+    """One region; None where it is not wanted, or not believed. A spike has to be dust, and where
+    the generator is not sure of any of it, to stand out.
+    """
     frame, kind = here.answer.frame, kind_of(region)
     surest = float(here.defect[region.rows, region.columns].max())
+    unmarked = spike and surest < SURE
+    if spike and kind != "dust":
+        return None
     # A spot that is protected in part is judged as a whole.
     kept = frame.protected is not None and frame.protected[region.rows, region.columns].all()
-    if surest < SURE or kind not in rules.wanted.kinds or kept:
+    if (surest < SURE and not spike) or kind not in rules.wanted.kinds or kept:
         return None
     if kind == "dust" and _is_near_edge(region.box, frame.picture, by.margin):
         return None
@@ -349,6 +398,8 @@ def _judge(
     if kind == "dust":
         region, cells = without_twins(region, cells, by.sides)
     agrees = believe(region, kind, cells, by.sides, mean_over(here.defect, cells))
+    if unmarked:
+        surest = UNMARKED if stands_out(cells, agrees) else 0.0
     confidence = min(1.0, surest * agrees) * by.trust
     if confidence == 0.0:
         return None

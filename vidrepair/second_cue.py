@@ -69,6 +69,12 @@ MISFIT_CERTAIN = 3.0
 """As MISFIT, of such a spot."""
 GOES_ON_CERTAIN = 2.0
 """Times as much of the ring that may then be off as the spot is."""
+BOLD = 40.0 / 255.0
+"""Share of the peak that a spot is off which is believed without the generator's word,"""
+MISFIT_BOLD = 10.0
+"""how many times what the motion leaves,"""
+RING_SHARE_BOLD = 0.95
+"""and the share of its ring that has to agree."""
 TWIN = 0.35
 """Likeness of a twin."""
 TWINS = 0.3
@@ -126,6 +132,19 @@ def believe(
     if moves or (kind == "scratch" and _lasts(region.box, sides)):
         return 0.0
     return 0.0 if _twins(seen, sides) > TWINS * samples else agrees
+
+
+def stands_out(cells: list[tuple[Evidence, Mask]], agrees: float) -> bool:
+    """Whether a spot that is believed is so much off that it needs no other word.
+
+    `agrees` is the share of its ring that does.
+    """
+    seen = [(one, hit) for one, hit in cells if hit.any()]
+    if not seen or agrees < RING_SHARE_BOLD:
+        return False
+    contrast = float(np.concatenate([one.contrast[hit] for one, hit in seen]).mean())
+    misfit = float(np.mean([one.misfit for one, _ in seen]))
+    return contrast > max(BOLD, MISFIT_BOLD * misfit)
 
 
 def look_at(
