@@ -1,5 +1,6 @@
 """The second cue on made films: what is damage goes, what moves stays."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -128,6 +129,51 @@ def test_dust_goes_and_nothing_else_changes(pix_fmt: str, paint: float):
                 assert np.array_equal(was[~near], now[~near])
                 error = now[place].astype(float) - want[place]
                 assert np.sqrt(np.mean(error**2)) < 0.012 * peak if place.any() else True
+
+
+@pytest.mark.parametrize(("row", "column"), [(118, 60), (60, 181), (3, 60), (60, 4)])
+def test_dust_at_an_edge_goes(row: int, column: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the picture is padded with shows it again, and is no ring that agrees."""
+    monkeypatch.setattr(sys.modules[__name__], "SIZE", (122, 186))
+    clean = [scene(number) for number in range(LONG)]
+    dirty = [luma.copy() for luma in clean]
+    place = spot(row, column, 5)
+    dirty[5][place] = 10.0
+    out, found = repaired(film(dirty), {5: place})
+    assert [(one.kind, one.frame) for one in found] == [("dust", 5)]
+    error = out[5].planes[0][place] - clean[5][place]
+    assert np.sqrt(np.mean(error**2)) < 8.0
+
+
+@pytest.mark.parametrize("marked", [0.0, 4.0])
+def test_large_dust_goes_that_the_generator_overlooks(marked: float) -> None:
+    """It marks nothing of it, or a corner."""
+    clean = [scene(number) for number in range(LONG)]
+    dirty = [luma.copy() for luma in clean]
+    place = spot(60, 90, 8)
+    dirty[5][place] = 245.0
+    corner = place & spot(54, 84, marked)
+    out, found = repaired(film(dirty), {5: corner} if marked else {})
+    assert [(one.kind, one.frame) for one in found] == [("dust", 5)]
+    assert (found[0].confidence > 0.86) == bool(marked)
+    error = out[5].planes[0][place] - clean[5][place]
+    assert np.sqrt(np.mean(error**2)) < 3.0
+
+
+def test_what_is_no_damage_for_sure_is_not_overlooked_but_left() -> None:
+    """Faint, small, or moving: without the generator's word it stays."""
+    shown = []
+    for number in range(LONG):
+        luma = scene(number)
+        luma[spot(20 + 8 * number, 30 + 11 * number, 7)] = 235.0
+        shown.append(luma)
+    shown[3][spot(100, 40, 7)] += 16.0
+    shown[8][spot(30, 150, 1)] = 245.0
+    frames = film(shown)
+    out, found = repaired(frames, {})
+    assert not found
+    for before, after in zip(frames, out, strict=True):
+        assert np.array_equal(before.planes[0], after.planes[0])
 
 
 def test_what_moves_on_its_own_stays():

@@ -53,8 +53,7 @@ def _half(plane: FloatArray, height: int, width: int) -> FloatArray:
     """(H // 2, W // 2): means of 2 x 2 samples of a plane of at least (H, W)."""
     even = plane[: height // 2 * 2, : width // 2 * 2]
     rows = even[::2] + even[1::2]
-    half: FloatArray = 0.25 * (rows[:, ::2] + rows[:, 1::2])
-    return half
+    return np.asarray(0.25 * (rows[:, ::2] + rows[:, 1::2]), dtype=np.float32)
 
 
 def _half_mask(mask: Mask, height: int, width: int) -> Mask:
