@@ -36,6 +36,8 @@ ALL = 0.7
 """Share of all spots in company from which on the others are things, too: of four at least."""
 FEWEST = 4
 """Spots that tell of all others, at least."""
+DIRTY = (1.5, 0.5)
+"""Spots that the generator marks which make a span dirty, and as many for each frame of it."""
 LONG = 1.8
 """Ratio of the axes of a spot from which on it points somewhere."""
 RAIN = 0.6
@@ -80,6 +82,10 @@ class Odds:
     """Of the spots, those that are no lines."""
     directions: complex = 0j
     """The sum of theirs."""
+    frames: int = 0
+    """Seen so far."""
+    dirt: int = 0
+    """Spots in them that were taken for dust, and no things."""
 
     def count(self, found: Sequence[tuple[bool, bool]], small: Sequence[Spot]) -> None:
         """Take in the spots of a frame: company near, and beyond; and those that are no lines."""
@@ -88,6 +94,11 @@ class Odds:
         self.beyond += sum(beyond for _, beyond in found)
         self.small += len(small)
         self.directions += sum(spot.direction for spot in small)
+
+    @property
+    def is_dirty(self) -> bool:
+        """Whether dust is so usual that what looks like it is some."""
+        return self.dirt >= DIRTY[0] + DIRTY[1] * (self.frames - 1)
 
     @property
     def is_rain(self) -> bool:

@@ -46,7 +46,9 @@ AT_END = 0.9
 SPIKE = 20
 """Samples of a spike at least; what is smaller the generator finds."""
 UNMARKED = 0.85
-"""In place of the generator's probability, of a spike that it does not mark."""
+"""Counts for the generator's probability, of a spike,"""
+AT_EDGE = 4
+"""which ends so many samples before the picture does: things come in over its edge."""
 FLOODED = 0.1
 """Share of candidates in a frame from which on it is another picture rather than a dirty one."""
 
@@ -328,23 +330,37 @@ def _repair_spots(here: _Seen, by: _Judging, patch: _Patch, rules: Rules, odds: 
         # What touches a lasting scratch is judged without it.
         parts = (_judge(part, here, suspected, by, rules) for part in region.parts(~lasting))
         believed += [part for part in parts if part is not None]
-    believed += _overlooked(here, suspected, by, rules, believed)
-    near = [company(one.spot, here.picture, by.sides) for one in believed]
-    # All that is believed counts, also what the user keeps: a run by a sidecar decides alike.
-    odds.count(near, [one.spot for one in believed if one.defect.kind == "dust"])
-    for one, (close, _) in zip(believed, near, strict=True):
-        if odds.is_thing(near=close) or (one.defect.kind == "dust" and odds.is_rain):
-            continue
+    dirt = _without_things(believed, here, by, odds)
+    odds.frames += 1
+    odds.dirt += sum(one.defect.kind == "dust" for one in dirt)
+    if odds.is_dirty:
+        spikes = list(_overlooked(here, suspected, by, rules, believed))
+        dirt += _without_things(spikes, here, by, odds)
+    for one in dirt:
         if rules.allow(one.defect):
             count = sum(_paint(evidence, hit, here, patch) for evidence, hit in one.cells)
             patch.defects.append(replace(one.defect, samples=count))
 
 
+def _without_things(
+    believed: list[_Believed], here: _Seen, by: _Judging, odds: Odds
+) -> list[_Believed]:
+    """Those that are no things by the company they keep."""
+    near = [company(one.spot, here.picture, by.sides) for one in believed]
+    # All that is believed counts, also what the user keeps: a run by a sidecar decides alike.
+    odds.count(near, [one.spot for one in believed if one.defect.kind == "dust"])
+    return [
+        one
+        for one, (close, _) in zip(believed, near, strict=True)
+        if not odds.is_thing(near=close) and not (one.defect.kind == "dust" and odds.is_rain)
+    ]
+
+
 def _overlooked(
     here: _Seen, suspected: Mask, by: _Judging, rules: Rules, believed: list[_Believed]
 ) -> Iterator[_Believed]:
-    """Spikes that are none of the spots that are believed, where they pass the second cue: of these
-    the generator marks a corner, or nothing.
+    """Spikes that are none of the spots that are believed, where they pass the second cue and stand
+    out: of these the generator marks a corner, or nothing.
     """
     size = here.answer.frame.picture
     spikes = find_spikes(here.picture, by.sides, size.height, size.width)
@@ -380,26 +396,27 @@ def _judge(
     *,
     spike: bool = False,
 ) -> _Believed | None:
-    """One region; None where it is not wanted, or not believed. A spike has to be dust, and where
-    the generator is not sure of any of it, to stand out.
+    """One region; None where it is not wanted, or not believed. A spike has to be dust, and to
+    stand out: what the generator says of it does not count.
     """
     frame, kind = here.answer.frame, kind_of(region)
     surest = float(here.defect[region.rows, region.columns].max())
-    unmarked = spike and surest < SURE
-    if spike and kind != "dust":
-        return None
+    if spike:
+        surest = UNMARKED if kind == "dust" else 0.0
     # A spot that is protected in part is judged as a whole.
     kept = frame.protected is not None and frame.protected[region.rows, region.columns].all()
-    if (surest < SURE and not spike) or kind not in rules.wanted.kinds or kept:
+    if surest < (UNMARKED if spike else SURE) or kind not in rules.wanted.kinds or kept:
         return None
-    if kind == "dust" and _is_near_edge(region.box, frame.picture, by.margin):
+    margin = max(by.margin, AT_EDGE) if spike else by.margin
+    if kind == "dust" and _is_near_edge(region.box, frame.picture, margin):
         return None
     cells = look_at(region, here.picture, suspected, by.sides)
     if kind == "dust":
         region, cells = without_twins(region, cells, by.sides)
-    agrees = believe(region, kind, cells, by.sides, mean_over(here.defect, cells))
-    if unmarked:
-        surest = UNMARKED if stands_out(cells, agrees) else 0.0
+    sure = 0.0 if spike else mean_over(here.defect, cells)
+    agrees = believe(region, kind, cells, by.sides, sure)
+    if spike and not stands_out(cells, agrees):
+        return None
     confidence = min(1.0, surest * agrees) * by.trust
     if confidence == 0.0:
         return None

@@ -74,7 +74,9 @@ BOLD = 40.0 / 255.0
 MISFIT_BOLD = 10.0
 """how many times what the motion leaves,"""
 RING_SHARE_BOLD = 0.95
-"""and the share of its ring that has to agree."""
+"""the share of its ring that has to agree,"""
+COLOUR = 8.0 / 255.0
+"""and the share of the peak by which it may be farther from gray than what it covers: dirt is."""
 TWIN = 0.35
 """Likeness of a twin."""
 TWINS = 0.3
@@ -144,7 +146,16 @@ def stands_out(cells: list[tuple[Evidence, Mask]], agrees: float) -> bool:
         return False
     contrast = float(np.concatenate([one.contrast[hit] for one, hit in seen]).mean())
     misfit = float(np.mean([one.misfit for one, _ in seen]))
-    return contrast > max(BOLD, MISFIT_BOLD * misfit)
+    if contrast < max(BOLD, MISFIT_BOLD * misfit) or _is_restless(seen, contrast, _area(cells)):
+        return False
+    own, covered = (
+        np.abs(np.concatenate(colours, axis=1).mean(axis=1))
+        for colours in (
+            [one.shown[1:, hit] for one, hit in seen],
+            [one.expected[1:, hit] for one, hit in seen],
+        )
+    )
+    return bool((own < covered + COLOUR).all())
 
 
 def look_at(

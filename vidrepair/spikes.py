@@ -3,7 +3,7 @@
 The generator seeks its motion in the damage itself. Where a large spot finds its like in both
 neighbours, it marks none of it, or a corner. Here a place moves as its wider surroundings do, and
 is a spike where the frame is off both neighbours on the same side (SDIp of Kokaram, "Motion Picture
-Restoration", 1998). All at half size: small spots are found by the generator.
+Restoration", 1998). All in a smaller picture: small spots are found by the generator.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from vidrepair.evidence import Neighbour
 from vidrepair.frames import FloatArray
 from vidrepair.regions import Mask
 
+LARGE = 1280 * 736
+"""Samples of a picture above which it is made smaller by four instead of two."""
 BLOCK = 8
-"""Side of the blocks that move as one, samples of half size,"""
+"""Side of the blocks that move as one, in the smaller picture,"""
 REACH = 2
 """and how many blocks on each side of one count for its motion and its light."""
 LEAST = 20.0 / 255.0
@@ -32,46 +34,51 @@ def find_spikes(
     """(H, W) where a picture (3, H or more, W or more) is off both neighbours. Nothing where one of
     them is suspected itself.
     """
-    here = _half(picture[0], height, width)
+    halvings = 1 if height * width <= LARGE else 2
+    side = 2**halvings
+    rows, columns = height // side * side, width // side * side
+    here = _halved(picture[0, :rows, :columns], halvings)
     known = np.ones(here.shape, dtype=bool)
     off = []
-    for side in sides:
-        places = _places(side.motion, here.shape)
-        step = here - _half(side.picture[0], height, width).ravel()[places]
+    for beside in sides:
+        places = _places(beside.motion, here.shape, side)
+        step = here - _halved(beside.picture[0, :rows, :columns], halvings).ravel()[places]
         # Film flickers, and not everywhere alike.
         off.append(np.asarray(step - _spread(_around(_medians(step, BLOCK)), here.shape)))
-        known &= ~_half_mask(side.suspected, height, width).ravel()[places]
+        doubted = _any_of(beside.suspected[:rows, :columns], halvings)
+        known &= ~doubted.ravel()[places]
     size = np.where(np.sign(off[0]) == np.sign(off[1]), np.minimum(*np.abs(off)), 0.0)
     found = known & (size > LEAST + APART * np.abs(off[0] - off[1]))
     whole = np.zeros((height, width), dtype=bool)
-    inner = whole[: 2 * found.shape[0], : 2 * found.shape[1]]
-    inner[...] = found.repeat(2, axis=0).repeat(2, axis=1)
+    whole[:rows, :columns] = found.repeat(side, axis=0).repeat(side, axis=1)
     return whole
 
 
-def _half(plane: FloatArray, height: int, width: int) -> FloatArray:
-    """(H // 2, W // 2): means of 2 x 2 samples of a plane of at least (H, W)."""
-    even = plane[: height // 2 * 2, : width // 2 * 2]
-    rows = even[::2] + even[1::2]
-    return np.asarray(0.25 * (rows[:, ::2] + rows[:, 1::2]), dtype=np.float32)
+def _halved(plane: FloatArray, times: int) -> FloatArray:
+    """Means of 2 x 2 samples, so many times."""
+    for _ in range(times):
+        pairs = plane[::2] + plane[1::2]
+        plane = np.asarray(pairs[:, ::2] + pairs[:, 1::2], dtype=np.float32)
+        plane *= 0.25
+    return plane
 
 
-def _half_mask(mask: Mask, height: int, width: int) -> Mask:
-    even = mask[: height // 2 * 2, : width // 2 * 2]
-    rows = even[::2] | even[1::2]
-    half: Mask = rows[:, ::2] | rows[:, 1::2]
-    return half
+def _any_of(mask: Mask, times: int) -> Mask:
+    """The same of a mask: whether any of them is set."""
+    for _ in range(times):
+        pairs = mask[::2] | mask[1::2]
+        mask = pairs[:, ::2] | pairs[:, 1::2]
+    return mask
 
 
-def _places(motion: FloatArray, shape: tuple[int, int]) -> NDArray[np.intp]:
-    """Where each sample of half size lies in a neighbour: an index into its samples in a row.
+def _places(motion: FloatArray, shape: tuple[int, int], side: int) -> NDArray[np.intp]:
+    """Where each sample of a picture smaller by `side` lies in a neighbour: an index into its
+    samples in a row.
 
-    `motion` is (2, H / 4, W / 4), x and y in samples of full size.
+    `motion` is (2, H / 4, W / 4), x and y in samples of the whole picture.
     """
-    across, down = (
-        np.rint(_spread(_around(_medians(part, BLOCK // 2)) / 2.0, shape)).astype(np.intp)
-        for part in motion
-    )
+    blocks = (_around(_medians(part, BLOCK * side // 4)) for part in motion)
+    across, down = (_spread(np.rint(part / side), shape).astype(np.intp) for part in blocks)
     rows = (np.arange(shape[0])[:, None] + down).clip(0, shape[0] - 1)
     columns = (np.arange(shape[1]) + across).clip(0, shape[1] - 1)
     places: NDArray[np.intp] = rows * shape[1] + columns
