@@ -401,11 +401,12 @@ def _judge(
     """
     frame, kind = here.answer.frame, kind_of(region)
     surest = float(here.defect[region.rows, region.columns].max())
-    if spike:
-        surest = UNMARKED if kind == "dust" else 0.0
+    unmarked = spike and surest < SURE
+    if spike and kind != "dust":
+        return None
     # A spot that is protected in part is judged as a whole.
     kept = frame.protected is not None and frame.protected[region.rows, region.columns].all()
-    if surest < (UNMARKED if spike else SURE) or kind not in rules.wanted.kinds or kept:
+    if (surest < SURE and not spike) or kind not in rules.wanted.kinds or kept:
         return None
     margin = max(by.margin, AT_EDGE) if spike else by.margin
     if kind == "dust" and _is_near_edge(region.box, frame.picture, margin):
@@ -413,10 +414,10 @@ def _judge(
     cells = look_at(region, here.picture, suspected, by.sides)
     if kind == "dust":
         region, cells = without_twins(region, cells, by.sides)
-    sure = 0.0 if spike else mean_over(here.defect, cells)
-    agrees = believe(region, kind, cells, by.sides, sure)
-    if spike and not stands_out(cells, agrees):
-        return None
+    probability = mean_over(here.defect, cells)
+    agrees = believe(region, kind, cells, by.sides, probability)
+    if spike and probability < SUSPECT:
+        surest = UNMARKED if stands_out(cells, agrees, bold=unmarked) else 0.0
     confidence = min(1.0, surest * agrees) * by.trust
     if confidence == 0.0:
         return None

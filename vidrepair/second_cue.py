@@ -136,17 +136,20 @@ def believe(
     return 0.0 if _twins(seen, sides) > TWINS * samples else agrees
 
 
-def stands_out(cells: list[tuple[Evidence, Mask]], agrees: float) -> bool:
-    """Whether a spot that is believed is so much off that it needs no other word.
+def stands_out(cells: list[tuple[Evidence, Mask]], agrees: float, *, bold: bool) -> bool:
+    """Whether a spot that is believed lies alone and is gray; where it has to be `bold`, also so
+    much off that it needs no other word.
 
     `agrees` is the share of its ring that does.
     """
     seen = [(one, hit) for one, hit in cells if hit.any()]
-    if not seen or agrees < RING_SHARE_BOLD:
+    if not seen:
         return False
     contrast = float(np.concatenate([one.contrast[hit] for one, hit in seen]).mean())
     misfit = float(np.mean([one.misfit for one, _ in seen]))
-    if contrast < max(BOLD, MISFIT_BOLD * misfit) or _is_restless(seen, contrast, _area(cells)):
+    if bold and (agrees < RING_SHARE_BOLD or contrast < max(BOLD, MISFIT_BOLD * misfit)):
+        return False
+    if _is_restless(seen, contrast, _area(cells)):
         return False
     own, covered = (
         np.abs(np.concatenate(colours, axis=1).mean(axis=1))
