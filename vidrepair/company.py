@@ -36,8 +36,8 @@ ALL = 0.7
 """Share of all spots in company from which on the others are things, too: of four at least."""
 FEWEST = 4
 """Spots that tell of all others, at least."""
-DIRTY = (1.5, 0.5)
-"""Spots that the generator marks which make a span dirty, and as many for each frame of it."""
+DIRTY = (0.8, 0.2)
+"""Spots that the generator marks which make a span dirty: at first, and more for each frame."""
 LONG = 1.8
 """Ratio of the axes of a spot from which on it points somewhere."""
 RAIN = 0.6

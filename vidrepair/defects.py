@@ -396,20 +396,17 @@ def _judge(
     *,
     spike: bool = False,
 ) -> _Believed | None:
-    """One region; None where it is not wanted, or not believed. A spike has to be dust, and to
-    stand out: what the generator says of it does not count.
+    """One region; None where it is not wanted, or not believed.
+
+    A spike has to be dust. One that the generator marks less than half of has to stand out, too.
     """
     frame, kind = here.answer.frame, kind_of(region)
     surest = float(here.defect[region.rows, region.columns].max())
-    unmarked = spike and surest < SURE
-    if spike and kind != "dust":
-        return None
     # A spot that is protected in part is judged as a whole.
     kept = frame.protected is not None and frame.protected[region.rows, region.columns].all()
-    if (surest < SURE and not spike) or kind not in rules.wanted.kinds or kept:
+    if kind not in rules.wanted.kinds or kept or (kind != "dust" if spike else surest < SURE):
         return None
-    margin = max(by.margin, AT_EDGE) if spike else by.margin
-    if kind == "dust" and _is_near_edge(region.box, frame.picture, margin):
+    if kind == "dust" and _is_near_edge(region.box, frame.picture, by.margin):
         return None
     cells = look_at(region, here.picture, suspected, by.sides)
     if kind == "dust":
@@ -417,7 +414,11 @@ def _judge(
     probability = mean_over(here.defect, cells)
     agrees = believe(region, kind, cells, by.sides, probability)
     if spike and probability < SUSPECT:
-        surest = UNMARKED if stands_out(cells, agrees, bold=unmarked) else 0.0
+        bold, surest = surest < SURE, UNMARKED
+        if _is_near_edge(region.box, frame.picture, AT_EDGE):
+            return None
+        if not stands_out(cells, agrees, bold=bold):
+            return None
     confidence = min(1.0, surest * agrees) * by.trust
     if confidence == 0.0:
         return None
