@@ -26,6 +26,7 @@ from vidrepair.second_cue import (
     CONTRAST,
     GROW,
     believe,
+    in_twins,
     kind_of,
     look_at,
     mean_over,
@@ -371,12 +372,19 @@ def _overlooked(
     for one in believed:
         for evidence, _ in one.cells:
             found[evidence.box.window()] |= evidence.inside
-    for region in connected_regions(wide):
-        large = np.count_nonzero(spikes[region.rows, region.columns]) >= SPIKE
-        if large and not found[region.rows, region.columns].any():
-            spot = _judge(region, here, doubted, by, rules, spike=True)
-            if spot is not None:
-                yield spot
+    for region in connected_regions(doubted):
+        places = region.rows, region.columns
+        if np.count_nonzero(spikes[places]) < SPIKE or found[places].any():
+            continue
+        if suspected[places].any() and in_twins(
+            look_at(region, here.picture, doubted, by.sides), by.sides
+        ):
+            continue  # with what the generator marks of it, it is a thing
+        for part in region.parts(wide):
+            if np.count_nonzero(spikes[part.rows, part.columns]) >= SPIKE:
+                spot = _judge(part, here, doubted, by, rules, spike=True)
+                if spot is not None:
+                    yield spot
 
 
 def _inner(here: _Seen) -> tuple[slice, slice]:
@@ -413,6 +421,8 @@ def _judge(
         region, cells = without_twins(region, cells, by.sides)
     probability = mean_over(here.defect, cells)
     agrees = believe(region, kind, cells, by.sides, probability)
+    if spike and sum(int(hit.sum()) for _, hit in cells) < SPIKE:
+        return None
     if spike and probability < SUSPECT:
         bold, surest = surest < SURE, UNMARKED
         if _is_near_edge(region.box, frame.picture, AT_EDGE):

@@ -133,7 +133,7 @@ def believe(
     moves |= not certain and samples > BUSY and _is_busy(_hit_box(seen), samples, sides)
     if moves or (kind == "scratch" and _lasts(region.box, sides)):
         return 0.0
-    return 0.0 if _twins(seen, sides) > TWINS * samples else agrees
+    return 0.0 if in_twins(seen, sides) else agrees
 
 
 def stands_out(cells: list[tuple[Evidence, Mask]], agrees: float, *, bold: bool) -> bool:
@@ -221,7 +221,7 @@ def _things(
         samples = sum(int(hit.sum()) for _, hit in parts)
         off = [(one.shown - one.expected)[0][hit] for one, hit in parts]
         tone = float(np.concatenate(off).mean()) if off else 0.0
-        has = samples >= PIECE and _twins(parts, sides) > TWINS * samples
+        has = samples >= PIECE and in_twins(parts, sides)
         found.append((own, tone, has))
     tones = [tone for _, tone, has in found if has]
     for own, tone, has in found:
@@ -236,10 +236,11 @@ def _area(cells: list[tuple[Evidence, Mask]]) -> Box:
     return Box.around(one.box for one, _ in cells)
 
 
-def _twins(cells: list[tuple[Evidence, Mask]], sides: tuple[Neighbour, Neighbour]) -> int:
-    """Samples of a spot that have a twin."""
-    seen = ((one, hit) for one, hit in cells if hit.any())
-    return sum(int(hit.sum()) for one, hit in seen if has_twin(one, hit, sides, TWIN))
+def in_twins(cells: list[tuple[Evidence, Mask]], sides: tuple[Neighbour, Neighbour]) -> bool:
+    """Whether too many samples of a spot have a twin in a neighbour: it is a thing that moves."""
+    seen = [(one, hit, int(hit.sum())) for one, hit in cells if hit.any()]
+    twins = sum(count for one, hit, count in seen if has_twin(one, hit, sides, TWIN))
+    return twins > TWINS * sum(count for _, _, count in seen)
 
 
 def mean_over(picture: FloatArray, cells: list[tuple[Evidence, Mask]]) -> float:
