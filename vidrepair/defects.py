@@ -421,16 +421,13 @@ def _judge(
         region, cells = without_twins(region, cells, by.sides)
     probability = mean_over(here.defect, cells)
     agrees = believe(region, kind, cells, by.sides, probability)
-    if spike and sum(int(hit.sum()) for _, hit in cells) < SPIKE:
-        return None
     if spike and probability < SUSPECT:
-        bold, surest = surest < SURE, UNMARKED
-        if _is_near_edge(region.box, frame.picture, AT_EDGE):
-            return None
-        if not stands_out(cells, agrees, bold=bold):
-            return None
+        ends = not _is_near_edge(region.box, frame.picture, AT_EDGE)
+        alone = ends and stands_out(cells, agrees, bold=surest < SURE)
+        surest = UNMARKED if alone else 0.0
     confidence = min(1.0, surest * agrees) * by.trust
-    if confidence == 0.0:
+    small = spike and sum(int(hit.sum()) for _, hit in cells) < SPIKE
+    if confidence == 0.0 or small:
         return None
     return _Believed(defect_at(kind, frame, region.box, confidence), cells, spot_of(cells))
 
