@@ -51,6 +51,19 @@ def test_nothing_changes_outside_the_matte(repaired: tuple[Path, Path, Path]) ->
     assert touched > 1000
 
 
+def test_a_bird_among_the_dust_stays(root: Path, tmp_path: Path) -> None:
+    """A part of it stands out by itself, without the rest that its neighbours have, too."""
+    matte = tmp_path / "matte.mkv"
+    repair(
+        root / "samples" / "film_damaged.mkv",
+        matte,
+        settings=RepairSettings(denoise=(0.0, 0.0), deflicker=100.0),
+        target=OutputSettings(frames=8, mask_out=matte, writes=False),
+    )
+    bird = samples_of(read_frames(matte)[1])[0][57:75, 327:350]
+    assert not bird.any()
+
+
 def test_dust_is_gone_and_grain_is_in_its_place(repaired: tuple[Path, Path, Path]) -> None:
     """The fill is as far from the frame before as its surroundings are, and no smoother."""
     source, out, matte = (

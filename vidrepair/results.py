@@ -100,7 +100,7 @@ def _beside(job: Job) -> tuple[str, ...]:
     """What is written beside the film."""
     asked = job.target
     paths = (asked.sidecar, asked.markers, asked.mask_out)
-    return tuple(str(path) for path in paths if path is not None and path != job.output)
+    return tuple(str(path) for path in paths if path is not None and Path(path) != job.output)
 
 
 def unknown_frames(run: Run) -> list[str]:
