@@ -332,6 +332,8 @@ def test_where_all_fail_the_first_says_the_exit_code(reels: Path, out: Path) -> 
     result = batch(reels / "x.mkv", reels / "y.mkv", "-P", out)
     assert result.exit_code == 3
     assert "2 of 2 files failed" in result.stderr
+    assert not out.exists()  # an empty folder that was not there before
+    out.mkdir()
     out.joinpath("a_restored.mkv").touch()
     assert batch(reels / "a.mkv", reels / "x.mkv", "-P", out).exit_code == 2
 
