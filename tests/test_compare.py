@@ -208,6 +208,9 @@ def test_the_api(films: tuple[Path, Path], tmp_path: Path) -> None:
         (["a.mkv", "b.mkv", "-o", "out.mkv", "--crop", "9x8+0+0"], 2, "multiples of 2x2"),
         (["a.mkv", "b.mkv", "-o", "out.png", "--crop", "0x8+0+0"], 2, "leaves nothing"),
         (["a.mkv", "b.mkv", "-o", "out.png", "--frames", "25"], 2, "1 to 24"),
+        (["a.mkv", "b.mkv", "-o", "out.mkv", "--frames", "3"], 2, "--frames is for a .png sheet"),
+        (["a.mkv", "b.mkv", "-o", "out.png", "--mode", "wipe"], 2, "--mode is for a video"),
+        (["a.mkv", "b.mkv", "-o", "out.png", "--at", "0", "--frames", "3"], 2, "--at names"),
     ],
 )
 def test_bad_input_is_one_sentence(

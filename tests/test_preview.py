@@ -324,6 +324,8 @@ def test_the_api_shows_the_same(film: Path, tmp_path: Path) -> None:
         (["film.mkv", "-o", "sheet.jpg"], 2, "no .png file"),
         (["film.mkv", "-o", "sheet.png", "--at", "9"], 2, "lies behind the last frame"),
         (["film.mkv", "-o", "sheet.png", "--at", "4"], 2, "lies behind the last frame"),
+        (["film.mkv", "-o", "sheet.png", "--at", "1", "--frames", "3"], 2, "--at names"),
+        (["-", "-o", "sheet.png"], 3, "- is a pipe, which only run reads"),
         (["film.mkv", "-o", "there.png"], 2, "exists"),
         (["film.mkv", "-o", "none/sheet.png"], 1, "does not exist"),
         (["film.mkv", "-o", "sheet.png", "--frames", "0"], 2, "1 to 24"),

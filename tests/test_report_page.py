@@ -476,6 +476,16 @@ def test_sliders_move_by_key_and_by_pointer(page: webdriver.Chrome) -> None:
     assert cut_at(page, other) == 0.5
 
 
+def test_no_picture_is_stretched(page: webdriver.Chrome) -> None:
+    shapes = page.execute_script(
+        """return Array.from(document.querySelectorAll(".sides img, .pair img:not(.touched)"))
+        .map(image => image.clientWidth / image.clientHeight
+            / (image.naturalWidth / image.naturalHeight));"""
+    )
+    assert len(shapes) > 8
+    assert shapes == pytest.approx([1.0] * len(shapes), abs=0.03)
+
+
 def test_the_overlay_is_shown_where_it_is_asked_for(page: webdriver.Chrome) -> None:
     overlay = page.find_element(By.CSS_SELECTOR, ".touched")
     assert not overlay.is_displayed()

@@ -238,6 +238,18 @@ def test_a_film_has_its_own_rate(tmp_path: Path) -> None:
     refused(result, 2, "--rate is for numbered pictures", "leave it out: a film says its own")
 
 
+@pytest.mark.parametrize("folder", [False, True])
+def test_an_empty_picture_is_named(pictures: Path, tmp_path: Path, *, folder: bool) -> None:
+    """FFmpeg would end the film there, without a word."""
+    (pictures.parent / (pictures.name % 7)).unlink()
+    if folder:
+        (pictures.parent / (pictures.name % 7)).mkdir()
+    else:
+        (pictures.parent / (pictures.name % 7)).touch()
+    result = call("run", pictures, "-o", tmp_path / "out.mkv", "--rate", "24", *KEEP)
+    refused(result, 3, "is no file" if folder else "is empty", "put it back")
+
+
 def test_a_gap_is_named(pictures: Path, tmp_path: Path) -> None:
     for number in (6, 7):
         (pictures.parent / f"{number:06d}.dpx").unlink()

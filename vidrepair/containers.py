@@ -205,6 +205,8 @@ def _check_file(path: Path) -> bytes:
         with path.open("rb") as file:
             head = file.read(64)
     except FileNotFoundError:
+        if str(path) == "-":
+            raise InputError("- is a pipe, which only run reads; name a file") from None
         if path.is_symlink():
             raise InputError(
                 f"{path} is a link to {path.readlink()}, which is not there; put it back, or name"

@@ -9,7 +9,7 @@ from fractions import Fraction
 from itertools import pairwise
 
 from vidrepair.frames import Frame
-from vidrepair.tags import Clip
+from vidrepair.tags import Clip, counted
 
 LONGEST_GAP = 3
 """Missing frames in a row that are filled."""
@@ -43,7 +43,7 @@ class Gaps:
         if not left:
             return []
         places = ", ".join(f"{gap.count} after frame {gap.after}" for gap in left[:5])
-        more = f" and {len(left) - 5} gaps more" if len(left) > 5 else ""
+        more = f" and {counted(len(left) - 5, 'more gap')}" if len(left) > 5 else ""
         said = f"frames are missing by the film's times: {places}{more}"
         short = any(gap.count <= LONGEST_GAP for gap in left)
         return [f"{said}; --fill-gaps makes up to {LONGEST_GAP} in a row" if short else said]

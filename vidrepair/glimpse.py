@@ -325,6 +325,8 @@ def _touches(answers: Iterable[Answer]) -> dict[int, Touch]:
 
 
 def _beyond(clip: Clip, place: Place) -> UsageError:
+    lasts = "" if clip.duration is None else f", which lasts {clip.duration:.3f} s"
     return UsageError(
-        f"--at {float(place.seconds):g} lies behind the last frame of {clip.name}; choose less"
+        f"--at {float(place.seconds):g} lies behind the last frame of {clip.name}{lasts}; choose"
+        " less"
     )

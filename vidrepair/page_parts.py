@@ -359,7 +359,7 @@ def glance(
     unlisted = seen.place_counts.get(UNLISTED, 0)
     facts = [
         _fact("Frames", f"{count}", _shots(seen)),
-        _fact("Noise in luma", f"{before} to {after}", "deviation of 255, in some frames"),
+        _fact("Noise in luma", f"{before} \u2192 {after}", "deviation of 255, in some frames"),
         _fact("Changed clearly", f"{seen.clearly.mean():.3%}", "of all samples of luma"),
     ]
     if analysis is None:

@@ -21,15 +21,13 @@ HEARD = ("audio", "subtitle", "video")
 
 
 def open_job_source(job: Job) -> Source:
-    """The source; its decoder tells of its quantiser where the noise is to be measured."""
+    """The source; its decoder tells of its quantiser where anything is to be done."""
     if job.reading.rate is None:
         refuse_one_picture(job.source)
-    asked = job.repair
-    known = (asked.noise, asked.noise_profile, job.analysis)
-    measured = asked.asks and all(one is None for one in known)
     source = open_source(
         job.source,
-        tell_quantiser=measured,
+        # Damage comes out alike then, also where another run has measured the noise.
+        tell_quantiser=job.repair.asks,
         stream=job.reading.stream,
         start=job.reading.start,
         end=job.reading.end,

@@ -146,6 +146,10 @@ def dilate(mask: Mask, reach: int) -> Mask:
     return wide
 
 
+HELD = 0.9
+"""Share of its weights that a window has to keep where it is moved to have them in its middle."""
+
+
 def busiest_windows(
     weights: NDArray[Any], height: int, width: int, count: int = 1, step: int = 8
 ) -> list[Box]:
@@ -153,7 +157,7 @@ def busiest_windows(
     which are not negative, first. One at least, even where there are none.
 
     They are sought at multiples of `step`, and moved to have what they hold in their middle where
-    they lose nothing by it.
+    they lose little by it.
     """
     left = weights.astype(np.float64)
     tall, wide = min(height, left.shape[0]), min(width, left.shape[1])
@@ -175,7 +179,7 @@ def busiest_windows(
 
 
 def _centred(weights: NDArray[np.float64], window: Box) -> Box:
-    """The window moved onto the middle of its weights, unless it holds less there."""
+    """The window moved onto the middle of its weights, unless it holds much less there."""
     held = weights[window.window()]
     whole = held.sum()
     if whole <= 0.0:
@@ -186,8 +190,7 @@ def _centred(weights: NDArray[np.float64], window: Box) -> Box:
     top = min(max(window.top + down, 0), weights.shape[0] - tall)
     left = min(max(window.left + across, 0), weights.shape[1] - wide)
     box = Box(top, left, top + tall, left + wide)
-    # A hair for what sums lose.
-    return box if weights[box.window()].sum() >= whole * (1.0 - 1e-9) else window
+    return box if weights[box.window()].sum() >= HELD * whole else window
 
 
 def _places(last: int, step: int) -> Points:

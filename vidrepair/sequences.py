@@ -227,7 +227,12 @@ def _remedy(pattern: Path) -> str:
 
 
 def check_row(files: Mapping[int, Path], where: Path) -> int:
-    """The first number. Raises InputError where one is missing between it and the last."""
+    """The first number. Raises InputError where one is empty, or missing before the last."""
+    for path in files.values():
+        # FFmpeg would end there, and say nothing.
+        if not path.is_file() or not path.stat().st_size:
+            what = "is empty" if path.is_file() else "is no file"
+            raise InputError(f"{path}, one of the pictures {where}, {what}; put it back")
     first = min(files)
     lacking = max(files) - first + 1 - len(files)
     if lacking:

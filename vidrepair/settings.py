@@ -19,6 +19,9 @@ MOST_GROWN = 100
 MOST_NUMBER = 10**9
 """Of a picture; FFmpeg counts them in 31 bits."""
 MOST_RATE = 1000
+WHOLE = "a sidecar tells of the whole film"
+CUT_OUT = "cut the part out first, as with ffmpeg -ss 60 -t 20 -i IN -c copy part.mkv"
+"""What helps who wants one of a part."""
 """Frames a second."""
 Overlay = Literal["red", "luma", "diff"]
 OVERLAYS: tuple[Overlay, ...] = ("red", "luma", "diff")
@@ -330,7 +333,7 @@ class OutputSettings:
         if self.sidecar is not None:
             object.__setattr__(self, "sidecar", Path(self.sidecar))  # a str is as good
             if self.frames is not None:
-                raise UsageError("a sidecar tells of the whole film; leave it out, or --frames")
+                raise UsageError(f"{WHOLE}; leave it out, or --frames, or {CUT_OUT}")
         if self.markers is not None:
             object.__setattr__(self, "markers", Path(self.markers))
             _check_kind("--markers", self.markers, MARKED)
@@ -429,6 +432,6 @@ class Job:
             )
         for flag, seconds in (("--ss", asked.start), ("--to", asked.end)):
             if seconds and (self.analysis or self.target.sidecar):
-                raise UsageError(f"a sidecar tells of the whole film; leave it out, or {flag}")
+                raise UsageError(f"{WHOLE}; leave it out, or {flag}, or {CUT_OUT}")
         if asked.start and (self.repair.mask_in or self.repair.protect):
             raise UsageError("a mask goes with the whole film; leave --ss out, or cut both first")

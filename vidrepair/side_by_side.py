@@ -243,8 +243,11 @@ def _sought(job: CompareJob, seconds: Fraction) -> Pair:
         try:
             source = open_film(path, job.rate, start=seconds, lead=LEAD)
         except UsageError as error:
+            with open_film(path, job.rate) as source:
+                lasts = source.clip.duration
+            length = "" if lasts is None else f", which lasts {lasts:.3f} s"
             raise UsageError(
-                f"--at {float(seconds):g} lies behind the last frame of {path}; choose less"
+                f"--at {float(seconds):g} lies behind the last frame of {path}{length}; choose less"
             ) from error
         with source:
             frame = next(frames_of(source))
@@ -290,7 +293,8 @@ def _row(job: CompareJob, clip: Clip, pair: Pair) -> Row:
         f"luma: {share:.2%} of the samples differ, by {float(change.mean()):.2f} on average"
         f" and at most {float(change.max()):.1f} (of 255)"
     )
-    title = f"{clock(seconds)}, frame {pair.first.number}"
+    about = "about " if job.at else ""  # what is sought is not counted
+    title = f"{clock(seconds)}, {about}frame {pair.first.number}"
     return Row(title, caption, (Strip(("A", "B", "difference x8"), tuple(small)), *strips))
 
 
@@ -315,7 +319,13 @@ def _pictures(job: CompareJob, clip: Clip, pair: Pair) -> list[Shown]:
 def _write_video(job: CompareJob, one: Source, other: Source) -> CompareReport:
     """Both films in one, without sound."""
     clip = _shown_clip(one.clip, job)
-    plan = plan_output(clip, job.output, OutputSettings(overwrite=job.overwrite))
+    try:
+        plan = plan_output(clip, job.output, OutputSettings(overwrite=job.overwrite))
+    except UsageError as error:  # it speaks of settings of a run
+        if job.output.suffix.lower() == ".mkv":
+            raise
+        form = clip.picture.format.name
+        raise UsageError(f"{job.output} cannot hold {form}; write an .mkv file") from error
     seen = _Seen(1, None)
     count = 0
     with open_target(clip, plan, job.output) as target:

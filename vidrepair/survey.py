@@ -120,7 +120,14 @@ def survey(
     made, asked = made or Made(), reading or SourceSettings()
     with ExitStack() as owned:
         one = owned.enter_context(
-            open_film(against, asked.rate, stream=asked.stream, start=asked.start, end=asked.end)
+            open_film(
+                against,
+                asked.rate,
+                tell_quantiser=True,  # so that damage comes out as it did in the run
+                stream=asked.stream,
+                start=asked.start,
+                end=asked.end,
+            )
         )
         # Pictures that were made of a film have its rate.
         other = owned.enter_context(open_film(output, asked.rate or one.clip.rate))

@@ -393,12 +393,12 @@ class Damage:
 
     def __str__(self) -> str:
         counts = {
-            "corrupt packets": self.corrupt_packets,
-            "corrupt frames": self.corrupt_frames,
-            "decode errors": self.decode_errors,
-            "repaired timestamps": self.repaired_pts,
+            "corrupt packet": self.corrupt_packets,
+            "corrupt frame": self.corrupt_frames,
+            "decode error": self.decode_errors,
+            "repaired timestamp": self.repaired_pts,
         }
-        said = [f"{count} {what}" for what, count in counts.items() if count]
+        said = [counted(count, what) for what, count in counts.items() if count]
         if self.truncated:
             missing = self.missing_seconds
             last = f": the last {missing:.1f} s are missing" if missing else ""

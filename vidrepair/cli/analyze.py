@@ -19,6 +19,7 @@ from vidrepair.errors import UsageError
 from vidrepair.pipeline import run_job
 from vidrepair.sequences import sidecar_of
 from vidrepair.settings import (
+    CUT_OUT,
     EngineSettings,
     Job,
     OutputSettings,
@@ -37,8 +38,7 @@ class _OfTheWhole(Headed):
             if error.option_name not in ("--frames", "--ss", "--to"):
                 raise
             raise UsageError(
-                f"analyze tells of the whole film; leave {error.option_name} out, or cut the part"
-                " out first, as with ffmpeg -ss 60 -t 20 -i IN -c copy part.mkv"
+                f"analyze tells of the whole film; leave {error.option_name} out, or {CUT_OUT}"
             ) from None
 
 

@@ -8,7 +8,7 @@ import click
 
 from vidrepair.cli.headings import Needing
 from vidrepair.cli.progress import show_messages
-from vidrepair.errors import UsageError
+from vidrepair.errors import InputError, UsageError
 from vidrepair.marking import mark_film
 from vidrepair.sequences import is_sequence, sidecar_of
 from vidrepair.tags import counted
@@ -51,7 +51,9 @@ def markers(
             f"{film} is numbered pictures; take run --markers, or analyze --markers, for them"
         )
     sidecar = analysis or sidecar_of(film)
-    if analysis is None and film.exists() and not sidecar.exists():
+    if not film.exists():
+        raise InputError(f"{film} does not exist; check the name and the folder")
+    if analysis is None and not sidecar.exists():
         raise UsageError(
             f"{film} has no sidecar beside it; write it with vidrepair analyze {film} -o {sidecar},"
             " or name it with --analysis"

@@ -118,7 +118,8 @@ def _given_up(differences: tuple[Difference, ...]) -> str:
 
 def _cut(differences: tuple[Difference, ...], reading: SourceSettings, frames: int | None) -> str:
     """What OUT may have been made with, where it has not the frames of IN."""
-    if not any(one.what == "number of frames" for one in differences):
+    lacks = [one for one in differences if one.what == "number of frames"]
+    if not lacks or not int(lacks[0].found.split()[0]) < int(lacks[0].expected):
         return ""
     if frames is not None or reading.start is not None or reading.end is not None:
         return ""

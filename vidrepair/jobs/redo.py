@@ -34,9 +34,9 @@ def begin_redo(output: Path, edited: Path) -> tuple[int, int]:
     folder = folder_of(output)
     if not (folder / JOURNAL).is_file():
         raise UsageError(
-            f"nothing is known of the parts of {output}: only films that go in segments (256 frames"
-            " and more, or --segment-frames) with --sidecar can be redone; run its source anew,"
-            " with --analysis"
+            f"nothing is known of the parts of {output}: only films that go in segments (of more"
+            " than 256 frames, or --segment-frames, and not with --no-journal) and have a --sidecar"
+            " can be redone; run its source anew, with --analysis"
         )
     with Journal(folder) as journal:
         _check_film(journal, output)
