@@ -32,6 +32,8 @@ def repaired(tmp_path_factory: pytest.TempPathFactory, root: Path) -> tuple[Path
     assert report.defects.get("dust", 0) > FRAMES
     assert 0.0 < report.touched < 0.01
     assert "repaired: " in report.summary()
+    for shot in report.shares:  # places of two kinds may overlap, and nothing is of none
+        assert shot.touched * 0.999 < sum(shot.kinds.values()) < 1.1 * shot.touched
     return source, out, matte
 
 

@@ -77,7 +77,7 @@ class Clearing:
         matte = line_matte([piece.line for piece in pieces], picture)
         if frame.protected is not None:
             matte[frame.protected] = 0.0
-        counted = [_counted(piece, matte) for piece in pieces]
+        counted = [_counted(piece, matte, picture) for piece in pieces]
         kept = tuple(piece for piece in counted if piece.defect.samples)
         if not kept:
             return frame
@@ -135,8 +135,9 @@ def _columns(plane: Plane, left: int, right: int, picture: Picture) -> Plane:
     return plane[:, left // across : -(-right // across)]
 
 
-def _counted(piece: Piece, matte: FloatArray) -> Piece:
-    count = int(np.count_nonzero(matte[Box(*piece.defect.box).window()]))
+def _counted(piece: Piece, matte: FloatArray, picture: Picture) -> Piece:
+    """With its samples, those of its soft edges among them."""
+    count = int(np.count_nonzero(line_matte([piece.line], picture) * matte))
     return replace(piece, defect=replace(piece.defect, samples=count))
 
 
