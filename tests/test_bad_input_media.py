@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -164,6 +165,13 @@ def test_whole_files_are_not_called_truncated(tmp_path: Path) -> None:
         write_clip(source, frames=50, codec="libx264", extras=Extras(audio=1))
         passed = pass_through(source, tmp_path / f"b.{suffix}.mkv")
         assert str(passed.damage) == ""
+
+
+def test_a_slow_film_with_frames_coded_out_of_order_is_whole(tmp_path: Path) -> None:
+    """Its last packet is coded seconds before it is shown."""
+    source = tmp_path / "a.mp4"
+    write_clip(source, frames=20, codec="libx264", rate=Fraction(1))
+    assert str(pass_through(source, tmp_path / "b.mp4").damage) == ""
 
 
 @pytest.mark.parametrize(

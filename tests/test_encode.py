@@ -239,6 +239,20 @@ def test_variable_times_and_durations_are_kept(tmp_path: Path, suffix: str, code
         np.testing.assert_allclose(ends[-1] - seconds[-1], 1001 / 30000, atol=1e-9)
 
 
+@pytest.mark.parametrize("suffix", ["mp4", "mov"])
+@pytest.mark.parametrize("frames", [47, 48, 49])
+def test_a_constant_rate_stays_one(tmp_path: Path, suffix: str, frames: int) -> None:
+    """The packet that is coded last is no longer than the others, whenever it is shown."""
+    source, output = tmp_path / "a.mov", tmp_path / f"b.{suffix}"
+    rate = Fraction(24000, 1001)
+    write_clip(source, frames=frames, size=(64, 64), codec="libx264", rate=rate)
+    pass_through(source, output)
+    with av.open(str(output)) as film:
+        stream = film.streams.video[0]
+        assert stream.average_rate == rate
+        assert stream.duration * stream.time_base == frames / rate
+
+
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
 def test_times_before_zero_lose_no_frame(tmp_path: Path, suffix: str) -> None:
     source, output = tmp_path / "a.ts", tmp_path / f"b.{suffix}"

@@ -172,7 +172,7 @@ def test_what_is_finished_is_not_computed_again(
     assert not out.exists()
     before = {path.name: path.stat().st_mtime_ns for path in folder_of(out).glob("*.packets")}
     listed = call("jobs", "list", tmp_path)
-    assert f"{out}: {64 * after} of about {COUNT + 1} frames (" in listed.stdout
+    assert f"{out}: {64 * after} of about {COUNT} frames (" in listed.stdout
     with monkeypatch.context() as patched:
         kept: dict[str, int] = {}
         removed = Journal.remove

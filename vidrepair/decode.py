@@ -472,9 +472,10 @@ class Source(Closing):
         ticks = packet.dts if packet.dts is not None else packet.pts
         if ticks is None or not packet.time_base:
             return float("-inf")
-        seconds = float(ticks * packet.time_base)
-        self._seen = max(self._seen, seconds + float((packet.duration or 0) * packet.time_base))
-        return seconds
+        # It is shown when all that were coded before it are, or later: of a slow film by seconds.
+        shown = max(ticks, ticks if packet.pts is None else packet.pts) + (packet.duration or 0)
+        self._seen = max(self._seen, float(shown * packet.time_base))
+        return float(ticks * packet.time_base)
 
     def _count(self, **found: int) -> None:
         more = {name: getattr(self.damage, name) + count for name, count in found.items()}

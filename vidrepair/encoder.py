@@ -59,6 +59,9 @@ class Encoder:
         self._durations: dict[int, int] = {}
         self._frames = 0
         self._gap = 0
+        self._shown_from = self._coded_from = 0
+        """The first pts and dts."""
+        self._begun = False
         self.irregular = 0
         """Gaps between frames that differ from the one before."""
         self.end = 0
@@ -95,8 +98,10 @@ class Encoder:
             final = self._told(packet)
         if final is not None:
             if until is None and self._plan.container in ("mp4", "mov"):
-                # There a film ends with the packet that is coded last.
-                final.duration = max(final.duration or 0, self.end - final.pts)
+                # There a film lasts as long as its packets in the order of coding.
+                lasts = final.dts + (final.duration or 0) - self._coded_from
+                lacks = max(self.end - self._shown_from - lasts, 0)
+                final.duration = (final.duration or 0) + lacks
             yield final
 
     def _usual_gap(self) -> int:
@@ -111,6 +116,8 @@ class Encoder:
                 " hold; write an .mp4 or .mov file, or leave --exact-time out"
             )
         self.end = pts + duration
+        if self._frames == 1:
+            self._shown_from = pts
         carrier = self._loaded(frame)
         carrier.pict_type = 0  # or the encoder repeats the source's choice of I, P and B
         carrier.pts, carrier.time_base, carrier.duration = pts, frame.time_base, duration
@@ -168,6 +175,8 @@ class Encoder:
             packet.dts = packet.pts
         if (duration := self._durations.pop(packet.pts, 0)) > 0:
             packet.duration = duration
+        if not self._begun:
+            self._begun, self._coded_from = True, packet.dts
         return packet
 
 
