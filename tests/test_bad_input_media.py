@@ -167,6 +167,15 @@ def test_whole_files_are_not_called_truncated(tmp_path: Path) -> None:
         assert str(passed.damage) == ""
 
 
+def test_what_lies_behind_a_film_is_not_missing(tmp_path: Path) -> None:
+    source = tmp_path / "a.mp4"
+    write_clip(source, frames=20, codec="libx264")
+    for tail in (b"hello world, junk at the end", b"\0\0\0\2abcd" * 9, b"\0\0\1\0" * 5):
+        (tmp_path / "b.mp4").write_bytes(source.read_bytes() + tail)
+        with open_source(tmp_path / "b.mp4") as opened:
+            assert opened.remarks == ()
+
+
 def test_a_slow_film_with_frames_coded_out_of_order_is_whole(tmp_path: Path) -> None:
     """Its last packet is coded seconds before it is shown."""
     source = tmp_path / "a.mp4"

@@ -100,6 +100,20 @@ def test_frames_that_do_not_differ_fill_no_sheet(films: tuple[Path, Path], tmp_p
     assert report.frames == 3
 
 
+def test_frames_that_differ_in_colour_alone_are_shown(
+    films: tuple[Path, Path], tmp_path: Path
+) -> None:
+    frames = read_frames(films[0])[:3]
+    frames[1].planes[1].update(bytes(len(bytes(frames[1].planes[1]))))
+    write_clip(tmp_path / "a.mkv", frames=read_frames(films[0])[:3], size=SIZE)
+    write_clip(tmp_path / "b.mkv", frames=frames, size=SIZE)
+    films = tmp_path / "a.mkv", tmp_path / "b.mkv"
+    report = compare(CompareJob(*films, tmp_path / "sheet.png"))
+    assert (report.frames, report.compared, report.changed) == (1, 3, 0)
+    change = opened(tmp_path / "sheet.png").astype(int)
+    assert np.abs(np.diff(change, axis=2)).max() > 40  # something is coloured
+
+
 def test_equal_films_differ_nowhere(films: tuple[Path, Path], tmp_path: Path) -> None:
     report = compare(CompareJob(films[0], films[0], tmp_path / "sheet.png", frames=3))
     assert (report.frames, report.compared, report.changed) == (1, FRAMES, 0)

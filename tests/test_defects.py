@@ -12,6 +12,7 @@ import pytest
 from vidrepair.batch import Grid, Profiler, Profilers, cut_spans
 from vidrepair.compose import Strengths, compose
 from vidrepair.defects import find_defects
+from vidrepair.evidence import Neighbour
 from vidrepair.frames import Answer, Defect, FloatArray, Frame, Picture, Repaired
 from vidrepair.matte import touch_of
 from vidrepair.noise import known_profile
@@ -21,6 +22,7 @@ from vidrepair.scratch_clearing import Clearing
 from vidrepair.scratch_runs import judge
 from vidrepair.scratches import measure_lines
 from vidrepair.settings import DamageSettings, RepairSettings
+from vidrepair.spikes import find_spikes
 from vidrepair.tags import pixel_format
 
 SIZE = (128, 192)
@@ -170,6 +172,17 @@ def test_large_dust_goes_that_the_generator_overlooks(marked: float) -> None:
     assert sum(one.confidence == 0.85 for one in found if one.frame == 5) == 1
     error = out[5].planes[0][place] - truth[place]
     assert np.sqrt(np.mean(error**2)) < 3.0
+
+
+@pytest.mark.parametrize("size", [(1, 192), (128, 1), (3, 5), (121, 185)])
+def test_pictures_of_any_size_have_spikes_or_none(size: tuple[int, int]) -> None:
+    picture = np.zeros((3, 128, 192), np.float32)
+    picture[0, 60:70, 90:100] = 1.0
+    still = np.zeros((2, 32, 48), np.float32)
+    side = Neighbour(np.zeros_like(picture), np.zeros((128, 192), bool), still)
+    found = find_spikes(picture, (side, side), *size)
+    assert found.shape == size
+    assert found.any() == (min(size) > 60)
 
 
 def test_on_a_clean_film_what_the_generator_does_not_mark_stays() -> None:

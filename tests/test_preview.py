@@ -184,6 +184,15 @@ def test_telling_frames_are_chosen(tmp_path: Path) -> None:
     assert len(choose(scan.looks[:2], 6)) == 2
 
 
+def test_film_on_twos_has_motion(tmp_path: Path) -> None:
+    """Every frame is shown twice: a step between equal frames says nothing."""
+    path = tmp_path / "twos.mkv"
+    frames = [one for frame in moving(*SIZE, 30) for one in (frame, frame)]
+    write_clip(path, frames=frames, size=SIZE)
+    with open_source(path) as source:
+        assert min(look.motion for look in scan_film(path, source.clip).looks) > 0.0
+
+
 def test_a_long_film_is_not_read_through(tmp_path: Path) -> None:
     """Key frames are sought, and each frame that is shown costs little more than 2 T."""
     path = tmp_path / "long.mkv"

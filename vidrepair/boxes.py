@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+FILM = (b"mdat", b"moov", b"moof")
+"""Kinds of box that hold a film and its index."""
 HEAD = 8
 """Bytes before what is in a box: its size, and the letters of its kind."""
 
@@ -28,8 +30,10 @@ def _outermost(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
         head = file.read(16)
         size = int.from_bytes(head[:4], "big")
         size = int.from_bytes(head[8:16], "big") if size == 1 else size or end - at
+        if size < HEAD or not all(32 <= letter < 127 or letter == 169 for letter in head[4:8]):
+            return  # something that is no box lies behind the last one
         yield head[4:8], at, size
-        at += max(size, HEAD)
+        at += size
 
 
 def has_box(path: Path, kind: bytes) -> bool:
@@ -39,9 +43,13 @@ def has_box(path: Path, kind: bytes) -> bool:
 
 
 def stated_size(path: Path) -> int:
-    """Bytes of the whole file by the last of its outermost boxes. Raises OSError."""
+    """Bytes of the whole file by those of its outermost boxes that hold the film. Raises OSError.
+
+    What somebody put behind them may look like a box.
+    """
     with path.open("rb") as file:
-        return max((at + size for _, at, size in _outermost(file)), default=0)
+        ends = (at + size for kind, at, size in _outermost(file) if kind in FILM)
+        return max(ends, default=0)
 
 
 def boxes_in(box: bytes, at: int = HEAD) -> Iterator[bytes]:

@@ -36,8 +36,8 @@ ALL = 0.7
 """Share of all spots in company from which on the others are things, too: of four at least."""
 FEWEST = 4
 """Spots that tell of all others, at least."""
-DIRTY = (0.8, 0.2)
-"""Spots that the generator marks which make a span dirty: at first, and more for each frame."""
+DIRTY, AT_FIRST = 5, 3
+"""A span is dirty that has a spot taken for dust in so many frames, and sooner by so many."""
 LONG = 1.8
 """Ratio of the axes of a spot from which on it points somewhere."""
 RAIN = 0.6
@@ -83,7 +83,7 @@ class Odds:
     directions: complex = 0j
     """The sum of theirs."""
     frames: int = 0
-    """Seen so far."""
+    """Judged so far."""
     dirt: int = 0
     """Spots in them that were taken for dust, and no things."""
 
@@ -98,7 +98,7 @@ class Odds:
     @property
     def is_dirty(self) -> bool:
         """Whether dust is so usual that what looks like it is some."""
-        return self.dirt >= DIRTY[0] + DIRTY[1] * (self.frames - 1)
+        return DIRTY * self.dirt >= self.frames + AT_FIRST
 
     @property
     def is_rain(self) -> bool:

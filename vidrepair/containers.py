@@ -294,7 +294,9 @@ def describe(container: Any, stream: Any, first: Any, name: str) -> Clip:
     rate = fraction(stream.guessed_rate) or fraction(stream.average_rate)
     duration = _duration(container, stream)
     base = fraction(stream.time_base) or Fraction(1, 90000)
-    length = _own_duration(stream) or duration
+    length = _own_duration(stream)
+    if not length or length < 0.0 or (duration and length > duration + 1.0):
+        length = duration  # a tag that was taken over from another film
     count = stream.frames or (round(length * rate) if length and rate else None)
     # Damaged files begin before the time that their header says.
     begins = min(stream.start_time or 0, first.pts) * base

@@ -47,9 +47,9 @@ AT_END = 0.9
 SPIKE = 20
 """Samples of a spike at least; what is smaller the generator finds."""
 UNMARKED = 0.85
-"""Counts for the generator's probability, of a spike,"""
+"""Counts for the generator's probability, of a spike that it marks less than half of."""
 AT_EDGE = 4
-"""which ends so many samples before the picture does: things come in over its edge."""
+"""Samples by which such a spike ends before the picture does: things come in over its edge."""
 FLOODED = 0.1
 """Share of candidates in a frame from which on it is another picture rather than a dirty one."""
 

@@ -108,13 +108,11 @@ def unknown_frames(run: Run) -> list[str]:
     named = run.job.repair.bad_frames
     if run.job.reading.end is not None or not named:
         return []
-    most = run.job.target.frames
-    if most is not None:
-        last = max(part.stop for part in named) - 1
+    most, last = run.job.target.frames, max(part.stop for part in named) - 1
+    if most is not None and run.tally.frames >= most:
         told = f"--bad-frames names frame {last}, and --frames {most} ends before it"
         return [told] if last >= most else []
     count = run.tally.frames - sum(gap.count for gap in run.gaps.found if gap.filled)
-    last = max(part.stop for part in named) - 1
     if last >= count:
         return [f"--bad-frames names frame {last}, and the film has {count}, counted from 0"]
     made = run.tally.rebuilt - (run.tally.frames - count)

@@ -66,9 +66,9 @@ class Run:
     planned: tuple[OutputPlan, Copies] | None
     """The target, and who goes with the picture; None where no film is written."""
     warnings: tuple[str, ...]
-    """What is worth telling before the first frame, of what may not be as the user wants it,"""
+    """What may not be as the user wants it, known before the first frame."""
     notes: tuple[str, ...]
-    """and of what is."""
+    """What else is worth telling before the first frame."""
     facts: FactsBuilder
     extent: Extent
     interlacing: Interlacing

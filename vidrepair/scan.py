@@ -53,8 +53,8 @@ class Look:
     contrast: float
     """Deviation of the means of its cells."""
     motion: float
-    """Mean change of a cell beside that of all of them, the least of three steps: neither a cut nor
-    dirt nor flicker counts."""
+    """Mean change of a cell beside that of all of them, the least of three steps, those between
+    equal frames left out: neither a cut nor dirt nor flicker counts."""
     noise: float
     """Deviation, mean over the levels."""
 
@@ -234,6 +234,8 @@ def _motion(cells: Sequence[NDArray[np.floating[Any]]]) -> float:
     steps = [other - one for one, other in pairwise(cells)]
     if not steps:
         return 0.0
+    # A frame that is shown twice says nothing of motion.
+    steps = [step for step in steps if step.any()] or steps
     own = [np.abs(step - np.median(step)) for step in steps]
     return float(np.min(own, axis=0).mean())
 

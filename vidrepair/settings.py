@@ -333,7 +333,7 @@ class OutputSettings:
         if self.sidecar is not None:
             object.__setattr__(self, "sidecar", Path(self.sidecar))  # a str is as good
             if self.frames is not None:
-                raise UsageError(f"{WHOLE}; leave it out, or --frames, or {CUT_OUT}")
+                raise UsageError(f"{WHOLE}; leave out --frames or the sidecar, or {CUT_OUT}")
         if self.markers is not None:
             object.__setattr__(self, "markers", Path(self.markers))
             _check_kind("--markers", self.markers, MARKED)
@@ -432,6 +432,6 @@ class Job:
             )
         for flag, seconds in (("--ss", asked.start), ("--to", asked.end)):
             if seconds and (self.analysis or self.target.sidecar):
-                raise UsageError(f"{WHOLE}; leave it out, or {flag}, or {CUT_OUT}")
+                raise UsageError(f"{WHOLE}; leave out {flag} or the sidecar, or {CUT_OUT}")
         if asked.start and (self.repair.mask_in or self.repair.protect):
             raise UsageError("a mask goes with the whole film; leave --ss out, or cut both first")

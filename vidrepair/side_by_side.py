@@ -215,11 +215,12 @@ class _Seen:
             self._best.add(score, number, pair)
 
     def _count(self, pair: Pair) -> bool:
-        """Count a pair; whether it differs."""
+        """Count a pair; whether it differs, in colour at least."""
         differs = bool(_change(pair).any())
         self.compared += 1
         self.changed += differs
-        return differs
+        planes = zip(pair.first.planes[1:], pair.second.planes[1:], strict=False)
+        return differs or any(not np.array_equal(one, other) for one, other in planes)
 
     def best(self) -> list[Pair]:
         """Those that are kept, in order of time; the first of all where none differs."""

@@ -37,6 +37,9 @@ def find_spikes(
     halvings = 1 if height * width <= LARGE else 2
     side = 2**halvings
     rows, columns = height // side * side, width // side * side
+    whole = np.zeros((height, width), dtype=bool)
+    if not rows * columns:  # a film of a line or two has no surroundings
+        return whole
     here = _halved(picture[0, :rows, :columns], halvings)
     known = np.ones(here.shape, dtype=bool)
     off = []
@@ -49,7 +52,6 @@ def find_spikes(
         known &= ~doubted.ravel()[places]
     size = np.where(np.sign(off[0]) == np.sign(off[1]), np.minimum(*np.abs(off)), 0.0)
     found = known & (size > LEAST + APART * np.abs(off[0] - off[1]))
-    whole = np.zeros((height, width), dtype=bool)
     whole[:rows, :columns] = found.repeat(side, axis=0).repeat(side, axis=1)
     return whole
 
