@@ -12,7 +12,7 @@ from vidrepair.frames import Picture
 from vidrepair.report import spoken_size
 from vidrepair.sequences import is_sequence
 from vidrepair.settings import Job
-from vidrepair.tags import one_line, plain_text
+from vidrepair.tags import counted, one_line, plain_text
 from vidrepair.trial import Cost, Trial
 
 PIECES = 8
@@ -241,7 +241,7 @@ def failure(found: Sequence[Estimate | Failure]) -> VidrepairError | None:
     failed = [one for one in found if isinstance(one, Failure)]
     if not failed:
         return None
-    said = f"{len(failed)} of {len(found)} files failed"
+    said = f"{len(failed)} of {counted(len(found), 'file')} failed"
     if len(failed) < len(found):
         return PartialSuccess(said)
     error = VidrepairError(said if len(found) > 1 else failed[0].reason)

@@ -8,7 +8,7 @@ from typing import Any
 
 from vidrepair.errors import PartialSuccess, VidrepairError
 from vidrepair.jobs.batch import OUTCOMES, BatchResult, Outcome
-from vidrepair.tags import plain_text
+from vidrepair.tags import counted, plain_text
 
 HEADINGS = ("file", "result", "frames", "seconds", "reason")
 
@@ -53,7 +53,7 @@ class BatchSummary:
         failed = [result for result in self.results if result.outcome == "failed"]
         if not failed:
             return None
-        said = f"{len(failed)} of {len(self.results)} files failed"
+        said = f"{len(failed)} of {counted(len(self.results), 'file')} failed"
         if len(failed) < len(self.results):
             return PartialSuccess(said)
         error = VidrepairError(said)
