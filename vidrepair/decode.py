@@ -187,8 +187,6 @@ class Source(Closing):
         described = describe(container, stream, first, name)
         self.carried: Carried = read_carried(container, stream, first)
         """What the film carries beside its samples."""
-        self.remarks = remarks_on(origin, described)
-        """What is worth telling of it."""
         self._stated = stated_end(described)
         self.clip: Clip = self._numbered(self._excerpt.clip(described))
         if isinstance(origin, ImageSequence):
@@ -200,6 +198,11 @@ class Source(Closing):
         """The place that was sought was passed, so that frames before the first may be missing."""
         self.covers = _covers(self._held, self.clip)
         """The attached pictures by stream index, encoded as they are in the file."""
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is worth telling of the film; looked for only where it is asked."""
+        return remarks_on(self._origin, self.clip)
 
     def close(self) -> None:
         """Close the container; frames that are out stay valid. Idempotent.

@@ -59,9 +59,10 @@ class Encoder:
         self._durations: dict[int, int] = {}
         self._frames = 0
         self._gap = 0
-        self._shown_from = self._coded_from = 0
-        """The first pts and dts."""
-        self._begun = False
+        self._shown_from = 0
+        """The first pts."""
+        self._coded_from: Any = None
+        """The first dts; None before."""
         self.irregular = 0
         """Gaps between frames that differ from the one before."""
         self.end = 0
@@ -175,8 +176,8 @@ class Encoder:
             packet.dts = packet.pts
         if (duration := self._durations.pop(packet.pts, 0)) > 0:
             packet.duration = duration
-        if not self._begun:
-            self._begun, self._coded_from = True, packet.dts
+        if self._coded_from is None:
+            self._coded_from = packet.dts
         return packet
 
 

@@ -216,7 +216,7 @@ class _Seen:
 
     def _count(self, pair: Pair) -> bool:
         """Count a pair; whether it differs, in colour at least."""
-        differs = bool(_change(pair).any())
+        differs = bool(pair.step.any())
         self.compared += 1
         self.changed += differs
         planes = zip(pair.first.planes[1:], pair.second.planes[1:], strict=False)

@@ -6,10 +6,9 @@ from fractions import Fraction
 from pathlib import Path
 
 import click
-from click.core import ParameterSource
 
 from vidrepair.cli.headings import Needing
-from vidrepair.cli.types import CROP, RATE, TIME
+from vidrepair.cli.types import CROP, RATE, TIME, is_given
 from vidrepair.errors import UsageError
 from vidrepair.regions import Box
 from vidrepair.side_by_side import MODES, CompareJob, Mode
@@ -66,13 +65,12 @@ def compare(
     rate: Fraction | None,
 ) -> None:
     """Show two films, or a film and its source, beside one another: where they differ most."""
-    given = click.get_current_context().get_parameter_source
     sheet = output.suffix.lower() == ".png"
     for flag, belongs in (("frames", sheet), ("mode", not sheet)):
-        if given(flag) is ParameterSource.COMMANDLINE and not belongs:
+        if is_given(flag) and not belongs:
             kind = "a .png sheet" if flag == "frames" else "a video"
             raise UsageError(f"--{flag} is for {kind}, and {output} is none; leave it out")
-    if at and given("frames") is ParameterSource.COMMANDLINE:
+    if at and is_given("frames"):
         raise UsageError("--at names the frames; leave --frames out")
     job = CompareJob(first, second, output, mode, crop, at, frames, overwrite, rate)
     click.echo(write_comparison(job).summary())

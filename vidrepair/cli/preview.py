@@ -8,14 +8,13 @@ from functools import partial
 from pathlib import Path
 
 import click
-from click.core import ParameterSource
 
 from trt_build.build import build_engine
 from vidrepair.cli.engine import engine_options
 from vidrepair.cli.headings import Needing
 from vidrepair.cli.progress import progress_options, show_messages, show_progress
 from vidrepair.cli.repair import repair_options_anywhere
-from vidrepair.cli.types import RATE, STRENGTHS, TIME
+from vidrepair.cli.types import RATE, STRENGTHS, TIME, is_given
 from vidrepair.errors import UsageError
 from vidrepair.previews import PreviewJob, make_preview
 from vidrepair.settings import EngineSettings, Pair, RepairSettings
@@ -79,8 +78,7 @@ def preview(
     into vidrepair run IN -o OUT, where --denoise 70/100 is --denoise 70,100.
     """
     show_messages(log_level, progress)
-    given = click.get_current_context().get_parameter_source("frames")
-    if at and given is ParameterSource.COMMANDLINE:
+    if at and is_given("frames"):
         raise UsageError("--at names the frames; leave --frames out")
     job = PreviewJob(source, output, repair, engine, strengths, frames, at, stream, overwrite, rate)
     with show_progress(progress) as observer:

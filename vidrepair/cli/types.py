@@ -8,12 +8,19 @@ from fractions import Fraction
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from vidrepair.errors import UsageError
 from vidrepair.regions import Box
 from vidrepair.settings import Pair
 from vidrepair.spelling import read_kinds, read_pair, read_rate, read_time
+
+
+def is_given(option: str) -> bool:
+    """Whether an option stands on the command line, rather than at its default."""
+    source = click.get_current_context().get_parameter_source(option)
+    return source is ParameterSource.COMMANDLINE
 
 
 def complete_files(
