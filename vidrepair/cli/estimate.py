@@ -16,7 +16,7 @@ from vidrepair.cli.progress import progress_options, show_messages, show_progres
 from vidrepair.cli.repair import repair_options
 from vidrepair.cli.target import reading_options, target_options
 from vidrepair.cli.types import complete_files, path_or_pipe
-from vidrepair.errors import UsageError, VidrepairError
+from vidrepair.errors import VidrepairError
 from vidrepair.estimation import (
     PIECES,
     Estimate,
@@ -127,9 +127,6 @@ def _estimate(
         observer(steady_progress(done, expected, time.monotonic() - began))
 
     source = path_or_pipe(name)
-    if source is not None and is_folder(source):
-        reason = f"no video file in {name}, nor below; check the name"
-        return Failure(name, reason, UsageError.exit_code)
     try:
         output = None if source is None else naming.output_of(source, Path())
         return estimate_job(replace(common, source=source, output=output), pieces, told)
