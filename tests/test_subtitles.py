@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 import pytest
 from clips import write_clip
 from passing import pass_through
 
 from vidrepair.decode import open_source
-from vidrepair.streams import plan_copies
+from vidrepair.streams import MOV_TEXT_HEAD, plan_copies
 from vidrepair.subtitles import HEADER, Converter
 
 ASS = b"0,0,Default,,0,0,0,,"
@@ -154,6 +155,26 @@ def test_text_arrives_in_mp4_and_mov(tmp_path: Path, codec: str, suffix: str) ->
     assert "00:00:00,900 --> 00:00:01,400\nZwei\n" in words
     with av.open(str(output)) as opened:
         assert opened.streams.subtitles[0].metadata["language"] in ("deu", "ger")
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_text_of_a_film_that_was_cut_without_encoding(tmp_path: Path, suffix: str) -> None:
+    """FFmpeg reads such a text too early, with the length of another."""
+    cues = [(200, 400, b"Eins"), (900, 200, b"Zwei"), (1500, 100, b"Drei")]
+    film(tmp_path / "a.mkv", "subrip", cues, "matroska")
+    pass_through(tmp_path / "a.mkv", tmp_path / "a.mp4")
+    cut, output = tmp_path / "cut.mp4", tmp_path / f"b.{suffix}"
+    words = ["ffmpeg", "-v", "error", "-ss", "0.3", "-i", str(tmp_path / "a.mp4"), "-map", "0"]
+    subprocess.run([*words, "-c", "copy", str(cut)], check=True)
+    pass_through(cut, output)
+    with av.open(str(output)) as opened:
+        found = [
+            (float(packet.pts * packet.time_base), float(packet.duration * packet.time_base))
+            for packet in opened.demux(opened.streams.subtitles[0])
+            if packet.size > MOV_TEXT_HEAD
+        ]
+    # The last one is longer in the file that was cut already.
+    np.testing.assert_allclose(found[:2], [(0.0, 0.3), (0.6, 0.2)], atol=1e-6)
 
 
 def test_text_is_copied_where_it_can_be(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ from vidrepair.quantiser import EXPORT, TELLING, quantiser_step
 from vidrepair.sequences import SEQUENCE, ImageSequence, is_sequence
 from vidrepair.settings import DEINTERLACED, Interlace
 from vidrepair.tags import Clip, Copied, Damage
+from vidrepair.text_times import TextTimes
 from vidrepair.timecode import doubled_timecode, later_timecode
 from vidrepair.timeline import FrameClock, Timeline
 
@@ -157,6 +158,7 @@ class Source(Closing):
         """Frames so far, those before the first that was asked for among them."""
         self._marks = marks_on(origin)
         self._timeline = Timeline(container.format.name)
+        self._texts = TextTimes(container)
         self._clock = FrameClock(stream)
         self._excerpt = Excerpt(stream, start)
         self._last = None if end is None else self._excerpt.zero + end
@@ -394,8 +396,9 @@ class Source(Closing):
 
     def _decoded(self) -> Generator[Any]:
         """Decoded frames and copied packets, through every error on the way."""
-        for packet in self._packets():
-            mended = self._timeline.mend(packet)
+        for found in self._packets():
+            mended = self._timeline.mend(found)
+            packet = self._texts.placed(found)
             if packet.stream.index != self._stream.index:
                 # The last packet of a stream is an empty one that flushes its decoder.
                 if packet.size and self._excerpt.takes_packet(packet):

@@ -26,6 +26,7 @@ from vidrepair.packed_times import PackedTimes
 from vidrepair.picture_facts import picture_facts
 from vidrepair.sequences import origin_at
 from vidrepair.tags import Clip, Copied, plain_text
+from vidrepair.text_times import TextTimes
 from vidrepair.timeline import FilmEnd
 from vidrepair.tracks import UNKNOWN, Gathered, Track, annexed, tags_of, track_of
 
@@ -211,6 +212,7 @@ class _Reader:
         """The times of the packets that are shown."""
         self._decoded = PackedTimes()
         self._end = FilmEnd(self._stream)
+        self._texts = TextTimes(container)
         self._flaws: list[str] = []
 
     def read(self) -> Facts:
@@ -231,7 +233,8 @@ class _Reader:
     def _take(self, packet: Any) -> None:
         if packet.stream.index != self._stream.index:
             if packet.size:
-                self._builder.add_packet(Copied(packet.stream.index, 0.0, packet))
+                text = self._texts.placed(packet)
+                self._builder.add_packet(Copied(text.stream.index, 0.0, text))
             return
         self._end.add(packet)
         if packet.size and not packet.is_discard:

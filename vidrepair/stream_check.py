@@ -218,10 +218,10 @@ def _content(
         packets = _shown(source, allowed.empty.get(index, ()))
         written = _shown(found)
     if index in allowed.thinned and not converted:
-        packets = _kept(packets, _found_again(packets, written))
+        packets = packets.kept(_found_again(packets, written))
     if clock.end is not None and index not in allowed.thinned:
         yield from _cut(packets, written, where, clock)
-        packets = _kept(packets, np.arange(min(len(packets), len(written))))
+        packets = packets.kept(np.arange(min(len(packets), len(written))))
     # MP4 and MOV count samples: what Matroska said in milliseconds comes out exact.
     slack = int(packets.time_base / written.time_base) if codecs[0].startswith("pcm_") else 0
     if not (allowed.mov and _read_at_zero(packets, written)):
@@ -270,20 +270,7 @@ def _shown(track: Track, empty: Collection[int] = ()) -> Packets:
     least = MOV_TEXT_HEAD if track.facts.codec == "mov_text" else 0
     sizes = track.packets.sizes.tolist()
     shown = [at for at, size in enumerate(sizes) if size > least and at not in empty]
-    return _kept(track.packets, np.array(shown, dtype=np.int64))
-
-
-def _kept(packets: Packets, which: Integers) -> Packets:
-    """Some of the packets; their common hash is that of all and no longer of use."""
-    return Packets(
-        packets.time_base,
-        "" if len(which) < len(packets) else packets.sha256,
-        packets.times[which],
-        packets.dts[which],
-        packets.durations[which],
-        packets.sizes[which],
-        packets.checksums[which],
-    )
+    return track.packets.kept(np.array(shown, dtype=np.int64))
 
 
 def _found_again(packets: Packets, written: Packets) -> Integers:

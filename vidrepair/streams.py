@@ -33,6 +33,9 @@ UNSAID_LENGTH = Fraction(2)
 FLAC_FIRST = (
     "make FLAC of it first: ffmpeg -i IN -map 0:v -map 0:a -map 0:s? -c copy -c:a flac OUT.mkv"
 )
+HIDEABLE = {"audio": 1, "subtitle": 0, "data": 0}
+"""What an edit list of MP4 and MOV hides at the start is left out of other containers, which would
+show it: but for so many packets, without which a decoder of sound makes noise of the first ones."""
 # One refused packet does not end the work; these errors are the target's own.
 LOST_TARGET = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE, errno.EIO, errno.EROFS)
 
@@ -133,6 +136,8 @@ class Copies:
         self._last: dict[int, int] = {}
         self._heard: Counter[int] = Counter()
         """Packets, by stream, of text that is converted."""
+        self._hidden: dict[int, Copied] = {}
+        """By stream, the latest packet that an edit list hides."""
         self._depths = depths
         """How many frames a film's order of coding runs ahead of that of showing."""
 
@@ -147,13 +152,32 @@ class Copies:
             if stream is not None:
                 self._streams[index] = stream
         if self._chapters:
-            output.set_chapters([_later(chapter, offset) for chapter in self._chapters])
+            chapters = [_later(chapter, offset) for chapter in self._chapters]
+            if self._target in ("mp4", "mov"):
+                # Their muxer passes over chapters that have no title, and moves the others up.
+                for chapter in chapters:
+                    chapter["metadata"] = {"title": "", **chapter["metadata"]}
+            output.set_chapters(chapters)
 
     def mux(self, output: Any, item: Copied) -> None:
         """Write one packet; one of a stream that stays behind, or is out of time, is dropped."""
-        stream = self._streams.get(item.stream)
-        if stream is None:
+        if item.stream not in self._streams:
             return
+        if self._hides(item):
+            self._hidden[item.stream] = item
+            return
+        before = self._hidden.pop(item.stream, None)
+        if before is not None and HIDEABLE[self._routes[item.stream].facts.kind]:
+            self._write(output, before)
+        self._write(output, item)
+
+    def _hides(self, item: Copied) -> bool:
+        """Whether a packet stands before the first that an edit list shows, and is not written."""
+        begun = item.stream in self._last or self._target in ("mp4", "mov")
+        kind = self._routes[item.stream].facts.kind
+        return item.packet.is_discard and not begun and kind in HIDEABLE
+
+    def _write(self, output: Any, item: Copied) -> None:
         packet = self._converted(item)
         if packet is None:
             return
@@ -171,7 +195,7 @@ class Copies:
         # No packet is shown before it is decoded; where a damaged one says so, muxers refuse it.
         packet.pts = (dts if packet.pts is None else max(packet.pts, dts)) + ticks
         packet.dts = dts + ticks
-        packet.stream = stream
+        packet.stream = self._streams[item.stream]
         try:
             output.mux(packet)
         except av.FFmpegError as error:

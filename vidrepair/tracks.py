@@ -40,9 +40,23 @@ class Packets:
     """Bytes."""
     checksums: Integers
     """CRC-32 of each packet, so that the one that differs can be named."""
+    hidden: int = 0
+    """How many of the first an edit list of MP4 or MOV hides."""
 
     def __len__(self) -> int:
         return len(self.times)
+
+    def kept(self, which: Integers) -> Packets:
+        """Some of them, by number; their common hash is that of all, and no longer of use."""
+        return Packets(
+            self.time_base,
+            "" if len(which) < len(self) else self.sha256,
+            self.times[which],
+            self.dts[which],
+            self.durations[which],
+            self.sizes[which],
+            self.checksums[which],
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,8 +112,10 @@ class Gathered:
     durations: array[int] = field(default_factory=lambda: array("q"))
     sizes: array[int] = field(default_factory=lambda: array("q"))
     checksums: array[int] = field(default_factory=lambda: array("q"))
+    hidden: int = 0
 
     def add(self, packet: Any) -> None:
+        self.hidden += packet.is_discard and self.hidden == len(self.times)
         data = _bare(bytes(packet), self.annexed) if self.annexed else memoryview(packet)
         dts = UNKNOWN if packet.dts is None else packet.dts
         self.time_base = fraction(packet.time_base) or self.time_base
@@ -112,8 +128,9 @@ class Gathered:
 
     def packets(self) -> Packets:
         columns = (self.times, self.dts, self.durations, self.sizes, self.checksums)
-        arrays = (np.array(column, dtype=np.int64) for column in columns)
-        return Packets(self.time_base, self.sha256.hexdigest(), *arrays)
+        times, dts, durations, sizes, checksums = (np.array(one, np.int64) for one in columns)
+        digest = self.sha256.hexdigest()
+        return Packets(self.time_base, digest, times, dts, durations, sizes, checksums, self.hidden)
 
 
 def track_of(stream: Any) -> Track:
