@@ -144,6 +144,15 @@ def test_parts_put_together_stay_in_step(tmp_path: Path) -> None:
     assert len(written) == len(sound)
 
 
+def test_reordered_frames_of_avi_are_evenly_spaced(tmp_path: Path) -> None:
+    """B-frames of MPEG-4 have a pts there, the others have none, the first one too."""
+    path = tmp_path / "a.avi"
+    write_clip(path, codec="mpeg4", options={"bf": "2"}, extras=Extras(audio=1, audio_codec="mp2"))
+    frames, sound, damage = times(path)
+    np.testing.assert_allclose(frames, 0.04 * np.arange(1, 13))
+    assert (sound[0], str(damage)) == (0.0, "")
+
+
 def edited(path: Path, folder: Path, start: str) -> None:
     """A part of a film cut out without encoding, by an edit list."""
     source = folder / "whole.mp4"

@@ -170,6 +170,8 @@ class FrameClock:
         self._next = Fraction(stream.start_time or 0)
         self._last: int | None = None
         self._timed = False
+        # There B-frames alone have a pts; the dts of the others, as decoded, lie between those.
+        self._by_dts = (stream.container.format.name, stream.codec_context.name) == ("avi", "mpeg4")
         self._end = FilmEnd(stream)
 
     @property
@@ -197,8 +199,11 @@ class FrameClock:
         AVI with B-frames and raw streams have none at all: there frames are counted.
         """
         pts, repaired = decoded.pts, False
+        if pts is None and self._by_dts:
+            pts = decoded.pts = decoded.dts
         if pts is None or (self._last is not None and pts <= self._last):
-            repaired = self._timed
+            # What a decoder gives at the end of a file comes without a dts.
+            repaired = self._timed and not (self._by_dts and pts is None)
             pts = round(self._next)
             if self._last is not None:
                 pts = max(pts, self._last + 1)
