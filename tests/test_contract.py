@@ -141,9 +141,17 @@ class Stream:
     times: list[Fraction]
     """Seconds."""
     hashes: list[str]
-
     title: str
     """Which FFmpeg 5 does not read of MP4."""
+    hidden: int
+    """How many packets stand before the first that an edit list shows."""
+
+    def written(self, suffix: str) -> tuple[list[Fraction], list[str]]:
+        """Times and hashes of the packets that go into such a file: others than MP4 and MOV
+        would show what is hidden; a decoder of sound needs one packet before the first.
+        """
+        first = max(0, self.hidden - 1) if suffix in ("mkv", "webm") else 0
+        return self.times[first:], self.hashes[first:]
 
     @property
     def codec(self) -> str:
@@ -188,7 +196,8 @@ def probed(path: Path) -> Probed:
         packets = [p for p in told["packets"] if p["stream_index"] == facts["index"]]
         unit = Fraction(facts["time_base"])
         times = [p.get("pts", p.get("dts", 0)) * unit for p in packets]
-        streams.append(Stream(facts, times, [p["data_hash"] for p in packets], title))
+        shown_from = next((at for at, p in enumerate(packets) if "D" not in p["flags"]), 0)
+        streams.append(Stream(facts, times, [p["data_hash"] for p in packets], title, shown_from))
     chapters = [
         (Fraction(each["time_base"]) * each["start"], each.get("tags", {}).get("title", ""))
         for each in told["chapters"]
@@ -371,7 +380,7 @@ def first_picture(output: Probed, source: Film) -> Fraction:
 
 def check_stream(stream: Stream, other: Stream, outcome: str, suffix: str) -> list[Fraction]:
     """Packets and times; by how much these are moved, least and most."""
-    before, after = stream.times, other.times
+    (before, hashes), after = stream.written(suffix), other.times
     if stream.facts["codec_type"] == "attachment":
         return []
     if outcome == "converted":
@@ -382,7 +391,7 @@ def check_stream(stream: Stream, other: Stream, outcome: str, suffix: str) -> li
         assert other.codec.startswith("pcm")  # FFmpeg 5 takes all PCM of MP4 for 16 bits
     else:
         assert {stream.codec, other.codec} in ({stream.codec}, {"mp2", "mp3"})  # one tag in MP4
-        assert other.hashes == stream.hashes
+        assert other.hashes == hashes
     assert len(before) == len(after)
     moves = [b - a for a, b in zip(before, after, strict=True)]
     return [min(moves), max(moves)]

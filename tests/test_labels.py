@@ -14,7 +14,7 @@ from vidrepair.labels import (
     of_stream,
     unsaid,
 )
-from vidrepair.tags import StreamFacts
+from vidrepair.tags import StreamFacts, kept_tags
 
 
 def sound(language: str = "", title: str = "", marks: tuple[str, ...] = ()) -> StreamFacts:
@@ -93,6 +93,16 @@ def test_all_tags_of_a_file_are_kept_where_no_cover_is_at_stake() -> None:
         assert file_tags(container, own, cover=False).lost == ()
     assert file_tags("mp4", own, cover=True).lost == ("director",)
     assert file_tags("matroska", own, cover=True).lost == ()
+
+
+def test_one_moment_is_one_text() -> None:
+    """FFmpeg's muxers write UTC with six places."""
+    for text in ("2020-01-02T03:04:05Z", "2020-01-02T04:04:05+01:00"):
+        assert kept_tags({"creation_time": text}) == {
+            "creation_time": "2020-01-02T03:04:05.000000Z"
+        }
+    for text in ("2020", "2020-01-02 03:04:05", "in May"):
+        assert kept_tags({"creation_time": text}) == {"creation_time": text}
 
 
 def test_a_tag_that_is_written_otherwise_is_named() -> None:

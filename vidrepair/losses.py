@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
 from vidrepair.carried import CAPTIONS, DOLBY_VISION, HDR10_PLUS, PROFILE, Carried
-from vidrepair.codecs import CODECS, Told
+from vidrepair.codecs import CODECS, PICTURES, Codec, Told, obstacle
 from vidrepair.dpx import is_timecode
 from vidrepair.errors import CannotCarry
 from vidrepair.hdr import LIGHT, MASTERING
@@ -71,12 +71,13 @@ def find_losses(
     clip: Clip, codec: str, container: str, carried: Carried, told: Told
 ) -> Iterator[Loss]:
     """Everything about the picture that `codec` in `container` does not keep."""
-    yield from _side_data(clip, codec, carried, container)
-    yield from _geometry(clip, codec, container)
+    yield from _side_data(clip, codec, carried, container, told)
+    yield from _geometry(clip, codec, container, told)
     if told.fields and not CODECS[codec].interlaced:
+        able = _able(clip, container, told, lambda one: one.interlaced)
         yield Loss(
             *("field-order", "that the film is interlaced", f"is not said by {codec}"),
-            remedy="use --codec h264, ffv1 or prores, or --interlace bwdif",
+            remedy=f"{able}, or --interlace bwdif" if able else "use --interlace bwdif",
         )
     yield from _siting(clip, codec, container, carried)
     if carried.film_grain:
@@ -105,7 +106,21 @@ def _alpha(clip: Clip) -> Iterator[Loss]:
         )
 
 
-def _side_data(clip: Clip, codec: str, carried: Carried, container: str = "") -> Iterator[Loss]:
+def _able(clip: Clip, container: str, told: Told, able: Callable[[Codec], bool]) -> str:
+    """What to ask for instead: the codecs of which that is true and which take the picture, in
+    that container if one goes there; empty where none does.
+    """
+    names = [name for name in CODECS if name not in PICTURES and able(CODECS[name])]
+    fit = [name for name in names if not obstacle(name, clip.picture, told)]
+    here = [name for name in fit if container in CODECS[name].containers]
+    if here:
+        return f"use --codec {' or '.join(here)}"
+    return f"use --codec {fit[0]} in {spoken(CODECS[fit[0]].containers[0])}" if fit else ""
+
+
+def _side_data(
+    clip: Clip, codec: str, carried: Carried, container: str = "", told: Told | None = None
+) -> Iterator[Loss]:
     known = CODECS[codec]
     yield from _alpha(clip)
     found = {*clip.side_data, *carried.side_data}
@@ -116,7 +131,8 @@ def _side_data(clip: Clip, codec: str, carried: Carried, container: str = "") ->
     if found & set(DOLBY_VISION):
         yield Loss("dovi", _spoken(DOLBY_VISION[0]), ARE)
     if CAPTIONS in found and not known.captions:
-        yield Loss("captions", _spoken(CAPTIONS), ARE, remedy="use --codec h264 or hevc")
+        remedy = _able(clip, container, told or Told(), lambda one: one.captions)
+        yield Loss("captions", _spoken(CAPTIONS), ARE, remedy=remedy)
     named = {MASTERING, LIGHT, HDR10_PLUS, *DOLBY_VISION, CAPTIONS, *HARMLESS_SIDE_DATA}
     if clip.codec == "dpx":
         named.add(TIMECODE)  # it is told as the film's
@@ -131,7 +147,7 @@ def _side_data(clip: Clip, codec: str, carried: Carried, container: str = "") ->
         yield Loss("side-data", _spoken(name), "is not carried yet", grave=grave)
 
 
-def _geometry(clip: Clip, codec: str, container: str) -> Iterator[Loss]:
+def _geometry(clip: Clip, codec: str, container: str, told: Told) -> Iterator[Loss]:
     if container in ("matroska", "webm") and not _pure(clip.display_matrix):
         yield Loss(
             *("rotation", f"the display matrix, {clip.rotation} degrees and more"),
@@ -147,14 +163,14 @@ def _geometry(clip: Clip, codec: str, container: str) -> Iterator[Loss]:
     if full and not CODECS[codec].ranged:
         yield Loss(
             *("range", "that the samples have full range", f"is not said by {codec}"),
-            remedy="use --codec ffv1 or hevc",
+            remedy=_able(clip, container, told, lambda one: one.ranged),
         )
 
     if codec == "dnxhr" and clip.color_matrix == UNSAID and clip.picture.matrix != "bt709":
         yield Loss(
             *("matrix", "that the colours are BT.601, which the source leaves open,"),
             "is not said by dnxhr: players take BT.709",
-            remedy="use --codec prores",
+            remedy=_able(clip, container, told, lambda one: one is not CODECS[codec]),
         )
 
 

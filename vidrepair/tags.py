@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from fractions import Fraction
 from typing import Any, Protocol
 
@@ -157,10 +159,19 @@ def kept_tags(tags: Mapping[str, str]) -> dict[str, str]:
     kept = {key: value for key, value in tags.items() if not key.upper().startswith(_STALE)}
     if "creation_time" in kept:
         # MP4 may say it in two ways, and FFmpeg 9 tells both.
-        kept["creation_time"] = kept["creation_time"].split(";")[0]
+        kept["creation_time"] = _moment(kept["creation_time"].split(";")[0])
     if "name" in kept and "title" not in kept:
         kept["title"] = kept.pop("name")
     return kept
+
+
+def _moment(text: str) -> str:
+    """A time as FFmpeg's muxers write it, where it says its zone; else as it is."""
+    with suppress(ValueError, OverflowError):
+        told = datetime.fromisoformat(text)
+        if told.tzinfo is not None:
+            return told.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return text
 
 
 def luma_matrix(code: int, picture_family: str, width: int, height: int) -> str:
