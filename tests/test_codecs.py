@@ -16,7 +16,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from clips import Extras, picture, read_frames, samples_of, write_clip
+from clips import Extras, picture, read_frames, samples_of, write_clip, y4m
 
 from vidrepair import losses
 from vidrepair.api import repair
@@ -251,7 +251,7 @@ def test_dnxhr_cannot_leave_the_matrix_open(tmp_path: Path) -> None:
     """Small pictures that say nothing are BT.601 to players; in DNxHR they would be BT.709."""
     write_source(tmp_path / "a.mkv", color_primaries=2, color_trc=2, colorspace=2)
     settings = OutputSettings(codec="dnxhr")
-    with pytest.raises(CannotCarry, match=r"BT.601.*--codec prores.*--allow-loss matrix"):
+    with pytest.raises(CannotCarry, match=r"BT.601.*h264, hevc or prores.*--allow-loss matrix"):
         carry(tmp_path / "a.mkv", tmp_path / "b.mov", settings)
     write_clip(tmp_path / "c.mkv", frames=2, size=(1280, 720), pix_fmt="yuv422p")
     assert not carry(tmp_path / "c.mkv", tmp_path / "d.mov", settings).lost
@@ -801,6 +801,31 @@ def test_lost_places_of_chroma_are_named(tmp_path: Path) -> None:
     assert "lie at the top left is not carried by ffv1 in mp4" in plan.warnings[0]
 
 
+@pytest.mark.parametrize(
+    ("codec", "pix_fmt", "options", "place"),
+    [
+        # Matroska has no word for the lower row, nor has H.264 for any place of 4:2:2.
+        ("libx264", "yuv420p", {"chroma_sample_location": "bottom"}, "bottom"),
+        ("mjpeg", "yuvj422p", {}, "centre"),
+    ],
+)
+def test_places_that_nothing_keeps_are_named(
+    tmp_path: Path, codec: str, pix_fmt: str, options: dict[str, str], place: str
+) -> None:
+    source = tmp_path / "a.mkv"
+    write_clip(source, frames=2, size=SIZE, codec=codec, pix_fmt=pix_fmt, options=options)
+    plan = carry(source, tmp_path / "b.mkv", OutputSettings(codec="ffv1"))
+    assert plan.lost == {"chroma-location"}
+    assert f"lie at the {place} is not carried by ffv1 in matroska" in plan.warnings[0]
+
+
+def test_the_chroma_of_y4m_lies_where_its_head_says(tmp_path: Path) -> None:
+    pictures = [picture("yuv420p", 64, 48, number) for number in range(2)]
+    (tmp_path / "a.y4m").write_bytes(y4m(pictures, tag="420jpeg"))
+    carry(tmp_path / "a.y4m", tmp_path / "b.mkv", OutputSettings(codec="ffv1"))
+    assert look(tmp_path / "b.mkv")[0].chroma_location == 2
+
+
 @pytest.mark.parametrize("holder", ["film", "file"])
 @pytest.mark.parametrize("suffix", ["mkv", "mp4", "mov"])
 @pytest.mark.parametrize("source_suffix", ["mkv", "mov"])
@@ -816,6 +841,18 @@ def test_timecode_is_kept(
     if suffix != "mkv":
         with av.open(str(output)) as opened:
             assert [stream.type for stream in opened.streams] == ["video", "data"]
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "webm", "mov", "mp4"])
+def test_the_reel_of_a_timecode_is_kept_or_named(tmp_path: Path, suffix: str) -> None:
+    tags = {"timecode": "01:02:03:04", "reel_name": "A001"}
+    write_named(tmp_path / "raw.mkv", tags)
+    carry(tmp_path / "raw.mkv", tmp_path / "a.mov")
+    plan = carry(tmp_path / "a.mov", tmp_path / f"b.{suffix}")
+    assert look(tmp_path / "a.mov")[0].reel == "A001"
+    kept = suffix != "mp4"
+    assert look(tmp_path / f"b.{suffix}")[0].reel == ("A001" if kept else "")
+    assert plan.lost == (frozenset() if kept else {"tags"})
 
 
 def test_a_timecode_that_is_none_ends_no_work(tmp_path: Path) -> None:

@@ -202,6 +202,13 @@ def test_a_raw_stream_without_times_is_counted(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.diff(seconds), 0.04, atol=1e-6)
 
 
+def test_a_transport_stream_of_mpeg1_has_whole_frames(tmp_path: Path) -> None:
+    """FFmpeg guesses the rate of its fields."""
+    write_clip(tmp_path / "a.ts", frames=50, codec="mpeg1video")
+    with open_source(tmp_path / "a.ts") as source:
+        assert source.clip.rate == 25
+
+
 def test_variable_times_are_kept(tmp_path: Path) -> None:
     pts = [0, 40, 160, 200, 203, 400]
     write_clip(tmp_path / "a.mkv", frames=6, pts=pts, time_base=Fraction(1, 1000))

@@ -10,6 +10,7 @@ from typing import Any
 
 import av
 import pytest
+from calling import call
 from clips import Extras, picture, png, write_clip
 from passing import pass_through
 
@@ -19,7 +20,7 @@ from vidrepair.encode import open_target, plan_output
 from vidrepair.errors import CannotCarry
 from vidrepair.frames import Frame
 from vidrepair.settings import OutputSettings
-from vidrepair.streams import plan_copies
+from vidrepair.streams import MOV_TEXT_HEAD, plan_copies
 from vidrepair.tags import Copied
 from vidrepair.verification import check_files
 
@@ -113,6 +114,17 @@ def test_own_tags_are_kept_where_no_cover_is_at_stake(tmp_path: Path, suffix: st
     assert pass_through(source, output).plan.warnings == ()
     with av.open(str(output)) as opened:
         assert (opened.metadata["title"], opened.metadata["DIRECTOR"]) == ("T", "Y")
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mp4"])
+def test_a_text_ends_with_a_picture_that_is_stopped(tmp_path: Path, suffix: str) -> None:
+    source, output = tmp_path / "a.mkv", tmp_path / f"b.{suffix}"
+    write_clip(source, codec="libx264", extras=Extras(subtitles=1))
+    job = ("--to", "0.24", "-c", "h264", "--denoise", "0", "--repair", "none")
+    assert call("run", source, "-o", output, *job).exit_code == 0
+    with av.open(str(output)) as opened:
+        last = [packet for packet in opened.demux(subtitles=0) if packet.size > MOV_TEXT_HEAD][-1]
+        assert float((last.pts + last.duration) * last.time_base) == pytest.approx(0.24)
 
 
 def test_from_mp4_back_to_matroska(tmp_path: Path) -> None:

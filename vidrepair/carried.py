@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,13 +13,16 @@ from av.sidedata.sidedata import Type
 
 from vidrepair.ffmpeg_log import listening
 from vidrepair.hdr import Hdr10, read_hdr
-from vidrepair.headers import read_siting
 
 CAPTIONS, HDR10_PLUS, FILM_GRAIN = "A53_CC", "DYNAMIC_HDR_PLUS", "FILM_GRAIN_PARAMS"
 UNTOLD = "00:00:00;00"
 """What FFmpeg reads in a DPX header that says a rate and no timecode, all its bits set."""
-TOP_LEFT = 3
-"""Of FFmpeg's AVChromaLocation, where DV of 625 lines has its chroma (IEC 61834-2)."""
+SITINGS = ("not said", "left", "center", "topleft", "top", "bottomleft", "bottom")
+"""FFmpeg's names of the places of chroma, in the order of its AVChromaLocation."""
+REEL = "reel_name"
+"""FFmpeg's name of that tag."""
+CENTRED = (2, 4, 6)
+"""Of these, between two columns."""
 PROFILE = "ICC_PROFILE"
 DOLBY_VISION = ("DOVI_RPU_BUFFER", "DOVI_METADATA")
 
@@ -33,24 +35,36 @@ class Carried:
     """FFmpeg's names of all side data on the first frame."""
     hdr: Hdr10 | None = None
     chroma_location: int = 0
-    """FFmpeg's AVChromaLocation; 0 is not said, 1 left, 2 centre, 3 top left."""
+    """FFmpeg's AVChromaLocation, as in SITINGS."""
     field_order: str = ""
     """tff or bff as the first frame says; empty when it is not interlaced."""
     timecode: str = ""
     """Of the first frame, such as 01:00:00:00."""
+    reel: str = ""
+    """The name of the tape or card that the timecode counts on."""
     film_grain: bool = False
     """An AV1 film whose grain is made by the decoder."""
+
+    def siting(self, sampling: tuple[int, int]) -> int:
+        """Where the chroma of pictures of that sampling lies: that of 4:2:2 has every row, and
+        lies left or in the centre; where each sample has its own there is nothing to say.
+        """
+        place = self.chroma_location
+        if sampling == (2, 1) and place:
+            return CENTRED[0] if place in CENTRED else 1
+        return place if sampling == (2, 2) else 0
 
 
 def read_carried(container: Any, stream: Any, first: Any) -> Carried:
     """Look at an open source and at the first frame that its film was decoded to."""
-    side_data = side_data_of(first)
+    side_data, told = side_data_of(first), _told_of(first)
     return Carried(
         side_data=tuple(sorted(side_data)),
         hdr=read_hdr(side_data),
-        chroma_location=_chroma_location(stream, first),
-        field_order=_field_order(first),
-        timecode=_timecode(container, stream) or _frame_timecode(stream, first),
+        chroma_location=_chroma_location(told),
+        field_order=_field_order(first, told),
+        timecode=_tag("timecode", container, stream) or _frame_timecode(stream, first),
+        reel=_tag(REEL, container, stream),
         film_grain=_traced(stream, "av1", "film_grain_params_present") == 1,
     )
 
@@ -88,29 +102,10 @@ def _filtered(frame: Any, mode: str) -> Any:
         return None
 
 
-def _chroma_location(stream: Any, first: Any) -> int:
-    """PyAV 18 does not tell, but the header of a copy in Matroska does."""
-    told = getattr(first, "chroma_location", None)
-    if told is not None:
-        return int(told)
-    if stream.codec_context.name == "dvvideo":  # which Matroska does not take
-        return TOP_LEFT if first.format.name == "yuv420p" else 0
-    copy = io.BytesIO()
-    with suppress(av.FFmpegError, ValueError):
-        output: Any = av.open(copy, "w", format="matroska")
-        try:
-            output.add_stream_from_template(stream, opaque=True)
-            output.start_encoding()
-        finally:
-            with suppress(av.FFmpegError, ValueError):
-                output.close()
-    return read_siting(copy.getvalue())
-
-
-def _field_order(first: Any) -> str:
-    """PyAV does not tell which field comes first; FFmpeg's showinfo writes it into the log."""
-    if not first.interlaced_frame:
-        return ""
+def _told_of(first: Any) -> str:
+    """What FFmpeg's showinfo writes into the log of a frame: PyAV does not tell which field comes
+    first, nor up to 18 where the chroma lies.
+    """
     graph: Any = av.filter.Graph()
     graph.threads = 1
     size = f"{first.width}x{first.height}"
@@ -119,17 +114,26 @@ def _field_order(first: Any) -> str:
     with listening() as said:
         graph.vpush(first)
         graph.vpull()
-    found = re.search(r" i:([TB]) ", said())
+    return said()
+
+
+def _chroma_location(told: str) -> int:
+    found = re.search(r" cl:(\w+) ", told)
+    return SITINGS.index(found[1]) if found and found[1] in SITINGS else 0
+
+
+def _field_order(first: Any, told: str) -> str:
+    found = re.search(r" i:([TB]) ", told) if first.interlaced_frame else None
     return {"T": "tff", "B": "bff"}[found[1]] if found else ""
 
 
-def _timecode(container: Any, stream: Any) -> str:
-    """Of the film itself, of the file, or of a track of its own."""
+def _tag(wanted: str, container: Any, stream: Any) -> str:
+    """Of the film itself, of the file, or of a track of its own, as MOV has it for timecode."""
     holders = [stream.metadata, container.metadata]
     holders += [other.metadata for other in container.streams]
     for tags in holders:
         for key, value in tags.items():
-            if key.lower() == "timecode":
+            if key.lower() == wanted:
                 return str(value)
     return ""
 

@@ -281,6 +281,15 @@ def fraction(value: Any) -> Fraction | None:
     return Fraction(value.numerator, value.denominator) if value else None
 
 
+def frame_rate(stream: Any) -> Fraction | None:
+    """Frames a second, as the file says or FFmpeg guesses; None where neither does."""
+    average = fraction(stream.average_rate)
+    if average is None and stream.codec_context.name == "mpeg1video":
+        # Of a transport stream FFmpeg guesses that of fields, which MPEG-1 has not.
+        return fraction(stream.codec_context.framerate)
+    return fraction(stream.guessed_rate) or average
+
+
 def describe(container: Any, stream: Any, first: Any, name: str) -> Clip:
     """Everything that is known, `first` being the first decoded frame.
 
@@ -291,7 +300,7 @@ def describe(container: Any, stream: Any, first: Any, name: str) -> Clip:
     order = context.field_order
     if first.interlaced_frame and order in PROGRESSIVE:
         order = 2  # top field first; which one does not matter to those who ask
-    rate = fraction(stream.guessed_rate) or fraction(stream.average_rate)
+    rate = frame_rate(stream)
     duration = _duration(container, stream)
     base = fraction(stream.time_base) or Fraction(1, 90000)
     length = _own_duration(stream)

@@ -23,6 +23,7 @@ _LOSS_NAMES = {
     "display offset": "display-offset",
     "chroma location": "chroma-location",
     "time of frame": "times",
+    "reel name": "tags",
     "primaries": "colours",
     "transfer": "colours",
     "disposition": "marks",

@@ -30,9 +30,7 @@ MOST = 16 << 20
 TRACKS, TRACK, NAME, VOID = 0x1654AE6B, 0xAE, 0x536E, 0xEC
 VIDEO, COLOUR, WIDTH, HEIGHT = 0xE0, 0x55B0, 0xB0, 0xBA
 DISPLAY_WIDTH, DISPLAY_HEIGHT, DISPLAY_UNIT, ASPECT = 0x54B0, 0x54BA, 0x54B2, 3
-MAX_CLL, MAX_FALL, MASTERING, SITING = 0x55BC, 0x55BD, 0x55D0, (0x55B7, 0x55B8)
-# Of Matroska's siting across and down to FFmpeg's AVChromaLocation.
-SITINGS = {(1, 2): 1, (2, 2): 2, (1, 1): 3, (2, 1): 4}
+MAX_CLL, MAX_FALL, MASTERING = 0x55BC, 0x55BD, 0x55D0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,21 +65,6 @@ def complete(path: Path, header: Header) -> None:
             f"the header of {path.name} is not as FFmpeg writes it; please report this,"
             " and write to another container meanwhile"
         )
-
-
-def read_siting(data: bytes) -> int:
-    """FFmpeg's AVChromaLocation of the first track of the head of a Matroska file; 0 unknown."""
-    for kind, start, size in elements_in(data, 0):
-        if kind == SEGMENT:
-            return read_siting(data[start:])
-        if kind in (TRACKS, TRACK, VIDEO, COLOUR):
-            return read_siting(data[start : start + size])
-        if kind == SITING[0]:
-            down = [entry for entry in elements_in(data, start + size) if entry[0] == SITING[1]]
-            if down:
-                places = (data[start], data[down[0][1]])
-                return SITINGS.get(places, 0)
-    return 0
 
 
 def _is_matroska(container: str) -> bool:

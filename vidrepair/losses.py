@@ -85,6 +85,10 @@ def find_losses(
             *("film-grain", "the recipe of the AV1 film's grain"),
             "is not carried: its grain is now part of the picture, and repaired as such",
         )
+    timed = carried.timecode and not _bad_timecode(clip, container, carried)
+    if carried.reel and (container == "mp4" or (container == "mov" and not timed)):
+        why = "MP4 has no place for it" if container == "mp4" else "MOV has it beside a timecode"
+        yield Loss("tags", f"the reel name {carried.reel}", f"is not carried: {why}")
     if _bad_timecode(clip, container, carried):
         yield Loss(
             "timecode", f"the timecode {carried.timecode}", f"is none that {container} takes"
@@ -114,7 +118,7 @@ def _able(clip: Clip, container: str, told: Told, able: Callable[[Codec], bool])
     fit = [name for name in names if not obstacle(name, clip.picture, told)]
     here = [name for name in fit if container in CODECS[name].containers]
     if here:
-        return f"use --codec {' or '.join(here)}"
+        return f"use --codec {' or '.join(filter(None, (', '.join(here[:-1]), here[-1])))}"
     return f"use --codec {fit[0]} in {spoken(CODECS[fit[0]].containers[0])}" if fit else ""
 
 
@@ -194,12 +198,13 @@ def _pure(matrix: tuple[int, ...] | None) -> bool:
 
 
 def _siting(clip: Clip, codec: str, container: str, carried: Carried) -> Iterator[Loss]:
-    """Left is what everybody takes for granted, and only 4:2:0 leaves a choice."""
-    place = carried.chroma_location
-    if place <= 1 or clip.picture.format.sampling != (2, 2):
+    """Left is what everybody takes for granted."""
+    sampling = clip.picture.format.sampling
+    place = carried.siting(sampling)
+    if place <= 1:
         return
-    kept = CODECS[codec].sitings
-    if codec == "ffv1" and container == "matroska":
+    kept = CODECS[codec].sitings if sampling == (2, 2) else ()
+    if (codec, container, sampling) == ("ffv1", "matroska", (2, 2)):
         kept = MATROSKA_SITINGS
     if place not in kept:
         names = ("left", "centre", "top left", "top", "bottom left", "bottom")
@@ -285,6 +290,8 @@ def lost_by_pictures(clip: Clip, codec: str, kept: Kept, carried: Carried) -> It
     yield from _lost_times(clip, "a row of pictures")
     if carried.timecode and not (codec == "dpx" and is_timecode(carried.timecode)):
         yield Loss("timecode", f"the timecode {carried.timecode}", by)
+    if carried.reel:
+        yield Loss("tags", f"the reel name {carried.reel}", by)
     if kept_tags(dict(clip.metadata)) and clip.number is None:
         yield Loss("tags", "the tags of the file", f"are not carried by {codec}")
 

@@ -10,7 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from vidrepair.carried import Carried
+from vidrepair.carried import REEL, Carried
 from vidrepair.codecs import (
     CODECS,
     READ_AS,
@@ -206,6 +206,8 @@ def _film_metadata(
     }:
         # That of a track of its own, which is not copied: muxers make a new one of this.
         kept["timecode"] = carried.timecode
+    if carried.reel and REEL not in {key.lower() for key in (*kept, *dict(clip.metadata))}:
+        kept[REEL] = carried.reel
     if alpha_beside(clip):
         # What is written is opaque; told otherwise, players would look for the alpha.
         kept = {key: value for key, value in kept.items() if key.lower() != ALPHA_TAG}

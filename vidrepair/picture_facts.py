@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from av.video.reformatter import ColorPrimaries, ColorTrc
 
-from vidrepair.carried import Carried
+from vidrepair.carried import SITINGS, Carried
 from vidrepair.hdr import Hdr10, steps
 from vidrepair.tags import FULL_RANGE, UNSAID, Clip
 from vidrepair.timecode import later_timecode
@@ -15,7 +15,6 @@ from vidrepair.timecode import later_timecode
 RANGES = {0: "not said", 1: "limited", FULL_RANGE: "full"}
 MATRICES = {0: "rgb", 1: "bt709", 4: "fcc", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m"}
 MATRICES |= {8: "ycgco", 9: "bt2020nc", 10: "bt2020c", 14: "ictcp", UNSAID: "not said"}
-SITINGS = ("not said", "left", "center", "topleft", "top", "bottomleft", "bottom")
 FIELDS = {2: "tff", 3: "bff", 4: "bff", 5: "tff"}
 """By what is shown first, of FFmpeg's AVFieldOrder; 4 and 5 are coded the other way round."""
 COLOURS = ("range", "matrix", "primaries", "transfer")
@@ -81,7 +80,7 @@ def _beside(clip: Clip, carried: Carried) -> list[tuple[str, str]]:
     timecode = carried.timecode
     if timecode and clip.cut:
         timecode = later_timecode(timecode, clip.video_start - clip.zero, clip.rate)
-    place = carried.chroma_location if clip.picture.format.sampling == (2, 2) else 0
+    place = carried.siting(clip.picture.format.sampling)
     return [
         ("field order", carried.field_order or _stated_order(clip)),
         ("mastering display", display),
@@ -89,8 +88,9 @@ def _beside(clip: Clip, carried: Carried) -> list[tuple[str, str]]:
             "content light level",
             "none" if hdr.light is None else f"{hdr.light.most} {hdr.light.mean}",
         ),
-        ("chroma location", SITINGS[place] if place < len(SITINGS) else str(place)),
+        ("chroma location", SITINGS[place]),
         ("timecode", timecode or "none"),
+        ("reel name", carried.reel or "none"),
     ]
 
 

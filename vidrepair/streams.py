@@ -12,7 +12,7 @@ from typing import Any
 import av
 
 from vidrepair.channels import LAYOUT, UNTOLD, same_layout
-from vidrepair.containers import facts
+from vidrepair.containers import facts, fraction
 from vidrepair.excerpt import cut_chapters
 from vidrepair.labels import Unsaid, spoken, unsaid
 from vidrepair.picture_facts import COLOURS
@@ -60,7 +60,7 @@ def plan_copies(
         if stream.index == clip.video.index:
             continue
         fact = facts(stream)
-        if _rebuilt(fact, stream.metadata.get("handler_name", ""), clip, target):
+        if _rebuilt(fact, stream.metadata, clip, target):
             continue
         route = find_route(stream, fact, target, covers)
         if route is None:
@@ -89,6 +89,7 @@ def plan_copies(
         depths,
         kept,
         target,
+        end=end,
         warnings=tuple(warnings),
         left=frozenset(fact.index for fact in left),
         lost=frozenset(lost),
@@ -105,6 +106,7 @@ class Copies:
         chapters: list[Any],
         target: str,
         *,
+        end: Fraction | None = None,
         warnings: tuple[str, ...] = (),
         left: frozenset[int] = frozenset(),
         lost: frozenset[str] = frozenset(),
@@ -131,6 +133,7 @@ class Copies:
         }
         self._chapters = chapters
         self._target = target
+        self._end = end
         self._streams: dict[int, Any] = {}
         self._offset = Fraction(0)
         self._last: dict[int, int] = {}
@@ -178,6 +181,8 @@ class Copies:
         return item.packet.is_discard and not begun and kind in HIDEABLE
 
     def _write(self, output: Any, item: Copied) -> None:
+        if self._end is not None and self._routes[item.stream].facts.kind == "subtitle":
+            _cut(item.packet, self._end)
         packet = self._converted(item)
         if packet is None:
             return
@@ -263,6 +268,13 @@ class Copies:
         return last + step if packet.pts is None else min(packet.pts, last + step)
 
 
+def _cut(packet: Any, end: Fraction) -> None:
+    """Let what is on the screen end there with the picture."""
+    if packet.pts is not None and packet.duration:
+        left = _ticks(end, packet.time_base) - packet.pts
+        packet.duration = max(1, min(packet.duration, left))
+
+
 def _ticks(seconds: Fraction, unit: Any) -> int:
     return round(seconds * Fraction(unit.denominator, unit.numerator))
 
@@ -272,19 +284,20 @@ def _later(chapter: Mapping[str, Any], offset: Fraction) -> dict[str, Any]:
     return {**chapter, "start": chapter["start"] + ticks, "end": chapter["end"] + ticks}
 
 
-def _rebuilt(fact: StreamFacts, handler: str, clip: Clip, target: str) -> bool:
+def _rebuilt(fact: StreamFacts, tags: Mapping[str, str], clip: Clip, target: str) -> bool:
     """Data streams that the muxers make anew: the text track of chapters, and timecode.
 
-    PyAV shows no more of a data stream than its handler's name; telemetry has one of its own.
+    PyAV shows no more of a data stream than its handler's name, and the timecode that it holds;
+    telemetry has a name of its own.
     Other containers than MP4 and MOV hold neither as a stream.
     """
     if fact.kind != "data" or target not in CHAPTERED or not clip.container.startswith("mov"):
         return False
-    name = handler.lower().replace(" ", "")
+    name = tags.get("handler_name", "").lower().replace(" ", "")
     texts = clip.chapters > 0 and (not name or "text" in name or "subtitle" in name)
     timed = "timecode" in dict(clip.video_metadata)
     times = not name or any(word in name for word in ("timecode", "tcd", "tmcd"))
-    return texts or (timed and times)
+    return texts or (timed and times) or "timecode" in tags
 
 
 def _reason(fact: StreamFacts, target: str) -> str:
@@ -302,7 +315,12 @@ def _unsaid(stream: Any, route: Route, target: str) -> Iterator[Unsaid]:
     if fact.kind == "audio":
         yield from _unsaid_layout(fact, dict(form_of(stream, fact)), route.said, target)
     elif fact.kind == "video" and route.said is not None:
-        yield from _unsaid_look(fact, dict(form_of(stream, fact)), route.said, target)
+        form = dict(form_of(stream, fact))
+        if fraction(stream.codec_context.sample_aspect_ratio) == fraction(
+            stream.sample_aspect_ratio
+        ):
+            del form["sample aspect ratio"]  # the packets say it
+        yield from _unsaid_look(fact, form, route.said, target)
 
 
 def _unsaid_layout(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
-from vidrepair.containers import fraction, path_of
+from vidrepair.containers import fraction, frame_rate, path_of
 from vidrepair.edits import shown_until
 
 WRAPPING = ("mpegts", "mpeg")
@@ -164,7 +164,7 @@ class FrameClock:
     """Gives every frame a time that is later than that of the frame before."""
 
     def __init__(self, stream: Any) -> None:
-        rate = fraction(stream.guessed_rate) or fraction(stream.average_rate) or Fraction(25)
+        rate = frame_rate(stream) or Fraction(25)
         self._unit = fraction(stream.time_base) or Fraction(1, 90000)
         self._step = max(Fraction(1), 1 / (rate * self._unit))
         self._next = Fraction(stream.start_time or 0)
