@@ -526,6 +526,17 @@ def test_y4m_goes_through_unchanged(form: str, tag: str) -> None:
     assert body == stream.split(b"\n", 1)[1]
 
 
+@pytest.mark.parametrize("codec", ["h264", "hevc"])
+def test_film_that_says_it_is_rgb_and_is_not_becomes_no_rgb(tmp_path: Path, codec: str) -> None:
+    source = tmp_path / "a.mkv"
+    write_clip(source, frames=2, pix_fmt="yuv444p", colorspace=0)
+    with pytest.raises(
+        CannotCarry, match=rf"{codec} of that is read as R'G'B'\); use --codec ffv1"
+    ):
+        pass_through(source, tmp_path / "b.mkv", OutputSettings(codec=codec))
+    pass_through(source, tmp_path / "c.mkv")
+
+
 def test_y4m_into_a_file_and_out_again(tmp_path: Path) -> None:
     frames = [picture("yuv420p", 48, 32, number) for number in range(5)]
     process = in_a_process("None, Path('a.mkv')", cwd=tmp_path, stdin=subprocess.PIPE)

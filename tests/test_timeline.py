@@ -183,8 +183,8 @@ def test_edit_lists_keep_sound_and_picture_together(
     lag = sound[-1] - frames[-1]
     assert abs(heard[-1] - after[-1] - lag) <= (0.0011 if target == "mkv" else 1e-6)
     # Sound that the edit hides would be heard in Matroska, before a picture that waits for it.
-    assert after[0] - min(0.0, heard[0] if target == "mkv" else 0.0) < 0.045
-    assert target != "mkv" or heard[0] == 0.0
+    assert 0.0 <= after[0] < 0.045
+    assert target != "mkv" or after[0] - heard[0] < 0.045
     for (a, b), (c, d) in zip(pairwise(frames), pairwise(after), strict=True):
         assert abs((b - a) - (d - c)) < 0.0011
 
@@ -255,9 +255,6 @@ def test_how_long_the_last_frame_is_shown() -> None:
     # The packet's own length is up to the next in the order of coding; the whole film's tells.
     assert end_of(mov, 26624, REORDERED).length == 25600
     assert end_of(matroska, 26624, REORDERED).length == 512
-    # A gap in the film is missing from the sum of all packets; the last one makes up for it.
-    gap = [Told(0, -512), Told(512, 0), Told(2048, 512, 1024)]
-    assert end_of(mov, 2560, gap).length == 512
 
 
 def test_where_the_length_of_a_film_says_nothing_of_its_last_frame() -> None:

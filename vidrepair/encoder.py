@@ -98,11 +98,14 @@ class Encoder:
                 yield final
             final = self._told(packet)
         if final is not None:
-            if until is None and self._plan.container in ("mp4", "mov"):
-                # There a film lasts as long as its packets in the order of coding.
-                lasts = final.dts + (final.duration or 0) - self._coded_from
+            duration = final.duration or 0
+            inner = final.pts + duration < self.end
+            if until is None and inner and self._plan.container in ("mp4", "mov"):
+                # There a film lasts as long as its packets in the order of coding; where the last
+                # of them is shown last, its end counts.
+                lasts = final.dts + duration - self._coded_from
                 lacks = max(self.end - self._shown_from - lasts, 0)
-                final.duration = (final.duration or 0) + lacks
+                final.duration = duration + lacks
             yield final
 
     def _usual_gap(self) -> int:

@@ -61,6 +61,8 @@ SUFFIXES = {"matroska": ".mkv", "mp4": ".mp4", "mov": ".mov", "webm": ".webm"}
 NOT_Y4M = ("yuv410p", "yuv440p", "yuv440p10le", "yuv440p12le", "gray14le")
 MOST_SOUND = 192000
 """Samples a second, twice those of any common sound."""
+RGB = 0
+"""FFmpeg's AVCOL_SPC_RGB."""
 BOTTOM_FIRST = (3, 4)
 """FFmpeg's AV_FIELD_BB and AV_FIELD_TB."""
 
@@ -299,7 +301,7 @@ def _codec(clip: Clip, container: str, settings: OutputSettings, told: Told) -> 
     picture = clip.picture
     if settings.codec is not None:
         name = codec_named(settings.codec)
-        reason = obstacle(name, picture, told)
+        reason = _misread(name, clip) or obstacle(name, picture, told)
         if reason:
             raise CannotCarry(
                 f"{name} cannot hold {described(clip)} ({reason});"
@@ -309,7 +311,9 @@ def _codec(clip: Clip, container: str, settings: OutputSettings, told: Told) -> 
         name = _suggested(clip, container, told)
         if container not in CODECS[name].containers or (container, name) == ("mp4", "ffv1"):
             others = (
-                codec for codec in ("h264", "hevc", "av1") if not obstacle(codec, picture, told)
+                codec
+                for codec in ("h264", "hevc", "av1")
+                if not (_misread(codec, clip) or obstacle(codec, picture, told))
             )
             other = next((codec for codec in others if container in CODECS[codec].containers), None)
             remedy = f", or lose a little with --codec {other}" if other else ""
@@ -339,7 +343,16 @@ def _suggested(clip: Clip, container: str, told: Told) -> str:
         name = "h264"  # the only one of the three that codes fields
     if container == "webm":
         name = "av1"
-    return "ffv1" if obstacle(name, clip.picture, told) else name
+    return "ffv1" if _misread(name, clip) or obstacle(name, clip.picture, told) else name
+
+
+def _misread(codec: str, clip: Clip) -> str | None:
+    """Why decoders of a codec would take the picture for another."""
+    form = clip.picture.format
+    same = form.family == "yuv" and form.sampling == (1, 1)
+    if clip.color_matrix == RGB and same and codec in ("h264", "hevc"):
+        return f"the film says that its matrix is R'G'B', and {codec} of that is read as R'G'B'"
+    return None
 
 
 def _muxing(clip: Clip, container: str, tags: FileTags) -> Options:

@@ -105,7 +105,7 @@ class FilmEnd:
     up to the end of the packet that is coded last: unless that one waits longer to be shown than
     the first. Nothing is known then, nor where a part of the film is left out before: by an edit
     list, or for its start was sought. The length counts from the first frame or from the start of
-    the file, whichever ends where the edit list does. No last frame outlasts it.
+    the file, whichever ends where the edit list does.
     """
 
     def __init__(self, stream: Any) -> None:
@@ -138,14 +138,11 @@ class FilmEnd:
     @property
     def length(self) -> int:
         """How long that frame is shown, in units of the stream; 0 where that is not known."""
-        if self.latest is None or not self._mov:
+        if self._length or self.latest is None or not self._mov:
             return self._length
         # A file that was cut off still says how long it was.
-        left = 0 if self._missing else self._whole - self.latest
-        if not self._length:
-            return max(left, 0) if self._waits[-1] <= self._waits[0] else 0
-        # That packet may be longer, to make up the length of the whole.
-        return min(self._length, left) if left > 0 else self._length
+        told = not self._missing and self._waits[-1] <= self._waits[0]
+        return max(0, self._whole - self.latest) if told else 0
 
 
 def _whole(stream: Any) -> int:
