@@ -324,7 +324,7 @@ def test_converted_text_that_runs_backwards_is_dropped_and_counted(tmp_path: Pat
     data[at - 3 : at - 1] = (300).to_bytes(2)  # the first is later than the second
     (tmp_path / "a.mkv").write_bytes(data)
     report = repair(tmp_path / "a.mkv", tmp_path / "b.mp4", settings=IDLE)
-    assert "1 packets were dropped" in report.warnings[-1]
+    assert "1 packet dropped" in report.warnings[-1]
     shown = [data for _, data in packets(tmp_path / "b.mp4", "subtitle")[0] if len(data) > 2]
     assert shown == [b"\0\3One"]
 

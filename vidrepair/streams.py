@@ -18,7 +18,7 @@ from vidrepair.labels import Unsaid, spoken, unsaid
 from vidrepair.picture_facts import COLOURS
 from vidrepair.routes import Route, find_route
 from vidrepair.subtitles import Converter
-from vidrepair.tags import Clip, Copied, StreamFacts
+from vidrepair.tags import Clip, Copied, StreamFacts, counted
 from vidrepair.tracks import form_of, lost_form
 
 CHAPTERED = ("matroska", "mp4", "mov", "webm")
@@ -217,8 +217,8 @@ class Copies:
     def losses(self) -> list[str]:
         """What was lost on the way, by name."""
         dropped = [
-            f"{self._routes[index].facts}: {count} packets were dropped, for their times run"
-            " backwards or the target refused them"
+            f"{self._routes[index].facts}: {counted(count, 'packet')} dropped: times that run"
+            " backwards, or refused by the target"
             for index, count in self.dropped.items()
         ]
         if self._target not in ("mp4", "mov"):
