@@ -324,6 +324,7 @@ def test_frames_cuts_the_sound_with_the_picture(tmp_path: Path) -> None:
         (OutputSettings(codec="hevc", crf=0), "crf 0 is not lossless with hevc; use --codec ffv1"),
         (OutputSettings(codec="ffv1", crf=10), "--crf 10.* no meaning for ffv1"),
         (OutputSettings(codec="ffv1", preset="fast"), "--preset fast has no meaning"),
+        (OutputSettings(codec="ffv1", crf=20.0), "--crf 20 has no meaning"),
         (OutputSettings(preset="quick"), "quick is unknown; use ultrafast, "),
         (OutputSettings(pix_fmt="yuv444p"), "conversion is not offered yet; use --pix-fmt yuv420p"),
     ],

@@ -309,7 +309,8 @@ def test_hdr_is_dimmed_to_a_screen() -> None:
 
 def test_the_command(film: Path, tmp_path: Path) -> None:
     sheet = tmp_path / "sheet.png"
-    words = ["preview", str(film), "-o", str(sheet), "--at", "1.2", "--at", "3", "--json"]
+    words = ["preview", str(film), "-o", str(sheet), "--json"]
+    words += ["--at", "1.2", "--at", "3", "--at", "1.2"]
     done = CliRunner().invoke(main, [*words, "--denoise", "50,100/70", "--log-level", "error"])
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout)

@@ -52,6 +52,12 @@ def test_a_purpose_sets_codec_and_quality_and_says_so(
         assert all(packet.is_keyframe for packet in packets)
 
 
+def test_what_browsers_do_not_play_is_said(films: Path, tmp_path: Path) -> None:
+    for film, said in (("tape.mkv", True), ("ten.mkv", False)):
+        done = call("run", films / film, "-o", tmp_path / f"{film}.mp4", "--for", "web", *IDLE)
+        assert ("hardly a browser plays yuv422p10le" in done.stderr) == said
+
+
 def test_a_quality_that_was_asked_for_stays(films: Path, tmp_path: Path) -> None:
     out = tmp_path / "a.mp4"
     done = call("run", films / "phone.mp4", "-o", out, "--for", "web", "--crf", "33", *IDLE)

@@ -677,6 +677,13 @@ def test_the_command_names_each_difference(film: Path, tmp_path: Path) -> None:
     assert [each["what"] for each in told["differences"]] == ["time of frame", "chapters"]
 
 
+def test_another_film_is_not_excused(film: Path, tmp_path: Path) -> None:
+    write_clip(tmp_path / "b.mkv", frames=3, size=(32, 32))
+    result = run(tmp_path / "b.mkv", "--against", film)
+    assert "of another film: check the names" in str(result.exception)
+    assert "--allow-loss" not in str(result.exception)
+
+
 def test_a_file_that_cannot_be_read(film: Path, tmp_path: Path) -> None:
     (difference,) = check(facts_of(film), tmp_path / "none.mkv")
     assert difference.what == "content"

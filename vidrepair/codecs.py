@@ -290,8 +290,9 @@ def _quality(codec: str, settings: OutputSettings) -> Options:
         for flag, value in (("--crf", settings.crf), ("--preset", settings.preset)):
             if value is not None:
                 why = "which is lossless" if codec == "ffv1" else "whose profile is its quality"
+                said = f"{value:g}" if isinstance(value, float) else value
                 raise UsageError(
-                    f"{flag} {value} has no meaning for {codec}, {why}; leave it"
+                    f"{flag} {said} has no meaning for {codec}, {why}; leave it"
                     " out, or name --codec h264, hevc or av1"
                 )
         return ()

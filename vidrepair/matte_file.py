@@ -89,7 +89,7 @@ def open_matte(
     kind, path = matte_kind(path), Path(path)
     for own, what in ((output, "the output"), (Path(clip.name), "the source")):
         if own is not None and same_file(path, own):
-            raise UsageError(f"--mask-out {path} is {what} itself; choose another name")
+            raise UsageError(f"the matte {path} is {what} itself; choose another name")
     gray = matte_clip(clip)
     if kind == "mkv":
         plan = plan_output(gray, path, OutputSettings(codec="ffv1", overwrite=overwrite))
@@ -107,7 +107,7 @@ def matte_kind(path: Path | str) -> Kind:
     """
     named = Path(path)
     if str(path) == "-":
-        raise UsageError("--mask-out -: a matte does not go into a pipe; name a file")
+        raise UsageError("a matte does not go into a pipe (-); name a file")
     ending = named.suffix.lower()
     if str(path).endswith(("/", os.sep)) or named.is_dir():
         return "png"
@@ -118,7 +118,7 @@ def matte_kind(path: Path | str) -> Kind:
     if ending == (".png" if is_pattern(named) else ""):
         return "png"
     raise UsageError(
-        f"--mask-out {path} is none of what can be written; use an .mkv or .mov file, a folder such"
+        f"the matte {path} is none of what can be written; use an .mkv or .mov file, a folder such"
         " as matte/, or a pattern such as matte_%06d.png"
     )
 
@@ -218,15 +218,14 @@ def _place(path: Path, overwrite: bool) -> Numbered:
         taken = place.folder.is_dir() and bool(place.earlier)
     else:
         if path.exists() and not path.is_dir():
-            raise UsageError(f"--mask-out {path} is a file; name a folder, or an .mkv file")
+            raise UsageError(f"the matte {path} is a file; name a folder, or an .mkv file")
         place = Numbered(path, NAME, whole=not path.is_dir())
         taken = not place.whole and _holds_anything(path)
     if not place.root.is_dir():
         raise VidrepairError(f"the folder {place.root} does not exist; make it first")
     if taken and not overwrite:
         raise UsageError(
-            f"--mask-out {path} exists; add -y to replace the pictures of a matte in it, or choose"
-            " another name"
+            f"the matte {path} exists; add -y to replace the pictures in it, or choose another name"
         )
     return place
 

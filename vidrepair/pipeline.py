@@ -89,7 +89,8 @@ def run_job(
             else:
                 keep(run.journal, analysis)
     _tell(late)
-    return replace(report, warnings=(*run.warnings, *run.spare.warnings, *late))
+    warnings = (*run.warnings, *run.spare.warnings, *late)
+    return replace(report, warnings=warnings, notes=run.notes)
 
 
 def plan_job(job: Job, observer: Observer | None = None, build: Build | None = None) -> bool:

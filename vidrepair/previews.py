@@ -232,7 +232,7 @@ def _open(job: PreviewJob) -> Subject:
 def _places(job: PreviewJob, clip: Clip) -> tuple[tuple[Place, ...], int]:
     """The frames that are shown, and how many were read to choose them."""
     if job.at:
-        return tuple(Place(seconds, ("as asked",)) for seconds in job.at), 0
+        return tuple(Place(seconds, ("as asked",)) for seconds in dict.fromkeys(job.at)), 0
     scan = scan_film(job.source, clip, clip.video.index)
     return choose(scan.looks, job.frames), scan.decoded
 

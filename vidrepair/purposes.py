@@ -72,10 +72,19 @@ def suited(
             chosen = replace(
                 settings, purpose=None, codec=way.codec, crf=crf, encoder_options=options
             )
-            return chosen, f"--for {settings.purpose} is {replace(way, crf=crf).words()} here"
+            said = f"--for {settings.purpose} is {replace(way, crf=crf).words()} here"
+            return chosen, said + _unplayed(settings.purpose, clip)
     names = ", ".join(way.codec for way in fitting)
     raise CannotCarry(
         f"nothing that --for {settings.purpose} takes ({names}) holds"
         f" {clip.picture.width}x{clip.picture.height} {clip.picture.format.name};"
         f" {'write an .mp4 file' if container == 'webm' else 'use --for archive with an .mkv file'}"
     )
+
+
+def _unplayed(purpose: Purpose, clip: Clip) -> str:
+    """What there is to say of a film that the target holds and players do not show."""
+    form = clip.picture.format
+    if purpose != "web" or form.sampling == (2, 2):
+        return ""
+    return f", but hardly a browser plays {form.name}: make it 4:2:0 with ffmpeg -pix_fmt yuv420p"

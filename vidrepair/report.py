@@ -96,6 +96,8 @@ class Report:
     """Frames of an earlier run, which this one went on with."""
     beside: tuple[str, ...] = ()
     """Other files that were written: sidecar, markers, matte."""
+    notes: tuple[str, ...] = ()
+    """What was worth telling and is nobody's loss, such as what `--for` set."""
 
     @property
     def fps(self) -> float:

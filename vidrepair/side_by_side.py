@@ -156,7 +156,7 @@ def compare(job: CompareJob) -> CompareReport:
             return _write_video(job, sources[0], sources[1])
         seen = _Seen(job.frames, first.frame_count)
         if job.at:
-            pairs: Iterable[Pair] = (_sought(job, seconds) for seconds in job.at)
+            pairs: Iterable[Pair] = (_sought(job, seconds) for seconds in dict.fromkeys(job.at))
             shown = [seen.counted(pair) for pair in pairs]
         else:
             for pair in _together(job, sources[0], sources[1]):

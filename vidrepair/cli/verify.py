@@ -108,6 +108,8 @@ def verify(
 
 def _given_up(differences: tuple[Difference, ...]) -> str:
     """How to pass over what was given up, if anything was."""
+    if any(difference.what == "size" for difference in differences):
+        return "; pictures of another size are of another film: check the names"
     names = [loss_name(difference) for difference in differences]
     known = [name for name in names if name in LOSSES]
     if not known:
