@@ -288,6 +288,12 @@ def lost_by_pictures(clip: Clip, codec: str, kept: Kept, carried: Carried) -> It
         grave = clip.color_transfer in HDR_TRANSFERS or clip.color_primaries in WIDE
         yield Loss("colours", "the colour tags", why, grave=grave)
     yield from _lost_times(clip, "a row of pictures")
+    yield from _lost_names(clip, codec, carried)
+
+
+def _lost_names(clip: Clip, codec: str, carried: Carried) -> Iterator[Loss]:
+    """What is said beside a row of pictures, and not by each."""
+    by = f"is not carried by {codec}"
     if carried.timecode and not (codec == "dpx" and is_timecode(carried.timecode)):
         yield Loss("timecode", f"the timecode {carried.timecode}", by)
     if carried.reel:
