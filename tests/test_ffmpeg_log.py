@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import av
@@ -60,6 +61,17 @@ def test_the_level_that_was_set_is_set_again() -> None:
         assert logging.get_level() == logging.ERROR
     finally:
         logging.set_level(before)
+
+
+def test_threads_that_listen_at_once_leave_the_level_as_it_was() -> None:
+    """The one that ends last would else put back what the other had set."""
+    before = logging.get_level()
+    with ExitStack() as first, ExitStack() as second:
+        first.enter_context(listening(logging.WARNING))
+        second.enter_context(listening(logging.INFO))
+        first.close()
+        assert logging.get_level() == logging.INFO
+    assert logging.get_level() in (before, logging.PANIC)
 
 
 def test_other_threads_are_not_heard(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
