@@ -922,3 +922,16 @@ def test_a_display_matrix_with_perspective_is_no_mere_turn(place: int) -> None:
     assert losses._pure(tuple(turned))
     turned[place] += 1 << 10
     assert not losses._pure(tuple(turned))
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mov"])
+def test_the_shape_that_the_file_says_goes_before_that_of_the_frames(
+    tmp_path: Path, ffmpeg: str, ffprobe: str, suffix: str
+) -> None:
+    """FFV1 takes that of the frames along, and players would show it."""
+    write_clip(tmp_path / "raw.mp4", codec="libx264", sample_aspect_ratio=Fraction(8, 9))
+    source, output = tmp_path / f"a.{suffix}", tmp_path / "b.mkv"
+    words = [ffmpeg, "-v", "error", "-i", tmp_path / "raw.mp4", "-c", "copy", "-aspect", "4:3"]
+    subprocess.run([*words, source], check=True)
+    carry(source, output, OutputSettings(codec="ffv1"))
+    assert probe(ffprobe, output)["sample_aspect_ratio"] == "1:1"

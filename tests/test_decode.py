@@ -492,3 +492,15 @@ def test_one_of_several_videos_is_chosen(tmp_path: Path) -> None:
     for wrong in (2, 7):
         with pytest.raises(UsageError, match=rf"stream {wrong} .* one of: 0 \(h264\), 1 \(h264\)"):
             open_source(both, stream=wrong)
+
+
+def test_no_frame_is_lost_where_mpeg2_changes_its_size(tmp_path: Path) -> None:
+    """The decoder holds one that FFmpeg would lose."""
+    parts = []
+    for name, size in (("a", (64, 48)), ("b", (96, 64))):
+        path = tmp_path / f"{name}.m2v"
+        write_clip(path, frames=10, size=size, codec="mpeg2video", options={"bf": "2"})
+        parts.append(path.read_bytes())
+    (tmp_path / "c.m2v").write_bytes(parts[0] + parts[1])
+    with open_source(tmp_path / "c.m2v", end=Fraction(9, 25)) as source:
+        assert sum(isinstance(item, Frame) for item in source.read()) == 10

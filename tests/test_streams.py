@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 import pytest
 from calling import call
 from clips import Extras, picture, png, write_clip
@@ -16,10 +17,11 @@ from passing import pass_through
 
 from vidrepair import DamageSettings, RepairSettings, repair
 from vidrepair.decode import open_source
+from vidrepair.ebml import count_chapters
 from vidrepair.encode import open_target, plan_output
 from vidrepair.errors import CannotCarry
 from vidrepair.frames import Frame
-from vidrepair.settings import OutputSettings
+from vidrepair.settings import OutputSettings, SourceSettings
 from vidrepair.streams import MOV_TEXT_HEAD, plan_copies
 from vidrepair.tags import Copied
 from vidrepair.verification import check_files
@@ -114,6 +116,82 @@ def test_own_tags_are_kept_where_no_cover_is_at_stake(tmp_path: Path, suffix: st
     assert pass_through(source, output).plan.warnings == ()
     with av.open(str(output)) as opened:
         assert (opened.metadata["title"], opened.metadata["DIRECTOR"]) == ("T", "Y")
+
+
+def chaptered(path: Path, chapters: list[tuple[int, int]]) -> None:
+    """Two seconds of film with chapters from and to so many milliseconds."""
+    write_clip(path.with_suffix(".raw.mkv"), frames=50, codec="libx264")
+    with (
+        av.open(str(path.with_suffix(".raw.mkv"))) as raw,
+        av.open(str(path), "w") as output,
+    ):
+        film = output.add_stream_from_template(raw.streams.video[0], opaque=True)
+        unit = {"time_base": Fraction(1, 1000), "metadata": {"title": "A"}}
+        output.set_chapters(
+            [
+                {"id": number, "start": start, "end": end, **unit}
+                for number, (start, end) in enumerate(chapters)
+            ]
+        )
+        for packet in raw.demux():
+            if packet.size:
+                packet.stream = film
+                output.mux(packet)
+
+
+def test_chapters_that_ffmpeg_passes_over_are_named(tmp_path: Path) -> None:
+    """Of Matroska it reads none that starts no later than the one before."""
+    chaptered(tmp_path / "a.mkv", [(0, 200), (200, 400), (200, 600)])
+    assert count_chapters(tmp_path / "a.mkv") == 3
+    report = repair(tmp_path / "a.mkv", tmp_path / "b.mkv", settings=IDLE)
+    assert "1 of 3 chapters are not carried" in " ".join(report.warnings)
+
+
+def test_chapters_of_one_start_are_written_though_matroska_s_reader_hides_one(
+    tmp_path: Path,
+) -> None:
+    chaptered(tmp_path / "a.mp4", [(0, 200), (200, 200), (200, 600)])
+    repair(tmp_path / "a.mp4", tmp_path / "b.mkv", settings=IDLE)
+    with av.open(str(tmp_path / "a.mp4")) as opened:
+        assert count_chapters(tmp_path / "b.mkv") == len(opened.chapters()) == 3
+
+
+def test_a_late_only_chapter_ends_where_it_did(tmp_path: Path) -> None:
+    chaptered(tmp_path / "a.mkv", [(1200, 1800)])
+    repair(tmp_path / "a.mkv", tmp_path / "b.mp4", settings=IDLE)
+    with av.open(str(tmp_path / "b.mp4")) as opened:
+        ends = [float(one["end"] * one["time_base"]) for one in opened.chapters()]
+    assert ends == [pytest.approx(1.8)]
+
+
+def test_a_picture_without_an_end_is_still_shown_when_a_part_begins(tmp_path: Path) -> None:
+    """Pictures of DVDs may say no end."""
+    write_clip(tmp_path / "raw.mkv", frames=50, codec="libx264")
+    with (
+        av.open(str(tmp_path / "raw.mkv")) as raw,
+        av.open(str(tmp_path / "a.mkv"), "w") as output,
+    ):
+        film = output.add_stream_from_template(raw.streams.video[0], opaque=True)
+        shown: Any = output.add_mux_stream("dvd_subtitle")
+        shown.time_base = Fraction(1, 1000)
+        sets = [bytes([number]) * 9 for number in range(3)]
+        waiting = list(zip((0, 300, 900), sets, strict=True))
+        output.start_encoding()
+        for packet in raw.demux():
+            if packet.size:
+                while waiting and waiting[0][0] <= packet.pts * packet.time_base * 1000:
+                    time, payload = waiting.pop(0)
+                    one: Any = av.Packet(payload)
+                    one.stream, one.time_base = shown, shown.time_base
+                    one.pts = one.dts = time
+                    output.mux(one)
+                packet.stream = film
+                output.mux(packet)
+    part = SourceSettings(start=Fraction(1, 2))
+    repair(tmp_path / "a.mkv", tmp_path / "b.mkv", settings=IDLE, reading=part)
+    (found,) = packets(tmp_path / "b.mkv", "subtitle")
+    assert [payload for _, payload in found] == sets[1:]
+    np.testing.assert_allclose([float(time) for time, _ in found], [0.0, 0.38])
 
 
 @pytest.mark.parametrize("suffix", ["mkv", "mp4"])

@@ -307,6 +307,7 @@ def describe(container: Any, stream: Any, first: Any, name: str) -> Clip:
     if not length or length < 0.0 or (duration and length > duration + 1.0):
         length = duration  # a tag that was taken over from another film
     count = stream.frames or (round(length * rate) if length and rate else None)
+    coded_sar = fraction(context.sample_aspect_ratio)
     # Damaged files begin before the time that their header says.
     begins = min(stream.start_time or 0, first.pts) * base
     starts = [s.start_time * s.time_base for s in container.streams if s.start_time is not None]
@@ -325,7 +326,8 @@ def describe(container: Any, stream: Any, first: Any, name: str) -> Clip:
         duration=duration,
         frame_count=count,
         bit_rate=container.bit_rate or None,
-        sar=fraction(stream.sample_aspect_ratio),
+        sar=fraction(stream.sample_aspect_ratio) or coded_sar,
+        coded_sar=coded_sar,
         color_range=color_range,
         color_matrix=int(first.colorspace),
         color_primaries=int(first.color_primaries),

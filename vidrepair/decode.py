@@ -33,6 +33,7 @@ from vidrepair.frames import Frame
 from vidrepair.interlace import Deinterlacer, Interlacing, look_for_combing
 from vidrepair.origins import Origin, marks_on, name_of, origin_named, remarks_on, was_changed
 from vidrepair.quantiser import EXPORT, TELLING, quantiser_step
+from vidrepair.sequence_header import SequenceHeaders
 from vidrepair.sequences import SEQUENCE, ImageSequence, is_sequence
 from vidrepair.settings import DEINTERLACED, Interlace
 from vidrepair.tags import Clip, Copied, Damage
@@ -159,6 +160,7 @@ class Source(Closing):
         self._marks = marks_on(origin)
         self._timeline = Timeline(container.format.name)
         self._texts = TextTimes(container)
+        self._headers = SequenceHeaders(stream.codec_context.name)
         self._clock = FrameClock(stream)
         self._excerpt = Excerpt(stream, start)
         self._last = None if end is None else self._excerpt.zero + end
@@ -416,13 +418,20 @@ class Source(Closing):
             if packet.is_corrupt:
                 self._count(corrupt_packets=1)
             try:
-                frames = packet.decode()
+                held = self._emptied() if self._headers.turn(packet) else []
+                frames = [*held, *packet.decode()]
             except (av.FFmpegError, EOFError) as error:
                 if isinstance(self._origin, ImageSequence):
                     raise InputError(self._unreadable(self._origin, error)) from error
                 self._count(decode_errors=1)
                 continue
             yield from filter(self._takes_frame, frames)
+
+    def _emptied(self) -> list[Any]:
+        """The frames that the decoder holds; it starts anew then."""
+        frames: list[Any] = _last_packet(self._stream).decode()
+        self._stream.codec_context.flush_buffers()
+        return frames
 
     def _unreadable(self, pictures: ImageSequence, error: Exception) -> str:
         """What is told of the picture after the last that was decoded: one that is left out would
@@ -469,9 +478,7 @@ class Source(Closing):
                 self._count(decode_errors=1)
             else:
                 return
-        last: Any = av.Packet()
-        last.stream = self._stream
-        yield last
+        yield _last_packet(self._stream)
 
     def _time(self, packet: Any) -> float:
         """Decoding time in seconds, -inf when unknown; remembers how far the file went."""
@@ -496,6 +503,13 @@ def _seek(container: Any, stream: Any, seconds: Fraction) -> None:
         place = max(place, 0)  # before the first picture FFmpeg would look behind the last
     with suppress(av.FFmpegError):
         container.seek(place, stream=stream)
+
+
+def _last_packet(stream: Any) -> Any:
+    """An empty packet, for which a decoder gives what it holds."""
+    last: Any = av.Packet()
+    last.stream, last.time_base = stream, stream.time_base
+    return last
 
 
 def _seconds(decoded: Any) -> Fraction:

@@ -11,6 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 SEGMENT, CRC = 0x18538067, 0xBF
+SEEK_HEAD, SEEK, SEEK_ID, SEEK_PLACE = 0x114D9B74, 0x4DBB, 0x53AB, 0x53AC
+CHAPTERS, EDITION, ATOM = 0x1043A770, 0x45B9, 0xB6
+MOST = 1 << 20
+"""Bytes of chapters that are looked at."""
 HEAD = 4096
 """Bytes of a file that its own header lies in."""
 
@@ -48,6 +52,51 @@ def renew_checksum(parts: bytearray) -> None:
             covered = zlib.crc32(parts[start + size :])
             parts[start : start + size] = struct.pack("<I", covered)
         return
+
+
+def count_chapters(path: Path) -> int:
+    """How many chapters a Matroska file holds, those in others too, by the place that its list of
+    places says; 0 where it says none. Raises OSError.
+    """
+    with path.open("rb") as file:
+        head = file.read(HEAD)
+        for segment, size in _inside(head, SEGMENT):
+            for start, length in _inside(head[segment : segment + size], SEEK_HEAD):
+                seeks = head[segment + start : segment + start + length]
+                place = _place_of(CHAPTERS, seeks)
+                if place is not None:
+                    file.seek(segment + place)
+                    return _atoms(file.read(MOST))
+    return 0
+
+
+def _inside(data: bytes, wanted: int) -> Iterator[tuple[int, int]]:
+    """Start and size of the elements of a kind."""
+    return ((start, size) for kind, start, size in elements_in(data) if kind == wanted)
+
+
+def _place_of(wanted: int, seeks: bytes) -> int | None:
+    for start, size in _inside(seeks, SEEK):
+        parts = seeks[start : start + size]
+        told = {kind: parts[at : at + long] for kind, at, long in elements_in(parts)}
+        if int.from_bytes(told.get(SEEK_ID, b""), "big") == wanted:
+            return int.from_bytes(told.get(SEEK_PLACE, b""), "big")
+    return None
+
+
+def _atoms(data: bytes) -> int:
+    """Of the first element, which holds all chapters."""
+    kind, start, size = next(elements_in(data), (0, 0, 0))
+    if kind != CHAPTERS:
+        return 0
+    waiting, count = [data[start : start + size]], 0
+    while waiting:
+        part = waiting.pop()
+        for kind, at, long in elements_in(part):
+            if kind in (EDITION, ATOM):
+                count += kind == ATOM
+                waiting.append(part[at : at + long])
+    return count
 
 
 def stated_size(path: Path) -> int | None:

@@ -30,6 +30,8 @@ class Excerpt:
         """That one was met."""
         self._whole = start <= 0
         self._from = self.zero + start
+        self._latest: dict[int, int] = {}
+        """By stream, the pts of the last subtitle before the part."""
         self._keys: dict[int, int] = {}
         """By stream, the pts of the key frame that another video starts with."""
 
@@ -77,14 +79,25 @@ class Excerpt:
             return self._takes_video(packet, ticks, unit)
         if ticks * unit >= self._from:
             return True
-        if kind != "subtitle" or not packet.duration:
+        return kind == "subtitle" and self._still_shown(packet, ticks, unit)
+
+    def _still_shown(self, packet: Any, ticks: int, unit: Fraction) -> bool:
+        """Whether a subtitle that appears before the part is on the screen when it begins.
+
+        One that does not say how long, as those that are pictures, is until the next appears.
+        """
+        ends = ticks + (packet.duration or 0)
+        if packet.duration and ends * unit <= self._from:
             return False
-        if (ticks + packet.duration) * unit <= self._from:
+        if not self.found:
+            self._latest[packet.stream.index] = ticks
+            return True
+        if not packet.duration and ticks != self._latest.get(packet.stream.index):
             return False
-        if self.found:
-            start = math.ceil(self._from / unit)
-            packet.duration = max(1, ticks + packet.duration - start)
-            packet.pts = packet.dts = start
+        start = math.ceil(self._from / unit)
+        if packet.duration:
+            packet.duration = max(1, ends - start)
+        packet.pts = packet.dts = start
         return True
 
     def _takes_video(self, packet: Any, ticks: int, unit: Fraction) -> bool:

@@ -184,7 +184,9 @@ def _y4m_plan(clip: Clip, told: Told, shared: dict[str, Any]) -> OutputPlan:
 def _header(clip: Clip, codec: str, container: str, told: Told) -> Header | None:
     """What FFmpeg's muxers leave out: they look for it where PyAV puts nothing."""
     known = CODECS[codec]
-    sar = clip.sar if clip.sar != Fraction(1) and not known.sar else None
+    # Square samples go without saying, but where the frames say otherwise and take it along.
+    square = clip.sar == Fraction(1) and clip.coded_sar in (None, Fraction(1))
+    sar = None if square or known.sar else clip.sar
     if container in ("mp4", "mov") and codec != "dnxhr":
         sar = None  # their muxer does find it, but for DNxHR
     hdr = None if known.hdr else told.hdr

@@ -19,6 +19,8 @@ FIELDS = {2: "tff", 3: "bff", 4: "bff", 5: "tff"}
 """By what is shown first, of FFmpeg's AVFieldOrder; 4 and 5 are coded the other way round."""
 COLOURS = ("range", "matrix", "primaries", "transfer")
 """Facts about them."""
+MATRIX_SLACK = 2
+"""Units of 1/65536; Matroska holds the angle of a display matrix."""
 BY_CONTAINER = " by its container alone"
 """Players and filters ask the frames, and take such a film for progressive."""
 
@@ -63,6 +65,8 @@ def same_meaning(name: str, form: str, expected: str, found: str) -> bool:
         return form.startswith(("gbr", "rgb", "bgr")) or (
             form[:1] == "y" and {expected, found} == {"not said", "limited"}
         )
+    if name == "rotation":
+        return _nearly(expected, found)
     if name == "matrix":
         return form.startswith(("gbr", "gray", "ya"))  # gray has no colours to mix
     if name == "field order":
@@ -105,6 +109,12 @@ def _named(names: type[IntEnum], code: int) -> str:
     if code == UNSAID:
         return "not said"
     return names(code).name.lower() if code in list(names) else str(code)
+
+
+def _nearly(one: str, other: str) -> bool:
+    """Whether two display matrices are one, but for the rounding of an angle."""
+    rows = [list(map(int, text.partition("matrix ")[2].split())) for text in (one, other)]
+    return all(rows) and max(abs(a - b) for a, b in zip(*rows, strict=True)) <= MATRIX_SLACK
 
 
 def _rotation(clip: Clip) -> str:

@@ -11,6 +11,7 @@ from vidrepair.errors import CannotCarry
 from vidrepair.extent import end_of
 from vidrepair.interlace import Interlacing
 from vidrepair.labels import LOST_WITH, spoken
+from vidrepair.routes import find_route
 from vidrepair.sequences import SEQUENCE, refuse_one_picture
 from vidrepair.settings import Job
 from vidrepair.streams import FLAC_FIRST, Copies, plan_copies
@@ -79,7 +80,7 @@ def plan_target(source: Source, job: Job, looked: Interlacing) -> tuple[OutputPl
         sounds = _sounds(source.container)
         silent = [fact for fact in left if fact.index in sounds]
         if len(silent) == len(sounds):
-            _refuse_silence(silent, plan.container)
+            _refuse_silence(silent, plan.container, source)
     return plan, copies
 
 
@@ -99,10 +100,20 @@ def _refuse_pictures(left: list[StreamFacts]) -> None:
         )
 
 
-def _refuse_silence(left: list[StreamFacts], container: str) -> None:
+def _refuse_silence(left: list[StreamFacts], container: str, source: Source) -> None:
     """Nobody loses all sound of a film unasked."""
     if left:
-        remedy = FLAC_FIRST if container == "matroska" else "write an .mkv file"
+        # Matroska takes any film; who is refused there is not sent to a container that may not.
+        others = () if container == "matroska" else ("matroska", "mov")
+        streams = source.container.streams
+        holding = (
+            words
+            for other, words in zip(
+                others, ("write an .mkv file", "write a .mov file"), strict=False
+            )
+            if any(find_route(streams[fact.index], fact, other, {}) for fact in left)
+        )
+        remedy = next(holding, FLAC_FIRST)
         raise CannotCarry(
             f"{spoken(container)} cannot hold the sound of this film:"
             f" {'; '.join(map(str, left))}; {remedy}, or accept that with --allow-loss audio"

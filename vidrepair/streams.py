@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from fractions import Fraction
 from math import ceil
 from typing import Any
@@ -12,7 +13,8 @@ from typing import Any
 import av
 
 from vidrepair.channels import LAYOUT, UNTOLD, same_layout
-from vidrepair.containers import facts, fraction
+from vidrepair.containers import facts, fraction, path_of
+from vidrepair.ebml import count_chapters
 from vidrepair.excerpt import cut_chapters
 from vidrepair.labels import Unsaid, spoken, unsaid
 from vidrepair.picture_facts import COLOURS
@@ -30,8 +32,11 @@ MOV_TEXT_HEAD = 2
 """Bytes of a packet of MP4's text that say how long it is; one that has no more shows nothing."""
 UNSAID_LENGTH = Fraction(2)
 """Seconds that a text is shown in MP4 and MOV which does not say how long; they drop it else."""
+UNENDING = Fraction(2**32 - 1, 1000)
+"""Seconds by which FFmpeg says that a subtitle of a DVD has no end."""
 FLAC_FIRST = (
-    "make FLAC of it first: ffmpeg -i IN -map 0:v -map 0:a -map 0:s? -c copy -c:a flac OUT.mkv"
+    "make FLAC of it first: ffmpeg -fflags +genpts -i IN -map 0:v -map 0:a -map 0:s? -c copy"
+    " -c:a flac OUT.mkv"
 )
 HIDEABLE = {"audio": 1, "subtitle": 0, "data": 0}
 """What an edit list of MP4 and MOV hides at the start is left out of other containers, which would
@@ -74,6 +79,7 @@ def plan_copies(
         *_converted(routes.values(), target),
         *_young(routes.values(), target),
         *_silent(silent),
+        *_unread(container),
         *_chaptered(chapters, clip, target),
     ]
     depths = {
@@ -90,6 +96,7 @@ def plan_copies(
         kept,
         target,
         end=end,
+        part=clip.cut,
         warnings=tuple(warnings),
         left=frozenset(fact.index for fact in left),
         lost=frozenset(lost),
@@ -107,6 +114,7 @@ class Copies:
         target: str,
         *,
         end: Fraction | None = None,
+        part: bool = False,
         warnings: tuple[str, ...] = (),
         left: frozenset[int] = frozenset(),
         lost: frozenset[str] = frozenset(),
@@ -133,7 +141,7 @@ class Copies:
         }
         self._chapters = chapters
         self._target = target
-        self._end = end
+        self._end, self._part = end, part
         self._streams: dict[int, Any] = {}
         self._offset = Fraction(0)
         self._last: dict[int, int] = {}
@@ -160,6 +168,8 @@ class Copies:
                 # Their muxer passes over chapters that have no title, and moves the others up.
                 for chapter in chapters:
                     chapter["metadata"] = {"title": "", **chapter["metadata"]}
+                # Their first one starts at 0 whatever it says, and would end too early.
+                chapters[0]["start"] = min(0, chapters[0]["start"])
             output.set_chapters(chapters)
 
     def mux(self, output: Any, item: Copied) -> None:
@@ -183,6 +193,8 @@ class Copies:
     def _write(self, output: Any, item: Copied) -> None:
         if self._end is not None and self._routes[item.stream].facts.kind == "subtitle":
             _cut(item.packet, self._end)
+        if self._target in ("mp4", "mov") and self._routes[item.stream].facts.kind == "subtitle":
+            _ended(item.packet)
         packet = self._converted(item)
         if packet is None:
             return
@@ -221,9 +233,13 @@ class Copies:
             " backwards, or refused by the target"
             for index, count in self.dropped.items()
         ]
+        silent = [self._routes[index].facts for index in self._streams.keys() - self._last.keys()]
         if self._target not in ("mp4", "mov"):
-            return dropped
-        silent = (self._routes[index].facts for index in self._streams.keys() - self._last.keys())
+            return dropped + [
+                f"{fact} is empty: no key frame of it lies in this part of the film"
+                for fact in silent
+                if fact.kind == "video" and self._part
+            ]
         return dropped + [
             f"{fact} is not carried: it holds no packet, and {spoken(self._target)} leaves it out"
             for fact in sorted(silent, key=lambda fact: fact.index)
@@ -240,10 +256,7 @@ class Copies:
         number = self._heard[item.stream]
         self._heard[item.stream] += 1
         start = packet.pts if packet.pts is not None else packet.dts
-        lasts = packet.duration or 0
-        if not lasts and self._target in ("mp4", "mov"):
-            lasts = round(UNSAID_LENGTH / packet.time_base)
-        found = converter.convert(bytes(packet), start or 0, lasts)
+        found = converter.convert(bytes(packet), start or 0, packet.duration or 0)
         if found is None:
             self.empty[item.stream].add(number)
             return None
@@ -266,6 +279,12 @@ class Copies:
         if last is None:
             return (packet.pts or 0) - self._depths.get(index, 0) * step
         return last + step if packet.pts is None else min(packet.pts, last + step)
+
+
+def _ended(packet: Any) -> None:
+    """Let what does not say how long it is on the screen end at all, for MP4 and MOV."""
+    if not packet.duration or packet.duration * packet.time_base >= UNENDING:
+        packet.duration = round(UNSAID_LENGTH / packet.time_base)
 
 
 def _cut(packet: Any, end: Fraction) -> None:
@@ -397,6 +416,20 @@ def _silent(found: list[Unsaid]) -> Iterator[str]:
         yield lost.words
     if len(found) > NAMED:
         yield f"nor all that is said of {len(found) - NAMED} more streams"
+
+
+def _unread(container: Any) -> Iterator[str]:
+    """Chapters of Matroska that FFmpeg passes over."""
+    if not container.format.name.startswith("matroska"):
+        return
+    read = len(container.chapters())
+    with suppress(OSError):
+        missing = count_chapters(path_of(container)) - read
+        if missing > 0:
+            yield (
+                f"{missing} of {missing + read} chapters are not carried: FFmpeg reads none that"
+                " starts no later than the one before it, or lies in another"
+            )
 
 
 def _chaptered(chapters: list[Any], clip: Clip, target: str) -> Iterator[str]:

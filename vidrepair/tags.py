@@ -258,6 +258,8 @@ class Clip:
     video_metadata: tuple[tuple[str, str], ...]
     number: int | None = None
     """Of the first picture, in its name, where the source is numbered pictures."""
+    coded_sar: Fraction | None = None
+    """The shape that the frames say, which goes along with them; what the file says counts."""
 
     @property
     def cut(self) -> bool:
