@@ -525,7 +525,7 @@ def edited(path: tuple[Any, ...], value: Any) -> str:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "is not a grain profile"),
+        ("{", "is no grain profile, .*; write one with vidrepair grain"),
         ("[]", "top level is no JSON object"),
         (edited(("version",), 2), "version 2, not"),
         (edited(("format",), "matte"), "is a 'matte'"),

@@ -259,17 +259,18 @@ def test_a_disk_that_is_full_while_the_film_is_taken_apart_loses_nothing(
 
 def test_what_cannot_be_done_anew_is_refused(made: Path, tmp_path: Path) -> None:
     sidecar = Path(f"{made / 'out.mkv'}.vr.json")
-    refused = [call("redo", tmp_path / "none.mkv", "--analysis", sidecar)]
+    none = call("redo", tmp_path / "none.mkv", "--analysis", sidecar)
+    assert none.exit_code == 3
+    assert "none.mkv does not exist" in none.stderr
     short = tmp_path / "short.mkv"
     flags = ("--denoise", "0", "--repair", "none", "--progress", "none", "-c", "ffv1")
     assert (
         call("run", made / "in.mkv", "-o", short, *flags, "--sidecar", "--no-journal").exit_code
         == 0
     )
-    refused.append(call("redo", short, "--analysis", f"{short}.vr.json"))
-    for result in refused:
-        assert result.exit_code == 2
-        assert "only films that go in segments" in result.stderr
+    result = call("redo", short, "--analysis", f"{short}.vr.json")
+    assert result.exit_code == 2
+    assert "only films that go in segments" in result.stderr
     text = tmp_path / "text.json"
     text.write_text("hello")
     wrong = call("redo", made / "out.mkv", "--analysis", text)

@@ -214,6 +214,17 @@ def test_an_equal_film_shows_nothing_to_look_at(made: Path, tmp_path: Path) -> N
     assert "No place stands out" in page_of(tmp_path, "same.mkv")
 
 
+def test_the_noise_of_a_copy_is_that_of_its_film(made: Path, tmp_path: Path) -> None:
+    """What is known of H.264 from its quantiser would be added to one of them."""
+    frames = moving(*SIZE, 24, noise=NOISE)
+    write_clip(tmp_path / "a.mp4", frames=frames, size=SIZE, codec="libx264")
+    shutil.copy(tmp_path / "a.mp4", tmp_path / "same.mp4")
+    vidrepair.write_report(tmp_path / "same.mp4", tmp_path / "a.mp4")
+    page = page_of(tmp_path, "same.mp4")
+    before, after = re.findall(r"Noise in luma</dt>\s*<dd>([\d.]+) \u2192 ([\d.]+)", page)[0]
+    assert before == after != "0.00"
+
+
 def flat() -> av.VideoFrame:
     frame = av.VideoFrame(*SIZE, "yuv420p")
     for plane in frame.planes:
@@ -266,6 +277,15 @@ def test_what_is_sure_is_not_among_the_least_sure(made: Path) -> None:
     places = weaker_and_weaker(made / "in.mkv", "scratch", sure)
     assert [place.frame for place in places.best()] == [*range(12), 27]
     assert places.counts == {"scratch": 30}
+
+
+def test_a_place_names_its_line_of_the_sidecar(made: Path) -> None:
+    listed = json.loads((made / "out.mkv.vr.json").read_text())["defects"]
+    page = page_of(made, "out.mkv")
+    named = re.findall(r"In the sidecar: frame (\d+), box (\[[\d, ]+\])", page)
+    assert named
+    for frame, box in named:
+        assert (int(frame), json.loads(box)) in [(one["frame"], one["box"]) for one in listed]
 
 
 def test_what_stands_out_within_one_finding_is_one_place() -> None:

@@ -266,6 +266,7 @@ def timeline(rate: float, *lengths: int) -> str:
         ("a.edl", "001 AX V C 10:00:00:00 10:00:01:00\n", "line 1 is no event of a CMX 3600"),
         ("a.edl", "nothing", "it has no event with a picture"),
         ("a.txt", "", "it names no cut"),
+        ("a.txt", "30, 10, -5", "-5 lies before the film"),
         ("a.txt", "12, 1.5", "it mixes frames and times; write 12 as 12.0"),
         ("a.txt", "1.5 noon", "'noon' is no time such as"),
         ("a.txt", "0, 400", "a shot is to start at frame 400, and the film has about 90"),

@@ -172,6 +172,9 @@ def _numbers(text: str, clock: FilmClock | None) -> tuple[list[int], bool]:
     words = [word for line in lines for word in re.split(r"[\s,]+", line) if word]
     if not words:
         raise NoList("it names no cut")
+    below = next((word for word in words if word.startswith("-")), None)
+    if below is not None:
+        raise NoList(f"{below} lies before the film; frames and times count from 0")
     if all(re.fullmatch(r"\d{1,12}", word, re.ASCII) for word in words):
         return [int(word) for word in words], False
     plain = next((word for word in words if re.fullmatch(r"\d+", word, re.ASCII)), None)

@@ -99,7 +99,9 @@ def profile_from_json(text: str, where: str) -> GrainProfile:
     try:
         fields = json.loads(text)
     except ValueError as error:
-        raise UsageError(f"{where} is not a grain profile: {error}; write it anew") from error
+        raise UsageError(
+            f"{where} is no grain profile, which is JSON ({error}); write one with vidrepair grain"
+        ) from error
     return profile_from_fields(fields, where)
 
 

@@ -25,7 +25,11 @@ def check_lists(job: Job) -> None:
         if path is None:
             continue
         if any(own is not None and same_file(path, own) for own in read):
-            raise UsageError(f"the {name} {path} would replace a file that is read; rename it")
+            remedy = "choose another name for it"
+            if job.analysis is not None and same_file(path, job.analysis):
+                copy = path.with_suffix(f".edited{path.suffix}")
+                remedy = f"rename the edited one, say {copy}, and give that to --analysis"
+            raise UsageError(f"the {name} {path} would replace a file that is read; {remedy}")
         check_writable(path, overwrite=target.overwrite)
 
 

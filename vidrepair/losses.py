@@ -246,7 +246,7 @@ def _covered(clip: Clip, container: str) -> bool:
     return container == "mp4" and any(facts.kind == "cover" for facts in clip.others)
 
 
-def lost_by_y4m(clip: Clip) -> Iterator[Loss]:
+def lost_by_y4m(clip: Clip, carried: Carried) -> Iterator[Loss]:
     """y4m is the picture alone; who asks for it knows, so nothing of this is refused."""
     by = "is not carried by y4m"
     yield from _alpha(clip)
@@ -263,7 +263,9 @@ def lost_by_y4m(clip: Clip) -> Iterator[Loss]:
         if name not in HARMLESS_SIDE_DATA:
             kind = "captions" if name == CAPTIONS else "side-data"
             yield Loss(kind, _spoken(name), by)
-    if clip.metadata and clip.container != "yuv4mpegpipe":
+    if carried.timecode:
+        yield Loss("timecode", f"the timecode {carried.timecode}", by)
+    if kept_tags(dict(clip.metadata)) and clip.container != "yuv4mpegpipe":
         yield Loss("tags", "the tags of the file", "are not carried by y4m")
 
 

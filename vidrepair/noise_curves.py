@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,11 @@ class NoisePlaces:
             return
         self._held.append(pair)
         if len(self._held) == FRAMES:
-            one, other = ([getattr(p, n) for p in self._held] for n in ("first", "second"))
+            # Without what is known of a codec: of the second film nothing is, and none is better.
+            one, other = (
+                [replace(getattr(p, n), quantiser_step=0.0) for p in self._held]
+                for n in ("first", "second")
+            )
             self._measured.append((measure_span(one), measure_span(other)))
             self._held = []
         if len(self._measured) > 2 * PLACES:

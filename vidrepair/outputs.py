@@ -99,7 +99,7 @@ def plan_output(
     settings, remarks = _for_purpose(clip, container, settings, told)
     if container == "yuv4mpegpipe":
         _check_y4m(clip, settings)
-        return _y4m_plan(clip, told, shared)
+        return _y4m_plan(clip, carried, told, shared)
     if container == SEQUENCE and output is not None:
         codec = PICTURE_CODECS[output.suffix.lower()]
         return plan_pictures(clip, codec, settings, carried, shared)
@@ -164,8 +164,8 @@ def _told(clip: Clip, carried: Carried) -> Told:
     )
 
 
-def _y4m_plan(clip: Clip, told: Told, shared: dict[str, Any]) -> OutputPlan:
-    losses = list(lost_by_y4m(clip))
+def _y4m_plan(clip: Clip, carried: Carried, told: Told, shared: dict[str, Any]) -> OutputPlan:
+    losses = list(lost_by_y4m(clip, carried))
     return OutputPlan(
         codec="rawvideo",
         pix_fmt=clip.picture.format.name,

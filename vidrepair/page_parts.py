@@ -88,6 +88,8 @@ class PlacePage:
             words += f", confidence {one.confidence:.2f}"
         if one.last > one.first:
             words += f"; frames {one.first} to {one.last}"
+        if one.listed is not None:
+            words += f". In the sidecar: frame {one.frame}, box {list(one.listed)}"
         return f"{words}."
 
 

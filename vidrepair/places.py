@@ -15,7 +15,7 @@ from heapq import heappush, heappushpop
 import numpy as np
 
 from vidrepair.display import Shown, show_planes
-from vidrepair.findings import DefectFacts
+from vidrepair.findings import DefectFacts, Edges
 from vidrepair.frames import FloatArray, Frame, Plane
 from vidrepair.regions import Box, Mask, connected_regions
 
@@ -62,6 +62,8 @@ class Place:
     """What is shown."""
     before: Shown
     after: Shown
+    listed: Edges | None = None
+    """The box of the finding, as the sidecar has it; None where there is none."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,6 +74,7 @@ class Spot:
     box: Box
     strength: float
     confidence: float | None = None
+    listed: Edges | None = None
 
     def joined(self, other: Spot) -> Spot:
         """Both as one."""
@@ -129,7 +132,7 @@ def spots_of(
         strength = float(np.sqrt(np.square(steps, dtype=np.float64).sum()))
         of = _finding_at(box, listed)
         if of is not None:
-            own = Spot(of.kind, box, strength, of.confidence)
+            own = Spot(of.kind, box, strength, of.confidence, of.box)
             found[of] = own if of not in found else found[of].joined(own)
         else:
             found[box] = Spot("rebuilt" if rebuilt else UNLISTED, box, strength)
@@ -244,6 +247,7 @@ class Places:
             window=window,
             before=before,
             after=after,
+            listed=spot.listed,
         )
 
 

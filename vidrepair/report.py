@@ -123,8 +123,9 @@ class Report:
             f"noise {luma:.1f} luma {chroma:.1f} chroma; the limit was {self.limit}"
         )
         lines = [first]
-        if self.defects:
-            places = ", ".join(f"{count} {kind}" for kind, count in sorted(self.defects.items()))
+        kinds = {kind: count for kind, count in self.defects.items() if count}
+        if kinds:
+            places = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
             done = "repaired" if self.written else "found"
             lines.append(f"{done}: {places}; {self.touched:.4%} of the picture")
         made = [

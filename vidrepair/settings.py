@@ -203,8 +203,8 @@ class RepairSettings:
 
 def _check_kind(flag: str, path: Path, kinds: tuple[str, ...]) -> None:
     if path.suffix.lower() not in kinds:
-        *some, last = kinds
-        raise UsageError(f"{flag} {path} is no {', '.join(some)} or {last} file; name it so")
+        named = " or ".join(filter(None, (", ".join(kinds[:-1]), kinds[-1])))
+        raise UsageError(f"{flag} {path} is no {named} file; name it so")
 
 
 def _readable(path: Path) -> str:
@@ -332,6 +332,7 @@ class OutputSettings:
             raise UsageError(f"--overlay {self.overlay} is unknown; use {', '.join(OVERLAYS)}")
         if self.sidecar is not None:
             object.__setattr__(self, "sidecar", Path(self.sidecar))  # a str is as good
+            _check_kind("the sidecar", self.sidecar, (".json",))
             if self.frames is not None:
                 raise UsageError(f"{WHOLE}; leave out --frames or the sidecar, or {CUT_OUT}")
         if self.markers is not None:

@@ -43,7 +43,30 @@ from vidrepair.settings import (
 FILE = click.Path(path_type=Path)
 
 
-@click.command(cls=Headed)
+OF_ONE = {
+    "--report": "make each its own afterwards: vidrepair report OUT --against IN",
+    "--sidecar": "run such a film by itself: vidrepair run IN -o OUT --sidecar",
+    "--analysis": "run such a film by itself: vidrepair run IN -o OUT --analysis FILE",
+}
+"""What tells of one film, and how to have it."""
+
+
+class _OfMany(Headed):
+    """Says why it lacks what run has to tell of a film."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if error.option_name not in OF_ONE:
+                raise
+            raise UsageError(
+                f"{error.option_name} tells of one film, and a batch makes many;"
+                f" {OF_ONE[error.option_name]}"
+            ) from None
+
+
+@click.command(cls=_OfMany)
 @click.argument("inputs", nargs=-1, metavar="INPUTS...", shell_complete=complete_files)
 @click.option(
     "-P",

@@ -80,7 +80,10 @@ def clean(output: Path) -> None:
     """Remove what is left of the job of OUT, and with it that a finished film can be redone."""
     folder = folder_of(output)
     if not folder.is_dir():
-        raise UsageError(f"there is no unfinished job for {output}: {folder} is not there")
+        raise UsageError(
+            f"there is no unfinished job for {output}: {folder} is not there; vidrepair jobs list"
+            " names those of a folder"
+        )
     with Journal(folder) as journal:  # nobody is at work in it
         journal.remove()
 

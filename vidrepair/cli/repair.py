@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from vidrepair.cli.types import FRAMES, PAIR, REPAIR
+from vidrepair.cli.types import FRAMES, PAIR, REPAIR, is_given
 from vidrepair.errors import UsageError
 from vidrepair.settings import (
     CHANNELS,
@@ -154,6 +154,10 @@ def repair_options(command: Callable[..., Any]) -> Callable[..., Any]:
         mask_in, protect = given.pop("mask_in"), given.pop("protect_mask")
         if mask_in is None and (masking["grow"] or masking["invert"]):
             raise UsageError("--mask-grow and --mask-invert act on --mask-in; name one")
+        for name in ("threshold", "channel"):
+            if mask_in is None and is_given(f"mask_{name}") and (protect is None or name[0] == "c"):
+                also = " or --protect-mask" if name == "threshold" else ""
+                raise UsageError(f"--mask-{name} acts on --mask-in{also}; name one")
         settings = replace(
             repair,
             denoise=denoise,

@@ -109,7 +109,10 @@ def record_of(output: Path) -> Record:
     """What the journal of a film says. Raises UsageError where there is none."""
     folder = folder_of(output)
     if not folder.is_dir():
-        raise UsageError(f"there is no unfinished job for {output}: {folder} is not there")
+        raise UsageError(
+            f"there is no unfinished job for {output}: {folder} is not there; vidrepair jobs list"
+            " names those of a folder"
+        )
     record = read_record(folder)
     check_format(record, folder)
     if record.job is None:

@@ -32,6 +32,8 @@ def begin_redo(output: Path, edited: Path) -> tuple[int, int]:
     analysis, or a film, that is another.
     """
     folder = folder_of(output)
+    if not output.exists():
+        raise InputError(f"{output} does not exist; check the name and the folder")
     if not (folder / JOURNAL).is_file():
         raise UsageError(
             f"nothing is known of the parts of {output}: only films that go in segments (of more"
