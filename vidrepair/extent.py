@@ -10,7 +10,6 @@ from vidrepair.frames import Frame
 from vidrepair.settings import Job
 from vidrepair.tags import Clip
 
-
 SLACK = 25
 """Frames by which a film may be longer than its header lets expect, beside a tenth."""
 
