@@ -635,3 +635,13 @@ def test_the_way_out_that_is_named_for_sound_is_one(tmp_path: Path, ffmpeg: str)
     subprocess.run([ffmpeg, "-v", "error", *(names.get(word, word) for word in words)], check=True)
     assert repair(tmp_path / "c.mkv", tmp_path / "d.mkv", settings=IDLE).warnings == ()
     assert len(packets(tmp_path / "d.mkv", "audio")) == 1
+
+
+def test_a_list_of_places_that_lies_has_no_chapters(tmp_path: Path) -> None:
+    chaptered(tmp_path / "a.mkv", [(0, 200), (200, 400)])
+    data = bytearray((tmp_path / "a.mkv").read_bytes())
+    at = data.index(b"\x53\xab\x84\x10\x43\xa7\x70\x53\xac")
+    size = data[at + 9] & 0x7F
+    data[at + 10 : at + 10 + size] = b"\xff" * size
+    (tmp_path / "b.mkv").write_bytes(data)
+    assert (count_chapters(tmp_path / "a.mkv"), count_chapters(tmp_path / "b.mkv")) == (2, 0)

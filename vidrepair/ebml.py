@@ -15,6 +15,8 @@ SEEK_HEAD, SEEK, SEEK_ID, SEEK_PLACE = 0x114D9B74, 0x4DBB, 0x53AB, 0x53AC
 CHAPTERS, EDITION, ATOM = 0x1043A770, 0x45B9, 0xB6
 MOST = 1 << 20
 """Bytes of chapters that are looked at."""
+FARTHEST = 1 << 60
+"""Bytes; no file has a place behind."""
 HEAD = 4096
 """Bytes of a file that its own header lies in."""
 
@@ -64,7 +66,7 @@ def count_chapters(path: Path) -> int:
             for start, length in _inside(head[segment : segment + size], SEEK_HEAD):
                 seeks = head[segment + start : segment + start + length]
                 place = _place_of(CHAPTERS, seeks)
-                if place is not None:
+                if place is not None and place < FARTHEST:
                     file.seek(segment + place)
                     return _atoms(file.read(MOST))
     return 0

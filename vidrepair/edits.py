@@ -23,6 +23,9 @@ from vidrepair.boxes import boxes_in, find_box
 MOST = 256 << 20
 """Bytes of an index that is read: one of 10 h of picture and sound has 50 MB."""
 
+MOST_TEXTS = 1 << 20
+"""Samples of text that are looked at; a film has a few thousand."""
+
 
 def shown_until(path: Path, track: int) -> tuple[Fraction, Fraction] | None:
     """Seconds of the file at which that track ends, and the unit that they are counted in.
@@ -119,7 +122,7 @@ def _texts(trak: bytes, unit: Fraction) -> Iterator[Sample]:
         return
     media = _only(trak, b"mdia") or b""
     begins = round(waits * _behind_times(media, b"mdhd"))
-    each = [size for (size,) in struct.iter_unpack(">I", sizes[20:])]
+    each = [size for (size,) in struct.iter_unpack(">I", sizes[20 : 20 + 4 * MOST_TEXTS])]
     spread = (
         length for count, length in struct.iter_unpack(">II", times[16:]) for _ in range(count)
     )
