@@ -14,7 +14,8 @@ from vidrepair.labels import LOST_WITH, spoken
 from vidrepair.routes import find_route
 from vidrepair.sequences import SEQUENCE, refuse_one_picture
 from vidrepair.settings import Job
-from vidrepair.streams import FLAC_FIRST, Copies, plan_copies
+from vidrepair.stream_losses import FLAC_FIRST
+from vidrepair.streams import Copies, plan_copies
 from vidrepair.tags import StreamFacts
 
 HEARD = ("audio", "subtitle", "video")

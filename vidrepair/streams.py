@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import errno
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from fractions import Fraction
 from math import ceil
 from typing import Any
 
 import av
 
-from vidrepair.channels import LAYOUT, UNTOLD, same_layout
-from vidrepair.containers import facts, fraction, path_of
-from vidrepair.ebml import count_chapters
+from vidrepair.containers import facts
 from vidrepair.excerpt import cut_chapters
-from vidrepair.labels import Unsaid, spoken, unsaid
-from vidrepair.picture_facts import COLOURS
+from vidrepair.labels import Unsaid, spoken
 from vidrepair.routes import Route, find_route
+from vidrepair.stream_losses import (
+    CHAPTERED,
+    chapters_lost,
+    left_behind,
+    not_as_they_were,
+    silent_on,
+    unsaid_of,
+)
 from vidrepair.subtitles import Converter
 from vidrepair.tags import Clip, Copied, StreamFacts, counted
-from vidrepair.tracks import form_of, lost_form
 
-CHAPTERED = ("matroska", "mp4", "mov", "webm")
-NAMED = 20
-"""Streams of one kind that are left behind are named one by one up to that many."""
 # What of these kinds holds not one packet MP4 and MOV leave out.
 NEEDS_PACKETS = ("audio", "video")
 MOV_TEXT_HEAD = 2
@@ -34,10 +34,6 @@ UNSAID_LENGTH = Fraction(2)
 """Seconds that a text is shown in MP4 and MOV which does not say how long; they drop it else."""
 UNENDING = Fraction(2**32 - 1, 1000)
 """Seconds by which FFmpeg says that a subtitle of a DVD has no end."""
-FLAC_FIRST = (
-    "make FLAC of it first: ffmpeg -fflags +genpts -i IN -map 0:v -map 0:a -map 0:s? -c copy"
-    " -c:a flac OUT.mkv"
-)
 HIDEABLE = {"audio": 1, "subtitle": 0, "data": 0}
 """What an edit list of MP4 and MOV hides at the start is left out of other containers, which would
 show it: but for so many packets, without which a decoder of sound makes noise of the first ones."""
@@ -72,15 +68,13 @@ def plan_copies(
             left.append(fact)
         else:
             routes[stream.index] = route
-            silent += _unsaid(stream, route, target)
+            silent += unsaid_of(stream, route, target)
     chapters = cut_chapters(container.chapters(), clip, end)
     warnings = [
-        *_left_behind(left, target),
-        *_converted(routes.values(), target),
-        *_young(routes.values(), target),
-        *_silent(silent),
-        *_unread(container),
-        *_chaptered(chapters, clip, target),
+        *left_behind(left, target),
+        *not_as_they_were(routes.values(), target),
+        *silent_on(silent),
+        *chapters_lost(container, chapters, clip, target),
     ]
     depths = {
         film.index: film.codec_context.reorder_depth
@@ -317,131 +311,3 @@ def _rebuilt(fact: StreamFacts, tags: Mapping[str, str], clip: Clip, target: str
     timed = "timecode" in dict(clip.video_metadata)
     times = not name or any(word in name for word in ("timecode", "tcd", "tmcd"))
     return texts or (timed and times) or "timecode" in tags
-
-
-def _reason(fact: StreamFacts, target: str) -> str:
-    """Why a stream stays behind."""
-    if fact.kind == "audio" and target == "matroska":
-        return f"what writes Matroska here does not know {fact.codec} in it; {FLAC_FIRST}"
-    return f"{spoken(target)} does not take it"
-
-
-def _unsaid(stream: Any, route: Route, target: str) -> Iterator[Unsaid]:
-    """What the target does not say of a stream that it takes."""
-    fact = route.facts
-    if (unkept := unsaid(target, fact, dict(stream.metadata))) is not None:
-        yield unkept
-    if fact.kind == "audio":
-        yield from _unsaid_layout(fact, dict(form_of(stream, fact)), route.said, target)
-    elif fact.kind == "video" and route.said is not None:
-        form = dict(form_of(stream, fact))
-        if fraction(stream.codec_context.sample_aspect_ratio) == fraction(
-            stream.sample_aspect_ratio
-        ):
-            del form["sample aspect ratio"]  # the packets say it
-        yield from _unsaid_look(fact, form, route.said, target)
-
-
-def _unsaid_layout(
-    fact: StreamFacts, form: dict[str, str], said: Mapping[str, str] | None, target: str
-) -> Iterator[Unsaid]:
-    """Where the channels of sound belong, if a reader of the copy does not find it."""
-    layout = form.get(LAYOUT, "")
-    if target in ("matroska", "webm"):
-        # Most codecs say it themselves. PCM does not, and Matroska knows the number alone.
-        known = not fact.codec.startswith("pcm_") or same_layout(layout, UNTOLD)
-    else:
-        known = said is None or same_layout(layout, said.get(LAYOUT, UNTOLD))
-    if not known:
-        words = f"{fact}: {spoken(target)} does not keep the {LAYOUT} {layout}"
-        yield Unsaid(fact.index, (LAYOUT,), words)
-
-
-def _unsaid_look(
-    fact: StreamFacts, form: dict[str, str], said: Mapping[str, str], target: str
-) -> Iterator[Unsaid]:
-    """Shape and colours of a film, if a reader of the copy does not find them.
-
-    PyAV copies no shape that the packets do not say. Of colours it is not known before: a decoder
-    may say them.
-    """
-    lost = [name for name in lost_form(form.items(), said) if name != "size"]
-    for names, verb in ((["sample aspect ratio"], "does"), ([*COLOURS], "may")):
-        found = tuple(name for name in names if name in lost)
-        if found:
-            values = ", ".join(f"the {name} {form[name]}" for name in found)
-            words = f"{fact}: {spoken(target)} {verb} not keep {values}"
-            yield Unsaid(fact.index, found, words)
-
-
-def _left_behind(left: list[StreamFacts], target: str) -> Iterator[str]:
-    """Every stream by name; of very many of a kind, their number."""
-    counts = Counter(fact.kind for fact in left)
-    for fact in left:
-        if counts[fact.kind] <= NAMED:
-            yield f"{fact} is not carried: {_reason(fact, target)}"
-    for kind, count in counts.items():
-        if count > NAMED:
-            first = next(fact for fact in left if fact.kind == kind)
-            yield (
-                f"{count} {kind} streams are not carried, the first of them {first}:"
-                f" {spoken(target)} does not take them"
-            )
-
-
-def _young(routes: Iterable[Route], target: str) -> Iterator[str]:
-    """What old readers of the file will not play as it is."""
-    for route in routes:
-        codec = route.facts.codec
-        if target == "mp4" and codec.startswith("pcm_") and codec != "pcm_s16le":
-            yield (
-                f"{route.facts}: {codec} in MP4 is new, and FFmpeg up to 5.1 plays noise for it;"
-                " write a .mov file if it is to be read there"
-            )
-
-
-def _converted(routes: Iterable[Route], target: str) -> Iterator[str]:
-    texts = [route for route in routes if route.source]
-    for route in texts[:NAMED]:
-        yield (
-            f"{route.facts} becomes {route.target}, for {spoken(target)} does not take it as it is:"
-            " bold, italic and underlined words stay so, other styles and places are lost"
-        )
-    if len(texts) > NAMED:
-        yield f"so do {len(texts) - NAMED} more subtitle streams"
-
-
-def _silent(found: list[Unsaid]) -> Iterator[str]:
-    for lost in found[:NAMED]:
-        yield lost.words
-    if len(found) > NAMED:
-        yield f"nor all that is said of {len(found) - NAMED} more streams"
-
-
-def _unread(container: Any) -> Iterator[str]:
-    """Chapters of Matroska that FFmpeg passes over."""
-    if not container.format.name.startswith("matroska"):
-        return
-    read = len(container.chapters())
-    with suppress(OSError):
-        missing = count_chapters(path_of(container)) - read
-        if missing > 0:
-            yield (
-                f"{missing} of {missing + read} chapters are not carried: FFmpeg reads none that"
-                " starts no later than the one before it, or lies in another"
-            )
-
-
-def _chaptered(chapters: list[Any], clip: Clip, target: str) -> Iterator[str]:
-    """What happens to chapters that the target does not hold as they are."""
-    if chapters and target not in CHAPTERED:
-        yield f"{len(chapters)} chapters are not carried: {spoken(target)} does not take them"
-    if chapters and target in ("mp4", "mov"):
-        # Their chapters are a track of text, which starts with its first sample.
-        begins = float(chapters[0]["start"] * chapters[0]["time_base"])
-        zero = float(clip.video_start) if clip.cut else min(0.0, float(clip.video_start))
-        if begins - zero > 1e-3:
-            yield (
-                f"the first chapter, from {begins:.3f} s on, starts at 0: {spoken(target)} holds"
-                " no time before the first chapter"
-            )
