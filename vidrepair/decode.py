@@ -417,9 +417,9 @@ class Source(Closing):
             self._clock.hear(packet)
             if packet.is_corrupt:
                 self._count(corrupt_packets=1)
+            yield from filter(self._takes_frame, self._held_before(packet))
             try:
-                held = self._emptied() if self._headers.turn(packet) else []
-                frames = [*held, *packet.decode()]
+                frames = packet.decode()
             except (av.FFmpegError, EOFError) as error:
                 if isinstance(self._origin, ImageSequence):
                     raise InputError(self._unreadable(self._origin, error)) from error
@@ -427,10 +427,17 @@ class Source(Closing):
                 continue
             yield from filter(self._takes_frame, frames)
 
-    def _emptied(self) -> list[Any]:
-        """The frames that the decoder holds; it starts anew then."""
-        frames: list[Any] = _last_packet(self._stream).decode()
-        self._stream.codec_context.flush_buffers()
+    def _held_before(self, packet: Any) -> list[Any]:
+        """The frames that the decoder holds where another size begins; it starts anew then."""
+        frames: list[Any] = []
+        if not self._headers.turn(packet):
+            return frames
+        try:
+            frames = _last_packet(self._stream).decode()
+        except (av.FFmpegError, EOFError):
+            self._count(decode_errors=1)
+        finally:
+            self._stream.codec_context.flush_buffers()
         return frames
 
     def _unreadable(self, pictures: ImageSequence, error: Exception) -> str:

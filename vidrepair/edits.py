@@ -122,6 +122,8 @@ def _texts(trak: bytes, unit: Fraction) -> Iterator[Sample]:
         return
     media = _only(trak, b"mdia") or b""
     begins = round(waits * _behind_times(media, b"mdhd"))
+    if begins >= 1 << 62:
+        return
     each = [size for (size,) in struct.iter_unpack(">I", sizes[20 : 20 + 4 * MOST_TEXTS])]
     spread = (
         length for count, length in struct.iter_unpack(">II", times[16:]) for _ in range(count)
