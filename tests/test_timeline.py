@@ -13,6 +13,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from calling import call
 from clips import Extras, write_clip
 from passing import pass_through
 
@@ -187,6 +188,15 @@ def test_edit_lists_keep_sound_and_picture_together(
     assert target != "mkv" or after[0] - heard[0] < 0.045
     for (a, b), (c, d) in zip(pairwise(frames), pairwise(after), strict=True):
         assert abs((b - a) - (d - c)) < 0.0011
+
+
+def test_sound_that_is_hidden_altogether_is_not_expected(tmp_path: Path, ffmpeg: str) -> None:
+    write_clip(tmp_path / "a.mp4", codec="libx264", extras=Extras(audio=1))
+    words = [ffmpeg, "-v", "error", "-i", str(tmp_path / "a.mp4"), "-c", "copy", "-map", "0"]
+    subprocess.run([*words, "-frames:a", "1", str(tmp_path / "one.mp4")], check=True)
+    source, output = tmp_path / "one.mp4", tmp_path / "b.mkv"
+    idle = ("--denoise", "0", "--repair", "none", "-c", "h264")
+    assert call("run", source, "-o", output, *idle).exit_code == 0
 
 
 def test_times_that_a_container_holds() -> None:

@@ -5,21 +5,15 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
-from vidrepair.errors import UsageError
 from vidrepair.frames import Frame
 from vidrepair.settings import Job
 from vidrepair.tags import Clip
-
-SLACK = 25
-"""Frames by which a film may be longer than its header lets expect, beside a tenth."""
 
 
 class Extent:
     """Told of every frame in the order of the film, knows where what is asked for ends."""
 
     def __init__(self, clip: Clip, job: Job) -> None:
-        """Raises UsageError for frames that are named far behind the end of the film."""
-        _check_named(clip, job)
         self.total = total_frames(clip, job)
         """How many frames there will be, as far as the file says."""
         self.after: int | None = None
@@ -37,16 +31,6 @@ class Extent:
         """Whether a frame is asked for."""
         late = self._end is not None and frame.pts * frame.time_base >= self._end
         return not late and (self._most is None or frame.number < self._most)
-
-
-def _check_named(clip: Clip, job: Job) -> None:
-    """What is near the end, which is an estimate, is told of once the film is through."""
-    count = clip.frame_count
-    first = max((part.start for part in job.repair.bad_frames), default=0)
-    if count is not None and first > count + count // 10 + SLACK:
-        raise UsageError(
-            f"--bad-frames names frame {first}, and {clip.name} has about {count}; correct it"
-        )
 
 
 def end_of(clip: Clip, job: Job) -> Fraction | None:

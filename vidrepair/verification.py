@@ -166,9 +166,12 @@ def _without_hidden(track: Track) -> Track:
     """A stream without what `streams.Copies` leaves out, for an edit list hides it."""
     kept = HIDEABLE.get(track.facts.kind)
     packets = track.packets
-    if kept is None or packets.hidden <= kept:
+    if kept is None:
         return track
+    # What stands before nothing that is shown is not written at all.
     first = packets.hidden - (kept if packets.hidden < len(packets) else 0)
+    if first <= 0:
+        return track
     which = np.arange(first, len(packets))
     return replace(track, packets=packets.kept(which))
 
