@@ -89,12 +89,16 @@ def _filtered(frame: Any, mode: str) -> Any:
     """A second frame, without its colour profile for "delete"; None where there is no profile to
     "select".
     """
+    return _through(frame, "sidedata", f"mode={mode}:type={Type.ICC_PROFILE.value}")
+
+
+def _through(frame: Any, *filtering: str) -> Any:
+    """What a filter of FFmpeg, by its name and options, makes of a frame; None for nothing."""
     graph: Any = av.filter.Graph()
     graph.threads = 1
     size = f"{frame.width}x{frame.height}"
     source = graph.add("buffer", video_size=size, pix_fmt=frame.format.name, time_base="1/25")
-    looked = graph.add("sidedata", f"mode={mode}:type={Type.ICC_PROFILE.value}")
-    graph.link_nodes(source, looked, graph.add("buffersink")).configure()
+    graph.link_nodes(source, graph.add(*filtering), graph.add("buffersink")).configure()
     graph.vpush(frame)
     try:
         return graph.vpull()
@@ -106,14 +110,8 @@ def _told_of(first: Any) -> str:
     """What FFmpeg's showinfo writes into the log of a frame: PyAV does not tell which field comes
     first, nor up to 18 where the chroma lies.
     """
-    graph: Any = av.filter.Graph()
-    graph.threads = 1
-    size = f"{first.width}x{first.height}"
-    source = graph.add("buffer", video_size=size, pix_fmt=first.format.name, time_base="1/25")
-    graph.link_nodes(source, graph.add("showinfo"), graph.add("buffersink")).configure()
     with listening() as said:
-        graph.vpush(first)
-        graph.vpull()
+        _through(first, "showinfo")
     return said()
 
 

@@ -151,6 +151,13 @@ def open_container(origin: Path | Pipe | ImageSequence) -> Any:
     return _open(url, str(origin), again, form=form)
 
 
+def last_packet(stream: Any) -> Any:
+    """An empty packet, for which a decoder gives what it holds."""
+    last: Any = av.Packet()
+    last.stream, last.time_base = stream, stream.time_base
+    return last
+
+
 def path_of(container: Any) -> Path:
     """Of a file that `open_container` has opened."""
     return Path(container.name.removeprefix(PROTOCOL))

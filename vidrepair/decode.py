@@ -22,6 +22,7 @@ from vidrepair.containers import (
     describe,
     ends_within_frame,
     fraction,
+    last_packet,
     open_container,
     video_stream,
     work_format,
@@ -433,7 +434,7 @@ class Source(Closing):
         if not self._headers.turn(packet):
             return frames
         try:
-            frames = _last_packet(self._stream).decode()
+            frames = last_packet(self._stream).decode()
         except (av.FFmpegError, EOFError):
             self._count(decode_errors=1)
         finally:
@@ -485,7 +486,7 @@ class Source(Closing):
                 self._count(decode_errors=1)
             else:
                 return
-        yield _last_packet(self._stream)
+        yield last_packet(self._stream)
 
     def _time(self, packet: Any) -> float:
         """Decoding time in seconds, -inf when unknown; remembers how far the file went."""
@@ -510,13 +511,6 @@ def _seek(container: Any, stream: Any, seconds: Fraction) -> None:
         place = max(place, 0)  # before the first picture FFmpeg would look behind the last
     with suppress(av.FFmpegError):
         container.seek(place, stream=stream)
-
-
-def _last_packet(stream: Any) -> Any:
-    """An empty packet, for which a decoder gives what it holds."""
-    last: Any = av.Packet()
-    last.stream, last.time_base = stream, stream.time_base
-    return last
 
 
 def _seconds(decoded: Any) -> Fraction:

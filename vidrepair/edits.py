@@ -11,7 +11,7 @@ front of the file. The list itself is plain.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -34,8 +34,9 @@ def shown_until(path: Path, track: int) -> tuple[Fraction, Fraction] | None:
     8.6.6). None where there is no edit list, or it does not say, or the file is none of that kind.
     """
     with suppress(OSError, struct.error, IndexError):
-        found = _track(path, track)
-        return None if found is None else _end(*found)
+        for number, trak, unit in _tracks(path):
+            if number == track:
+                return _end(trak, unit)
     return None
 
 
@@ -51,30 +52,37 @@ class Sample:
     """Ticks."""
 
 
-def shown_texts(path: Path, track: int) -> list[Sample]:
-    """The samples of a track of text that its edit list shows, where it begins within the track.
+def shown_texts(path: Path, tracks: Collection[int]) -> dict[int, list[Sample]]:
+    """By track_ID, the samples of tracks of text that their edit lists show, where these begin
+    within the track.
 
-    The first is cut where the edit begins. Empty where there is no such list, or several edits.
+    The first is cut where the edit begins. Tracks without such a list, and with several edits, are
+    left out.
     """
-    with suppress(OSError, struct.error, IndexError, ZeroDivisionError):
-        found = _track(path, track)
-        return [] if found is None else list(_texts(*found))
-    return []
+    found: dict[int, list[Sample]] = {}
+    with suppress(OSError, struct.error, IndexError):
+        for number, trak, unit in _tracks(path):
+            with suppress(struct.error, IndexError, ZeroDivisionError):
+                if number in tracks:
+                    found[number] = list(_texts(trak, unit))
+    return found
 
 
-def _track(path: Path, track: int) -> tuple[bytes, Fraction] | None:
-    """The box of a track, and the unit of its edits in seconds. Raises as reading does."""
+def _tracks(path: Path) -> Iterator[tuple[int, bytes, Fraction]]:
+    """The number of each track, its box, and the unit of its edits in seconds. Raises as reading
+    does.
+    """
     with path.open("rb") as file:
         found = find_box(file, b"moov")
         if found is None or found[1] > MOST:
-            return None
+            return
         file.seek(found[0])
         moov = file.read(found[1])
+    unit = Fraction(1, _behind_times(moov, b"mvhd") or 1)
     for box in boxes_in(moov):
         # No track has the number 0.
-        if box[4:8] == b"trak" and _behind_times(box, b"tkhd") == track:
-            return box, Fraction(1, _behind_times(moov, b"mvhd") or 1)
-    return None
+        if box[4:8] == b"trak" and (number := _behind_times(box, b"tkhd")):
+            yield number, box, unit
 
 
 def _only(box: bytes, *kinds: bytes) -> bytes | None:

@@ -16,7 +16,7 @@ Messages say what happened, where, and what to do about it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -76,6 +76,11 @@ class PartialSuccess(VidrepairError):
     """Some files of a batch failed, and the others are done."""
 
     exit_code = 7
+
+
+def either(names: Sequence[str]) -> str:
+    """What there is to choose from, for a message: a, b or c. There is one at least."""
+    return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def tell_error(error: VidrepairError) -> dict[str, str]:

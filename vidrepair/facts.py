@@ -16,6 +16,7 @@ from vidrepair.containers import (
     close_reader,
     describe,
     fraction,
+    last_packet,
     open_container,
     video_stream,
 )
@@ -266,9 +267,8 @@ class _Reader:
     def _end_decoded(self) -> list[int]:
         """The times of the frames after the last key frame."""
         self._stream.codec_context.flush_buffers()
-        flush: Any = av.Packet()
-        flush.stream = self._stream
-        return [pts for packet in (*self._group, flush) for pts in self._decode(packet)]
+        packets = (*self._group, last_packet(self._stream))
+        return [pts for packet in packets for pts in self._decode(packet)]
 
 
 class _InOrder:

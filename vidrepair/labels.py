@@ -24,7 +24,8 @@ from vidrepair.tags import StreamFacts, kept_tags
 TEXT_ERRORS: dict[str, Any] = (
     {"metadata_errors": "surrogateescape"} if int(av.__version__.split(".")[0]) < 19 else {}
 )
-TOLD_APART = ("title", "name", "language", "filename", "mimetype", "timecode", "reel_name")
+_NOT_TRIED = ("filename", "mimetype", "timecode", "reel_name")
+TOLD_APART = ("title", "name", "language", *_NOT_TRIED)
 """Tags of a stream that have a meaning of their own."""
 WRITTEN_BY_MUXERS = ("creation_time", "handler_name")
 """Of a stream, by each in its own way; the file's own creation_time is kept."""
@@ -143,7 +144,7 @@ def unsaid(container: str, facts: StreamFacts, found: dict[str, str]) -> Unsaid 
     tags = {
         key: value
         for key, value in written.items()
-        if key.lower() not in (*WRITTEN_BY_MUXERS, "filename", "mimetype", "timecode", "reel_name")
+        if key.lower() not in (*WRITTEN_BY_MUXERS, *_NOT_TRIED)
     }
     if facts.kind == "cover":
         # Covers have no tags of their own, but for the name of their file.

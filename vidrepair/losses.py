@@ -10,7 +10,7 @@ from fractions import Fraction
 from vidrepair.carried import CAPTIONS, DOLBY_VISION, HDR10_PLUS, PROFILE, Carried
 from vidrepair.codecs import CODECS, PICTURES, Codec, Told, obstacle
 from vidrepair.dpx import is_timecode
-from vidrepair.errors import CannotCarry
+from vidrepair.errors import CannotCarry, either
 from vidrepair.hdr import LIGHT, MASTERING
 from vidrepair.labels import STEREO_TAG, FileTags, file_tags, spoken, stream_tags, unsaid
 from vidrepair.stills import Kept
@@ -85,11 +85,12 @@ def find_losses(
             *("film-grain", "the recipe of the AV1 film's grain"),
             "is not carried: its grain is now part of the picture, and repaired as such",
         )
-    timed = carried.timecode and not _bad_timecode(clip, container, carried)
+    bad = _bad_timecode(clip, container, carried)
+    timed = carried.timecode and not bad
     if carried.reel and (container == "mp4" or (container == "mov" and not timed)):
         why = "MP4 has no place for it" if container == "mp4" else "MOV has it beside a timecode"
         yield Loss("tags", f"the reel name {carried.reel}", f"is not carried: {why}")
-    if _bad_timecode(clip, container, carried):
+    if bad:
         yield Loss(
             "timecode", f"the timecode {carried.timecode}", f"is none that {container} takes"
         )
@@ -118,7 +119,7 @@ def _able(clip: Clip, container: str, told: Told, able: Callable[[Codec], bool])
     fit = [name for name in names if not obstacle(name, clip.picture, told)]
     here = [name for name in fit if container in CODECS[name].containers]
     if here:
-        return f"use --codec {' or '.join(filter(None, (', '.join(here[:-1]), here[-1])))}"
+        return f"use --codec {either(here)}"
     return f"use --codec {fit[0]} in {spoken(CODECS[fit[0]].containers[0])}" if fit else ""
 
 

@@ -300,10 +300,9 @@ def _check_y4m(clip: Clip, settings: OutputSettings) -> None:
 
 def _codec(clip: Clip, container: str, settings: OutputSettings, told: Told) -> str:
     """The codec asked for, or the one that the source suggests; checked to work."""
-    picture = clip.picture
     if settings.codec is not None:
         name = codec_named(settings.codec)
-        reason = _misread(name, clip) or obstacle(name, picture, told)
+        reason = _obstacle(name, clip, told)
         if reason:
             raise CannotCarry(
                 f"{name} cannot hold {described(clip)} ({reason});"
@@ -313,9 +312,7 @@ def _codec(clip: Clip, container: str, settings: OutputSettings, told: Told) -> 
         name = _suggested(clip, container, told)
         if container not in CODECS[name].containers or (container, name) == ("mp4", "ffv1"):
             others = (
-                codec
-                for codec in ("h264", "hevc", "av1")
-                if not (_misread(codec, clip) or obstacle(codec, picture, told))
+                codec for codec in ("h264", "hevc", "av1") if not _obstacle(codec, clip, told)
             )
             other = next((codec for codec in others if container in CODECS[codec].containers), None)
             remedy = f", or lose a little with --codec {other}" if other else ""
@@ -323,7 +320,7 @@ def _codec(clip: Clip, container: str, settings: OutputSettings, told: Told) -> 
                 f"the default for {described(clip)} is FFV1, which hardly plays in {container};"
                 f" write an .mkv file{remedy}"
             )
-        if name == "ffv1" and (reason := obstacle(name, picture, told)):
+        if name == "ffv1" and (reason := _obstacle(name, clip, told)):
             raise CannotCarry(
                 f"no codec here holds {described(clip)} ({reason}); convert the source first"
             )
@@ -345,16 +342,18 @@ def _suggested(clip: Clip, container: str, told: Told) -> str:
         name = "h264"  # the only one of the three that codes fields
     if container == "webm":
         name = "av1"
-    return "ffv1" if _misread(name, clip) or obstacle(name, clip.picture, told) else name
+    return "ffv1" if _obstacle(name, clip, told) else name
 
 
-def _misread(codec: str, clip: Clip) -> str | None:
-    """Why decoders of a codec would take the picture for another."""
+def _obstacle(codec: str, clip: Clip, told: Told) -> str | None:
+    """Why a codec does not hold the film: its decoders would take the picture for another, or its
+    encoder does not take it.
+    """
     form = clip.picture.format
     same = form.family == "yuv" and form.sampling == (1, 1)
     if clip.color_matrix == RGB and same and codec in ("h264", "hevc"):
         return f"the film says that its matrix is R'G'B', and {codec} of that is read as R'G'B'"
-    return None
+    return obstacle(codec, clip.picture, told)
 
 
 def _muxing(clip: Clip, container: str, tags: FileTags) -> Options:

@@ -105,14 +105,13 @@ def _refuse_silence(left: list[StreamFacts], container: str, source: Source) -> 
     """Nobody loses all sound of a film unasked."""
     if left:
         # Matroska takes any film; who is refused there is not sent to a container that may not.
-        others = () if container == "matroska" else ("matroska", "mov")
+        others = {"matroska": "write an .mkv file", "mov": "write a .mov file"}
         streams = source.container.streams
         holding = (
             words
-            for other, words in zip(
-                others, ("write an .mkv file", "write a .mov file"), strict=False
-            )
-            if any(find_route(streams[fact.index], fact, other, {}) for fact in left)
+            for other, words in others.items()
+            if container != "matroska"
+            and any(find_route(streams[fact.index], fact, other, {}) for fact in left)
         )
         remedy = next(holding, FLAC_FIRST)
         raise CannotCarry(

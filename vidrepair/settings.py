@@ -7,7 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
-from vidrepair.errors import UsageError
+from vidrepair.errors import UsageError, either
 
 BACKENDS = ("auto", "openvino", "onnxruntime", "torch", "tensorrt", "rtx", "identity")
 KINDS = ("dust", "scratch", "dropout")
@@ -203,8 +203,7 @@ class RepairSettings:
 
 def _check_kind(flag: str, path: Path, kinds: tuple[str, ...]) -> None:
     if path.suffix.lower() not in kinds:
-        named = " or ".join(filter(None, (", ".join(kinds[:-1]), kinds[-1])))
-        raise UsageError(f"{flag} {path} is no {named} file; name it so")
+        raise UsageError(f"{flag} {path} is no {either(kinds)} file; name it so")
 
 
 def _readable(path: Path) -> str:

@@ -25,6 +25,7 @@ from vidrepair.stream_losses import (
 )
 from vidrepair.subtitles import Converter
 from vidrepair.tags import Clip, Copied, StreamFacts, counted
+from vidrepair.tracks import HIDEABLE
 
 # What of these kinds holds not one packet MP4 and MOV leave out.
 NEEDS_PACKETS = ("audio", "video")
@@ -34,9 +35,6 @@ UNSAID_LENGTH = Fraction(2)
 """Seconds that a text is shown in MP4 and MOV which does not say how long; they drop it else."""
 UNENDING = Fraction(2**32 - 1, 1000)
 """Seconds by which FFmpeg says that a subtitle of a DVD has no end."""
-HIDEABLE = {"audio": 1, "subtitle": 0, "data": 0}
-"""What an edit list of MP4 and MOV hides at the start is left out of other containers, which would
-show it: but for so many packets, without which a decoder of sound makes noise of the first ones."""
 # One refused packet does not end the work; these errors are the target's own.
 LOST_TARGET = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE, errno.EIO, errno.EROFS)
 
@@ -185,10 +183,11 @@ class Copies:
         return item.packet.is_discard and not begun and kind in HIDEABLE
 
     def _write(self, output: Any, item: Copied) -> None:
-        if self._end is not None and self._routes[item.stream].facts.kind == "subtitle":
-            _cut(item.packet, self._end)
-        if self._target in ("mp4", "mov") and self._routes[item.stream].facts.kind == "subtitle":
-            _ended(item.packet)
+        if self._routes[item.stream].facts.kind == "subtitle":
+            if self._end is not None:
+                _cut(item.packet, self._end)
+            if self._target in ("mp4", "mov"):
+                _ended(item.packet)
         packet = self._converted(item)
         if packet is None:
             return

@@ -16,10 +16,12 @@ class TextTimes:
     def __init__(self, container: Any) -> None:
         self._places: dict[int, dict[int, Sample]] = {}
         """By stream, and by the time that FFmpeg gives."""
-        if not container.format.name.startswith("mov"):
+        streams = container.streams.subtitles
+        if not (container.format.name.startswith("mov") and streams):
             return
-        for stream in container.streams.subtitles:
-            samples = shown_texts(path_of(container), stream.id)
+        shown = shown_texts(path_of(container), [stream.id for stream in streams])
+        for stream in streams:
+            samples = shown.get(stream.id)
             pairs = list(zip(stream.index_entries, samples, strict=False)) if samples else []
             if all(entry.size == sample.size for entry, sample in pairs):
                 self._places[stream.index] = {entry.timestamp: one for entry, one in pairs}

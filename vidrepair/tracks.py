@@ -8,7 +8,7 @@ import struct
 import zlib
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
@@ -22,6 +22,10 @@ from vidrepair.tags import StreamFacts, kept_tags, plain_text
 
 UNKNOWN = -(2**63)
 """FFmpeg's AV_NOPTS_VALUE: a time that the file does not say."""
+
+HIDEABLE = {"audio": 1, "subtitle": 0, "data": 0}
+"""What an edit list of MP4 and MOV hides at the start is left out of other containers, which would
+show it: but for so many packets, without which a decoder of sound makes noise of the first ones."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,6 +76,17 @@ class Track:
     packets: Packets
     attachment: tuple[str, str, str] | None = None
     """Name, type and sha256 of an attached file."""
+
+    def shown(self) -> Track:
+        """The stream as other containers than MP4 and MOV are given it: without what is hidden."""
+        kept = HIDEABLE.get(self.facts.kind)
+        if kept is None:
+            return self
+        # What stands before nothing that is shown is not written at all.
+        first = self.packets.hidden - (kept if self.packets.hidden < len(self.packets) else 0)
+        if first <= 0:
+            return self
+        return replace(self, packets=self.packets.kept(np.arange(first, len(self.packets))))
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""

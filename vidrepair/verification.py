@@ -28,8 +28,6 @@ from vidrepair.report import Difference
 from vidrepair.sequences import SEQUENCE, is_sequence
 from vidrepair.settings import DEINTERLACED, SourceSettings
 from vidrepair.stream_check import check_names, check_streams, check_tags
-from vidrepair.streams import HIDEABLE
-from vidrepair.tracks import Track
 
 _TEXTS = ("subrip", "srt", "mov_text", "webvtt")
 """FFmpeg's names of what text becomes where it cannot be copied."""
@@ -138,7 +136,7 @@ def compare(source: Facts, found: Facts, allowed: Expectation) -> tuple[Differen
     """Where two files differ, and not as announced; without a word about samples."""
     allowed = replace(allowed, mov=found.container.startswith("mov"))
     if not allowed.mov:
-        source = replace(source, tracks=tuple(map(_without_hidden, source.tracks)))
+        source = replace(source, tracks=tuple(track.shown() for track in source.tracks))
     count = len(source.pts) if allowed.frames is None else min(allowed.frames, len(source.pts))
     told = [Difference("content", "the file", "whole", flaw) for flaw in found.flaws]
     if allowed.renumbered:
@@ -160,20 +158,6 @@ def compare(source: Facts, found: Facts, allowed: Expectation) -> tuple[Differen
     told += _chapters(chapters, found, clock, mov=allowed.mov)
     told += check_tags(source.tags, found.tags, "the file", ("timecode",))
     return tuple(difference for difference in told if not allowed.excuses(difference))
-
-
-def _without_hidden(track: Track) -> Track:
-    """A stream without what `streams.Copies` leaves out, for an edit list hides it."""
-    kept = HIDEABLE.get(track.facts.kind)
-    packets = track.packets
-    if kept is None:
-        return track
-    # What stands before nothing that is shown is not written at all.
-    first = packets.hidden - (kept if packets.hidden < len(packets) else 0)
-    if first <= 0:
-        return track
-    which = np.arange(first, len(packets))
-    return replace(track, packets=packets.kept(which))
 
 
 def _numbers(expected: int, found: int, note: str = "") -> Iterator[Difference]:
@@ -250,8 +234,7 @@ def _readable(chapters: Sequence[Chapter]) -> list[Chapter]:
     """
     read: list[Chapter] = []
     for chapter in chapters:
-        latest = max((one.start for one in read), default=Fraction(0))
-        if latest == 0 or chapter.start > latest:
+        if not read or read[-1].start == 0 or chapter.start > read[-1].start:
             read.append(chapter)
     return read
 

@@ -10,7 +10,7 @@ import click
 
 from trt_build.build import build_engine
 from vidrepair.cli.engine import engine_options
-from vidrepair.cli.headings import Headed
+from vidrepair.cli.headings import Lacking
 from vidrepair.cli.lists import marker_options
 from vidrepair.cli.progress import progress_options, show_messages, show_progress
 from vidrepair.cli.repair import repair_options
@@ -28,17 +28,13 @@ from vidrepair.settings import (
 )
 
 
-class _OfTheWhole(Headed):
-    """Says why it lacks what run has to take a part of a film."""
+class _OfTheWhole(Lacking):
+    """It takes no part of a film, as run does."""
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        try:
-            return super().parse_args(ctx, args)
-        except click.NoSuchOption as error:
-            if error.option_name not in ("--frames", "--ss", "--to"):
-                raise
+    def explain(self, option: str) -> None:
+        if option in ("--frames", "--ss", "--to"):
             raise UsageError(
-                f"analyze tells of the whole film; leave {error.option_name} out, or {CUT_OUT}"
+                f"analyze tells of the whole film; leave {option} out, or {CUT_OUT}"
             ) from None
 
 

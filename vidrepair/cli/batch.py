@@ -13,7 +13,7 @@ import click
 from trt_build.build import build_engine
 from vidrepair.cli.batch_progress import BatchDisplay
 from vidrepair.cli.engine import engine_options, worker_options
-from vidrepair.cli.headings import Headed
+from vidrepair.cli.headings import Lacking
 from vidrepair.cli.interruption import INTERRUPTED, TERMINATED, Terminated
 from vidrepair.cli.progress import progress_options, show_messages
 from vidrepair.cli.repair import repair_options
@@ -51,18 +51,13 @@ OF_ONE = {
 """What tells of one film, and how to have it."""
 
 
-class _OfMany(Headed):
-    """Says why it lacks what run has to tell of a film."""
+class _OfMany(Lacking):
+    """It has nothing that tells of one film, as run does."""
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        try:
-            return super().parse_args(ctx, args)
-        except click.NoSuchOption as error:
-            if error.option_name not in OF_ONE:
-                raise
+    def explain(self, option: str) -> None:
+        if option in OF_ONE:
             raise UsageError(
-                f"{error.option_name} tells of one film, and a batch makes many;"
-                f" {OF_ONE[error.option_name]}"
+                f"{option} tells of one film, and a batch makes many; {OF_ONE[option]}"
             ) from None
 
 

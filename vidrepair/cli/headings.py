@@ -60,3 +60,18 @@ class Headed(Needing):
             if records:
                 with formatter.section(heading):
                     formatter.write_dl(records)
+
+
+class Lacking(Headed):
+    """A command that says why it lacks what others have, where somebody asks for it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            self.explain(error.option_name)
+            raise
+
+    def explain(self, option: str) -> None:
+        """Raise UsageError for an option that is missing for a reason."""
+        raise NotImplementedError

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from vidrepair.cli.resume import go_on, record_of
+from vidrepair.cli.resume import folder_there, go_on, record_of
 from vidrepair.errors import UsageError, VidrepairError
 from vidrepair.journal import (
     JOURNAL,
@@ -78,13 +78,7 @@ def retry(folder: Path) -> None:
 @OUT
 def clean(output: Path) -> None:
     """Remove what is left of the job of OUT, and with it that a finished film can be redone."""
-    folder = folder_of(output)
-    if not folder.is_dir():
-        raise UsageError(
-            f"there is no unfinished job for {output}: {folder} is not there; vidrepair jobs list"
-            " names those of a folder"
-        )
-    with Journal(folder) as journal:  # nobody is at work in it
+    with Journal(folder_there(output)) as journal:  # nobody is at work in it
         journal.remove()
 
 

@@ -154,10 +154,10 @@ def repair_options(command: Callable[..., Any]) -> Callable[..., Any]:
         mask_in, protect = given.pop("mask_in"), given.pop("protect_mask")
         if mask_in is None and (masking["grow"] or masking["invert"]):
             raise UsageError("--mask-grow and --mask-invert act on --mask-in; name one")
-        for name in ("threshold", "channel"):
-            if mask_in is None and is_given(f"mask_{name}") and (protect is None or name[0] == "c"):
-                also = " or --protect-mask" if name == "threshold" else ""
-                raise UsageError(f"--mask-{name} acts on --mask-in{also}; name one")
+        if mask_in is None and is_given("mask_channel"):
+            raise UsageError("--mask-channel acts on --mask-in; name one")
+        if mask_in is None and protect is None and is_given("mask_threshold"):
+            raise UsageError("--mask-threshold acts on --mask-in or --protect-mask; name one")
         settings = replace(
             repair,
             denoise=denoise,

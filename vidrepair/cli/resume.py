@@ -105,14 +105,20 @@ def go_on(output: Path, changed: list[str]) -> None:
             run.invoke(context)
 
 
-def record_of(output: Path) -> Record:
-    """What the journal of a film says. Raises UsageError where there is none."""
+def folder_there(output: Path) -> Path:
+    """Of the job of a film. Raises UsageError where there is none."""
     folder = folder_of(output)
     if not folder.is_dir():
         raise UsageError(
             f"there is no unfinished job for {output}: {folder} is not there; vidrepair jobs list"
             " names those of a folder"
         )
+    return folder
+
+
+def record_of(output: Path) -> Record:
+    """What the journal of a film says. Raises UsageError where there is none."""
+    folder = folder_there(output)
     record = read_record(folder)
     check_format(record, folder)
     if record.job is None:
