@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -504,3 +504,19 @@ def test_no_frame_is_lost_where_mpeg2_changes_its_size(tmp_path: Path) -> None:
     (tmp_path / "c.m2v").write_bytes(parts[0] + parts[1])
     with open_source(tmp_path / "c.m2v", end=Fraction(9, 25)) as source:
         assert sum(isinstance(item, Frame) for item in source.read()) == 10
+
+
+def test_a_held_frame_survives_a_size_that_is_damage(tmp_path: Path) -> None:
+    """Nothing but the size is left of the last group of pictures."""
+    path = tmp_path / "a.m2v"
+    options = {"bf": "2", "g": "10"}
+    write_clip(path, frames=20, size=(64, 48), codec="mpeg2video", options=options)
+    data = bytearray(path.read_bytes())
+    last = data.rindex(b"\0\0\1\xb3")
+    data[last + 4 : last + 7] = bytes([6, 0, 64])
+    picture = data.index(b"\0\0\1\0", last)
+    data[picture + 4 :] = bytes(len(data) - picture - 4)
+    path.write_bytes(data)
+    with open_source(path) as source:
+        frames = [item for item in islice(source.read(), 10) if isinstance(item, Frame)]
+    assert [frame.planes[0].shape for frame in frames] == [(48, 64)] * 10

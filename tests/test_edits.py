@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from vidrepair.boxes import make_box
-from vidrepair.edits import shown_until
+from vidrepair.edits import MOST_EDITS, Sample, shown_texts, shown_until
 from vidrepair.facts import read_facts
 
 TIMES = [7, 47, 87, 200, 240, 280, 300, 400, 440, 480, 510]
@@ -85,6 +85,8 @@ SHORT = bytes(4) + struct.pack(">I", 2) + struct.pack(">IiI", 60, -1, 1 << 16)
         (index(SHORT + struct.pack(">IiI", 6000, 0, 1 << 16) + b"more"), 6060),
         # Written piece by piece.
         (index(SHORT + struct.pack(">IiI", 0, 0, 1 << 16)), None),
+        # More than anybody made.
+        (index(bytes(4) + struct.pack(">I", MOST_EDITS + 1) + bytes(12) * (MOST_EDITS + 1)), None),
         # Cut off, of a size that is none, of another kind, nothing.
         (index(SHORT), None),
         (index(bytes(4)), None),
@@ -99,6 +101,51 @@ def test_edit_lists(tmp_path: Path, content: bytes, ends: int | None) -> None:
     path.write_bytes(content)
     unit = Fraction(1, 600)
     assert shown_until(path, 3) == (None if ends is None else (ends * unit, unit))
+
+
+def texts(edit: tuple[int, int], times: list[tuple[int, int]], sizes: list[int]) -> bytes:
+    """An index of one track of text, whose number is 3, that shows nothing for 60 ticks; both the
+    film and the track have 600 a second.
+    """
+    begin = bytes(12)
+    movie = make_box(b"mvhd", begin + struct.pack(">I", 600) + bytes(84))
+    header = make_box(b"tkhd", begin + struct.pack(">I", 3) + bytes(60))
+    edits = bytes(4) + struct.pack(">IIiIIiI", 2, 60, -1, 1 << 16, *edit, 1 << 16)
+    spread = bytes(4) + struct.pack(">I", len(times))
+    spread += b"".join(struct.pack(">II", *one) for one in times)
+    lengths = bytes(4) + struct.pack(f">II{len(sizes)}I", 0, len(sizes), *sizes)
+    table = make_box(b"stbl", make_box(b"stts", spread) + make_box(b"stsz", lengths))
+    clock = make_box(b"mdhd", begin + struct.pack(">I", 600) + bytes(8))
+    media = make_box(b"mdia", clock + make_box(b"minf", table))
+    listed = make_box(b"edts", make_box(b"elst", edits))
+    return make_box(b"moov", movie + make_box(b"trak", header + listed + media))
+
+
+@pytest.mark.parametrize(
+    ("content", "shown"),
+    [
+        # The first ended before the edit, the second is on the screen when it begins.
+        (
+            texts((6000, 250), [(3, 100)], [5, 2, 6]),
+            [Sample(6, 60, 50)],
+        ),
+        (
+            texts((6000, 150), [(1, 100), (2, 200)], [5, 2, 6]),
+            [Sample(2, 60, 150), Sample(6, 210, 200)],
+        ),
+        # Without an end, and with fewer lengths than texts.
+        (texts((6000, 9), [(1, 2**32 - 1)], [5]), [Sample(5, 60, 2**32 - 10)]),
+        (texts((6000, 9), [(2**32 - 1, 2**32 - 1)], [5]), [Sample(5, 60, 2**32 - 10)]),
+        (texts((6000, 50), [(1, 100)], [5, 2, 6]), [Sample(5, 60, 50)]),
+        # From the start of the track FFmpeg is right.
+        (texts((6000, 0), [(3, 100)], [5, 2, 6]), []),
+    ],
+)
+def test_texts_that_an_edit_shows(tmp_path: Path, content: bytes, shown: list[Sample]) -> None:
+    path = tmp_path / "index.mp4"
+    path.write_bytes(content)
+    assert shown_texts(path, [3]) == {3: shown}
+    assert shown_texts(path, [2]) == {}
 
 
 def test_no_file_has_no_edit_list(tmp_path: Path) -> None:

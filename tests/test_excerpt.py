@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -15,6 +16,7 @@ from clips import Extras, samples_of, write_clip
 from vidrepair.decode import Source, open_source
 from vidrepair.encode import open_target, plan_output
 from vidrepair.errors import UsageError
+from vidrepair.excerpt import Excerpt
 from vidrepair.frames import Frame
 from vidrepair.settings import OutputSettings
 from vidrepair.streams import plan_copies
@@ -190,6 +192,49 @@ def test_another_video_starts_with_its_key_frame(tmp_path: Path) -> None:
     assert min(shown) == shown[0] == pytest.approx(7.0, abs=0.001)
     assert len(shown) == 75
     assert clip.video.index == 0
+
+
+@pytest.mark.parametrize(
+    ("early", "late", "taken"),
+    [
+        # Milliseconds from which a subtitle is on the screen, and for how long; 0 says nothing.
+        ([(100, 0), (300, 0)], [], [300]),
+        ([(100, 0), (300, 100)], [], []),
+        ([(100, 0), (300, 400)], [], [300]),
+        ([(100, 700), (300, 0)], [], [100, 300]),
+        # Between the time that was asked for and the first frame that is shown from then on.
+        ([(100, 0), (510, 0)], [], [510]),
+        ([(100, 0), (900, 0)], [], [100, 900]),
+        # Behind that frame in the file.
+        ([(100, 0)], [(300, 0)], [100, 300]),
+        ([(100, 0), (300, 0)], [(200, 0), (400, 500)], [300, 400]),
+        ([], [(300, 100), (400, 0)], [400]),
+    ],
+)
+def test_subtitles_on_the_screen_when_a_part_begins(
+    tmp_path: Path,
+    early: list[tuple[int, int]],
+    late: list[tuple[int, int]],
+    taken: list[int],
+) -> None:
+    write_clip(tmp_path / "a.mkv", frames=5, codec="libx264", extras=Extras(subtitles=1))
+    with av.open(str(tmp_path / "a.mkv")) as opened:
+        excerpt = Excerpt(opened.streams.video[0], Fraction(1, 2))
+        packets = []
+        for start, lasts in (*early, *late):
+            packet: Any = av.Packet(str(start).encode())
+            packet.stream, packet.time_base = opened.streams.subtitles[0], Fraction(1, 1000)
+            packet.pts = packet.dts = start
+            packet.duration = lasts
+            packets.append(packet)
+        held = [packet for packet in packets[: len(early)] if excerpt.takes_packet(packet)]
+        assert not excerpt.takes_frame(SimpleNamespace(pts=480))
+        assert excerpt.takes_frame(SimpleNamespace(pts=520))
+        found = [
+            packet for packet in (*held, *packets[len(early) :]) if excerpt.takes_packet(packet)
+        ]
+    assert [int(bytes(packet)) for packet in found] == taken
+    assert all(packet.pts >= 520 for packet in found)
 
 
 def test_a_file_is_not_read_to_its_end_for_what_goes_with_a_part(tmp_path: Path) -> None:

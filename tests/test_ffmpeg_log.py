@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from contextlib import ExitStack
 from pathlib import Path
 
 import av
@@ -66,11 +65,22 @@ def test_the_level_that_was_set_is_set_again() -> None:
 def test_threads_that_listen_at_once_leave_the_level_as_it_was() -> None:
     """The one that ends last would else put back what the other had set."""
     before = logging.get_level()
-    with ExitStack() as first, ExitStack() as second:
-        first.enter_context(listening(logging.WARNING))
-        second.enter_context(listening(logging.INFO))
-        first.close()
-        assert logging.get_level() == logging.INFO
+    begun, first_ended = threading.Event(), threading.Event()
+
+    def second() -> None:
+        with listening(logging.INFO):
+            begun.set()
+            first_ended.wait(timeout=60)
+            levels.append(logging.get_level())
+
+    levels: list[int | None] = []
+    other = threading.Thread(target=second)
+    with listening(logging.WARNING):
+        other.start()
+        begun.wait(timeout=60)
+    first_ended.set()
+    other.join()
+    assert levels == [logging.INFO]
     assert logging.get_level() in (before, logging.PANIC)
 
 

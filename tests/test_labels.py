@@ -101,7 +101,9 @@ def test_one_moment_is_one_text() -> None:
         assert kept_tags({"creation_time": text}) == {
             "creation_time": "2020-01-02T03:04:05.000000Z"
         }
-    for text in ("2020", "2020-01-02 03:04:05", "in May"):
+    early = kept_tags({"creation_time": "0904-01-02T03:04:05+01:00"})
+    assert early == {"creation_time": "0904-01-02T02:04:05.000000Z"}
+    for text in ("2020", "2020-01-02 03:04:05", "in May", "2020-W01-4T03:04:05Z"):
         assert kept_tags({"creation_time": text}) == {"creation_time": text}
 
 

@@ -17,7 +17,7 @@ from passing import pass_through
 
 from vidrepair import DamageSettings, RepairSettings, repair
 from vidrepair.decode import open_source
-from vidrepair.ebml import count_chapters
+from vidrepair.ebml import CHAPTERS, EDITION, SEGMENT, count_chapters, elements_in, make_element
 from vidrepair.encode import open_target, plan_output
 from vidrepair.errors import CannotCarry
 from vidrepair.frames import Frame
@@ -156,6 +156,16 @@ def test_chapters_of_one_start_are_written_though_matroska_s_reader_hides_one(
         assert count_chapters(tmp_path / "b.mkv") == len(opened.chapters()) == 3
 
 
+def test_chapters_that_a_part_lets_begin_at_once_are_all_read(tmp_path: Path) -> None:
+    """Of those that start at 0 FFmpeg reads more than one."""
+    chaptered(tmp_path / "a.mkv", [(0, 1000), (200, 1500), (1000, 2000)])
+    part = SourceSettings(start=Fraction(1, 5))
+    repair(tmp_path / "a.mkv", tmp_path / "b.mkv", settings=IDLE, reading=part)
+    with av.open(str(tmp_path / "b.mkv")) as opened:
+        starts = [float(one["start"] * one["time_base"]) for one in opened.chapters()]
+    assert starts == pytest.approx([0.0, 0.0, 0.8])
+
+
 def test_a_late_only_chapter_ends_where_it_did(tmp_path: Path) -> None:
     chaptered(tmp_path / "a.mkv", [(1200, 1800)])
     repair(tmp_path / "a.mkv", tmp_path / "b.mp4", settings=IDLE)
@@ -203,6 +213,15 @@ def test_a_text_ends_with_a_picture_that_is_stopped(tmp_path: Path, suffix: str)
     with av.open(str(output)) as opened:
         last = [packet for packet in opened.demux(subtitles=0) if packet.size > MOV_TEXT_HEAD][-1]
         assert float((last.pts + last.duration) * last.time_base) == pytest.approx(0.24)
+
+
+def test_a_text_that_says_no_end_ends_with_the_picture_too(tmp_path: Path) -> None:
+    texts_at(tmp_path / "a.mkv", [(200, 0, "one")])
+    part = SourceSettings(end=Fraction(1))
+    repair(tmp_path / "a.mkv", tmp_path / "b.mp4", settings=IDLE, reading=part)
+    with av.open(str(tmp_path / "b.mp4")) as opened:
+        last = [packet for packet in opened.demux(subtitles=0) if packet.size > MOV_TEXT_HEAD][-1]
+        assert float((last.pts + last.duration) * last.time_base) == pytest.approx(1.0)
 
 
 def test_from_mp4_back_to_matroska(tmp_path: Path) -> None:
@@ -645,3 +664,21 @@ def test_a_list_of_places_that_lies_has_no_chapters(tmp_path: Path) -> None:
     data[at + 10 : at + 10 + size] = b"\xff" * size
     (tmp_path / "b.mkv").write_bytes(data)
     assert (count_chapters(tmp_path / "a.mkv"), count_chapters(tmp_path / "b.mkv")) == (2, 0)
+
+
+def test_chapters_within_chapters_are_counted_however_deep(tmp_path: Path) -> None:
+    chaptered(tmp_path / "a.mkv", [(0, 200), (200, 400)])
+    data = (tmp_path / "a.mkv").read_bytes()
+    heads, size = [], 0
+    for _ in range(10_000):
+        heads.append(b"\xb6" + (1 << 56 | size).to_bytes(8, "big"))
+        size += len(heads[-1])
+    edition = make_element(EDITION, b"".join(reversed(heads)))
+    # Behind all else, where the list of places is told to look.
+    at = data.index(b"\x53\xab\x84\x10\x43\xa7\x70\x53\xac")
+    (segment,) = [start for kind, start, _ in elements_in(data) if kind == SEGMENT]
+    size = data[at + 9] & 0x7F
+    place = (len(data) - segment).to_bytes(size, "big")
+    deep = data[: at + 10] + place + data[at + 10 + size :] + make_element(CHAPTERS, edition)
+    (tmp_path / "b.mkv").write_bytes(deep)
+    assert count_chapters(tmp_path / "b.mkv") == 10_000

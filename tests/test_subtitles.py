@@ -158,13 +158,15 @@ def test_text_arrives_in_mp4_and_mov(tmp_path: Path, codec: str, suffix: str) ->
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
-def test_text_of_a_film_that_was_cut_without_encoding(tmp_path: Path, suffix: str) -> None:
+def test_text_of_a_film_that_was_cut_without_encoding(
+    tmp_path: Path, ffmpeg: str, suffix: str
+) -> None:
     """FFmpeg reads such a text too early, with the length of another."""
     cues = [(200, 400, b"Eins"), (900, 200, b"Zwei"), (1500, 100, b"Drei")]
     film(tmp_path / "a.mkv", "subrip", cues, "matroska")
     pass_through(tmp_path / "a.mkv", tmp_path / "a.mp4")
     cut, output = tmp_path / "cut.mp4", tmp_path / f"b.{suffix}"
-    words = ["ffmpeg", "-v", "error", "-ss", "0.3", "-i", str(tmp_path / "a.mp4"), "-map", "0"]
+    words = [ffmpeg, "-v", "error", "-ss", "0.3", "-i", str(tmp_path / "a.mp4"), "-map", "0"]
     subprocess.run([*words, "-c", "copy", str(cut)], check=True)
     pass_through(cut, output)
     with av.open(str(output)) as opened:

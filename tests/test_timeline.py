@@ -196,7 +196,37 @@ def test_sound_that_is_hidden_altogether_is_not_expected(tmp_path: Path, ffmpeg:
     subprocess.run([*words, "-frames:a", "1", str(tmp_path / "one.mp4")], check=True)
     source, output = tmp_path / "one.mp4", tmp_path / "b.mkv"
     idle = ("--denoise", "0", "--repair", "none", "-c", "h264")
-    assert call("run", source, "-o", output, *idle).exit_code == 0
+    done = call("run", source, "-o", output, *idle)
+    assert done.exit_code == 0
+    assert "audio stream 1 (aac, eng) is empty: an edit list hides all that it holds" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("codec", "size", "kept"),
+    [("aac", 1024, 1), ("ac3", 1536, 2), ("flac", 4608, 0), ("alac", 4096, 0), ("pcm", 1024, 0)],
+)
+def test_hidden_sound_is_kept_where_a_decoder_needs_it(
+    tmp_path: Path, ffmpeg: str, codec: str, size: int, kept: int
+) -> None:
+    """Before the edit begins the packet that it cuts is heard, and what is kept; FFmpeg's reader
+    calls one more of AC-3 shown.
+    """
+    write_clip(tmp_path / "a.mov", frames=75, codec="libx264", extras=Extras(audio=1))
+    name = "pcm_s16le" if codec == "pcm" else codec
+    begin = [ffmpeg, "-v", "error", "-i", str(tmp_path / "a.mov"), "-map", "0", "-c:v", "copy"]
+    whole, cut = tmp_path / "whole.mov", tmp_path / "cut.mov"
+    if codec == "flac":
+        whole, cut = whole.with_suffix(".mp4"), cut.with_suffix(".mp4")
+    subprocess.run([*begin, "-c:a", name, "-strict", "-2", str(whole)], check=True)
+    trim = [ffmpeg, "-v", "error", "-ss", "1.3", "-i", str(whole), "-map", "0", "-c", "copy"]
+    subprocess.run([*trim, "-strict", "-2", str(cut)], check=True)
+    output = tmp_path / "b.mkv"
+    pass_through(cut, output)
+    begins = times(cut)[0][0]
+    frames, heard, _ = times(output)
+    with av.open(str(output)) as opened:
+        packet = size / opened.streams.audio[0].rate
+    assert frames[0] - heard[0] - begins < (1 + kept) * packet + 0.001
 
 
 def test_times_that_a_container_holds() -> None:

@@ -93,16 +93,18 @@ def _filtered(frame: Any, mode: str) -> Any:
 
 
 def _through(frame: Any, *filtering: str) -> Any:
-    """What a filter of FFmpeg, by its name and options, makes of a frame; None for nothing."""
+    """What a filter of FFmpeg, by its name and options, makes of a frame; None for nothing, and
+    for a frame that filters do not take.
+    """
     graph: Any = av.filter.Graph()
     graph.threads = 1
     size = f"{frame.width}x{frame.height}"
-    source = graph.add("buffer", video_size=size, pix_fmt=frame.format.name, time_base="1/25")
-    graph.link_nodes(source, graph.add(*filtering), graph.add("buffersink")).configure()
-    graph.vpush(frame)
     try:
+        source = graph.add("buffer", video_size=size, pix_fmt=frame.format.name, time_base="1/25")
+        graph.link_nodes(source, graph.add(*filtering), graph.add("buffersink")).configure()
+        graph.vpush(frame)
         return graph.vpull()
-    except BlockingIOError:
+    except (av.FFmpegError, ValueError):
         return None
 
 

@@ -21,7 +21,7 @@ HEAD = 4096
 """Bytes of a file that its own header lies in."""
 
 
-def elements_in(data: bytes, at: int = 0) -> Iterator[tuple[int, int, int]]:
+def elements_in(data: bytes | memoryview, at: int = 0) -> Iterator[tuple[int, int, int]]:
     """The identifier, start and size of each element, as far as whole heads go."""
     while at < len(data):
         long = 9 - data[at].bit_length()
@@ -68,7 +68,7 @@ def count_chapters(path: Path) -> int:
                 place = _place_of(CHAPTERS, seeks)
                 if place is not None and place < FARTHEST:
                     file.seek(segment + place)
-                    return _atoms(file.read(MOST))
+                    return _atoms(memoryview(file.read(MOST)))
     return 0
 
 
@@ -86,7 +86,7 @@ def _place_of(wanted: int, seeks: bytes) -> int | None:
     return None
 
 
-def _atoms(data: bytes) -> int:
+def _atoms(data: memoryview) -> int:
     """Of the first element, which holds all chapters."""
     kind, start, size = next(elements_in(data), (0, 0, 0))
     if kind != CHAPTERS:

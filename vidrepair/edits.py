@@ -26,6 +26,9 @@ MOST = 256 << 20
 MOST_TEXTS = 1 << 20
 """Samples of text that are looked at; a film has a few thousand."""
 
+MOST_EDITS = 1 << 16
+"""Edits of a list that is believed; most lists have one or two."""
+
 
 def shown_until(path: Path, track: int) -> tuple[Fraction, Fraction] | None:
     """Seconds of the file at which that track ends, and the unit that they are counted in.
@@ -111,7 +114,8 @@ def _edits(trak: bytes) -> list[tuple[int, int]]:
     entry = ">Qq4x" if edits[8] else ">Ii4x"
     (count,) = struct.unpack_from(">I", edits, 12)
     end = 16 + count * struct.calcsize(entry)
-    return [] if end > len(edits) else list(struct.iter_unpack(entry, edits[16:end]))
+    known = end <= len(edits) and count <= MOST_EDITS
+    return list(struct.iter_unpack(entry, edits[16:end])) if known else []
 
 
 def _end(trak: bytes, unit: Fraction) -> tuple[Fraction, Fraction] | None:
@@ -134,7 +138,9 @@ def _texts(trak: bytes, unit: Fraction) -> Iterator[Sample]:
         return
     each = [size for (size,) in struct.iter_unpack(">I", sizes[20 : 20 + 4 * MOST_TEXTS])]
     spread = (
-        length for count, length in struct.iter_unpack(">II", times[16:]) for _ in range(count)
+        length
+        for count, length in struct.iter_unpack(">II", times[16 : 16 + 8 * MOST_TEXTS])
+        for _ in range(count)
     )
     lengths = list(islice(spread, len(each)))
     starts = accumulate(lengths, initial=-shown[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, insort
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -30,8 +31,8 @@ class Excerpt:
         """That one was met."""
         self._whole = start <= 0
         self._from = self.zero + start
-        self._latest: dict[int, int] = {}
-        """By stream, the pts of the last subtitle before the part."""
+        self._appeared: dict[int, list[int]] = {}
+        """By stream, the pts of the subtitles before the part, in order of time."""
         self._keys: dict[int, int] = {}
         """By stream, the pts of the key frame that another video starts with."""
 
@@ -77,24 +78,27 @@ class Excerpt:
         kind = packet.stream.type
         if kind == "video":
             return self._takes_video(packet, ticks, unit)
-        if ticks * unit >= self._from:
-            return True
-        return kind == "subtitle" and self._still_shown(packet, ticks, unit)
+        if kind == "subtitle":
+            return self._is_seen(packet, ticks, unit)
+        return bool(ticks * unit >= self._from)
 
-    def _still_shown(self, packet: Any, ticks: int, unit: Fraction) -> bool:
-        """Whether a subtitle that appears before the part is on the screen when it begins.
+    def _is_seen(self, packet: Any, ticks: int, unit: Fraction) -> bool:
+        """Whether a subtitle appears in the part, or is on the screen when it begins.
 
         One that does not say how long, as those that are pictures, is until the next appears.
         """
-        ends = ticks + (packet.duration or 0)
+        start, ends = math.ceil(self._from / unit), ticks + (packet.duration or 0)
+        before = self._appeared.setdefault(packet.stream.index, [])
+        if not self.found or ticks < start:
+            insort(before, ticks)
+        if ticks >= start:
+            return True
         if packet.duration and ends * unit <= self._from:
             return False
         if not self.found:
-            self._latest[packet.stream.index] = ticks
             return True
-        if not packet.duration and ticks != self._latest.get(packet.stream.index):
+        if not packet.duration and ticks < before[bisect_left(before, start) - 1]:
             return False
-        start = math.ceil(self._from / unit)
         if packet.duration:
             packet.duration = max(1, ends - start)
         packet.pts = packet.dts = start

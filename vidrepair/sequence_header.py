@@ -24,7 +24,7 @@ class SequenceHeaders:
 
     def turn(self, packet: Any) -> bool:
         """Whether pictures of another size begin with the packet."""
-        if not (self._read and packet.is_keyframe and packet.size):
+        if not (self._read and packet.size):
             return False
         data = bytes(packet)
         at = data.find(START)

@@ -25,7 +25,7 @@ from vidrepair.stream_losses import (
 )
 from vidrepair.subtitles import Converter
 from vidrepair.tags import Clip, Copied, StreamFacts, counted
-from vidrepair.tracks import HIDEABLE
+from vidrepair.tracks import kept_hidden
 
 # What of these kinds holds not one packet MP4 and MOV leave out.
 NEEDS_PACKETS = ("audio", "video")
@@ -172,22 +172,22 @@ class Copies:
             self._hidden[item.stream] = item
             return
         before = self._hidden.pop(item.stream, None)
-        if before is not None and HIDEABLE[self._routes[item.stream].facts.kind]:
+        if before is not None and kept_hidden(self._routes[item.stream].facts):
             self._write(output, before)
         self._write(output, item)
 
     def _hides(self, item: Copied) -> bool:
         """Whether a packet stands before the first that an edit list shows, and is not written."""
         begun = item.stream in self._last or self._target in ("mp4", "mov")
-        kind = self._routes[item.stream].facts.kind
-        return item.packet.is_discard and not begun and kind in HIDEABLE
+        facts = self._routes[item.stream].facts
+        return item.packet.is_discard and not begun and kept_hidden(facts) is not None
 
     def _write(self, output: Any, item: Copied) -> None:
         if self._routes[item.stream].facts.kind == "subtitle":
-            if self._end is not None:
-                _cut(item.packet, self._end)
             if self._target in ("mp4", "mov"):
                 _ended(item.packet)
+            if self._end is not None:
+                _cut(item.packet, self._end)
         packet = self._converted(item)
         if packet is None:
             return
@@ -228,10 +228,15 @@ class Copies:
         ]
         silent = [self._routes[index].facts for index in self._streams.keys() - self._last.keys()]
         if self._target not in ("mp4", "mov"):
-            return dropped + [
-                f"{fact} is empty: no key frame of it lies in this part of the film"
-                for fact in silent
-                if fact.kind == "video" and self._part
+            hidden = [fact for fact in silent if fact.index in self._hidden]
+            return [
+                *dropped,
+                *(f"{fact} is empty: an edit list hides all that it holds" for fact in hidden),
+                *(
+                    f"{fact} is empty: no key frame of it lies in this part of the film"
+                    for fact in silent
+                    if fact.kind == "video" and self._part
+                ),
             ]
         return dropped + [
             f"{fact} is not carried: it holds no packet, and {spoken(self._target)} leaves it out"

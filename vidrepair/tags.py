@@ -169,8 +169,10 @@ def _moment(text: str) -> str:
     """A time as FFmpeg's muxers write it, where it says its zone; else as it is."""
     with suppress(ValueError, OverflowError):
         told = datetime.fromisoformat(text)
-        if told.tzinfo is not None:
-            return told.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        # FFmpeg does not read the number of a week.
+        if told.tzinfo is not None and "W" not in text:
+            written = told.astimezone(UTC).isoformat(timespec="microseconds")
+            return written.replace("+00:00", "Z")
     return text
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import av
@@ -22,8 +23,8 @@ class TextTimes:
         shown = shown_texts(path_of(container), [stream.id for stream in streams])
         for stream in streams:
             samples = shown.get(stream.id)
-            pairs = list(zip(stream.index_entries, samples, strict=False)) if samples else []
-            if all(entry.size == sample.size for entry, sample in pairs):
+            pairs = _paired(stream.index_entries, samples) if samples else []
+            if pairs:
                 self._places[stream.index] = {entry.timestamp: one for entry, one in pairs}
 
     def placed(self, packet: Any) -> Any:
@@ -37,3 +38,15 @@ class TextTimes:
         moved.pts = moved.dts = sample.start
         moved.duration, moved.is_keyframe = sample.length, packet.is_keyframe
         return moved
+
+
+def _paired(entries: Any, samples: Sequence[Sample]) -> list[tuple[Any, Sample]]:
+    """FFmpeg's entry for each sample; none where it does not have the same ones.
+
+    Behind the first, which the edit cuts, its times are those of the samples, all moved alike. What
+    lies behind the end of the edit it leaves out.
+    """
+    pairs = list(zip(entries, samples, strict=False))
+    moved = {entry.timestamp - sample.start for entry, sample in pairs[1:]}
+    same = all(entry.size == sample.size for entry, sample in pairs)
+    return pairs if same and len(moved) <= 1 and len(entries) <= len(samples) else []

@@ -23,9 +23,8 @@ from vidrepair.tags import StreamFacts, kept_tags, plain_text
 UNKNOWN = -(2**63)
 """FFmpeg's AV_NOPTS_VALUE: a time that the file does not say."""
 
-HIDEABLE = {"audio": 1, "subtitle": 0, "data": 0}
-"""What an edit list of MP4 and MOV hides at the start is left out of other containers, which would
-show it: but for so many packets, without which a decoder of sound makes noise of the first ones."""
+ALONE = ("pcm_", "flac", "alac")
+"""Sound whose packets are decoded without those before, by the beginning of FFmpeg's names."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,7 +78,7 @@ class Track:
 
     def shown(self) -> Track:
         """The stream as other containers than MP4 and MOV are given it: without what is hidden."""
-        kept = HIDEABLE.get(self.facts.kind)
+        kept = kept_hidden(self.facts)
         if kept is None:
             return self
         # What stands before nothing that is shown is not written at all.
@@ -146,6 +145,17 @@ class Gathered:
         times, dts, durations, sizes, checksums = (np.array(one, np.int64) for one in columns)
         digest = self.sha256.hexdigest()
         return Packets(self.time_base, digest, times, dts, durations, sizes, checksums, self.hidden)
+
+
+def kept_hidden(told: StreamFacts) -> int | None:
+    """How many packets of a stream are kept of those that an edit list of MP4 and MOV hides at the
+    start, and other containers would show; None for all.
+
+    One of sound, where a decoder makes noise of the first packet without the one before.
+    """
+    if told.kind not in ("audio", "subtitle", "data"):
+        return None
+    return int(told.kind == "audio" and not told.codec.startswith(ALONE))
 
 
 def track_of(stream: Any) -> Track:

@@ -154,7 +154,7 @@ def compare(source: Facts, found: Facts, allowed: Expectation) -> tuple[Differen
     told += check_streams(source, found, allowed, clock)
     chapters = _kept_chapters(source, count, len(found.chapters), allowed)
     if found.container.startswith("matroska"):
-        chapters = _readable(chapters)
+        chapters = _readable(chapters, clock.offset)
     told += _chapters(chapters, found, clock, mov=allowed.mov)
     told += check_tags(source.tags, found.tags, "the file", ("timecode",))
     return tuple(difference for difference in told if not allowed.excuses(difference))
@@ -228,13 +228,13 @@ def _kept_chapters(source: Facts, frames: int, count: int, allowed: Expectation)
     return kept
 
 
-def _readable(chapters: Sequence[Chapter]) -> list[Chapter]:
-    """Those that FFmpeg reads from Matroska: each has to start later than all before it, but for
-    those that start at 0. The file holds the others.
+def _readable(chapters: Sequence[Chapter], offset: Fraction) -> list[Chapter]:
+    """Those that FFmpeg reads from Matroska, where `offset` was added to their times: each has to
+    start later than all before it, but for those that start at 0. The file holds the others.
     """
     read: list[Chapter] = []
     for chapter in chapters:
-        if not read or read[-1].start == 0 or chapter.start > read[-1].start:
+        if not read or read[-1].start + offset == 0 or chapter.start > read[-1].start:
             read.append(chapter)
     return read
 
