@@ -365,6 +365,11 @@ def test_bad_input_is_one_sentence(
     assert (tmp_path / "there.png").read_bytes() == b"kept"
 
 
+def test_a_strength_that_is_asked_for_twice_is_one_column(film: Path, tmp_path: Path) -> None:
+    pairs = ((50.0, 50.0), (100.0, 70.0), (50.0, 50.0))
+    assert PreviewJob(film, tmp_path / "s.png", strengths=pairs).shares == pairs[:2]
+
+
 def test_frame_by_frame_settings_are_refused(film: Path, tmp_path: Path) -> None:
     settings = RepairSettings(bad_frames=(range(3, 4),))
     with pytest.raises(UsageError, match="jumps through the film"):

@@ -573,6 +573,15 @@ def test_the_timecode_goes_to_and_fro(tmp_path: Path) -> None:
     assert fields(back.parent / "0051.dpx")[1724] == 24.0
 
 
+def test_a_report_says_which_picture_is_frame_0(tmp_path: Path) -> None:
+    source, film = tmp_path / "in" / "%04d.dpx", tmp_path / "film.mkv"
+    write_scan(source, ">")
+    words = ("run", source, "--rate", 24, "-o", film, *KEEP, "--ss", 0.04, "--report")
+    assert call(*words).exit_code == 0
+    page = (tmp_path / "film.mkv.vr.html").read_text(encoding="utf-8")
+    assert "Frames are counted from 0, which is picture 51." in page
+
+
 def test_another_rate_is_told(tmp_path: Path) -> None:
     source, output = tmp_path / "in" / "%04d.dpx", tmp_path / "out" / "%04d.dpx"
     write_scan(source, ">", rate=18.0)

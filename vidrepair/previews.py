@@ -100,8 +100,8 @@ class PreviewJob:
 
     @property
     def shares(self) -> tuple[Pair, ...]:
-        """The strengths that are shown."""
-        return self.strengths or (self.repair.denoise,)
+        """The strengths that are shown, each once."""
+        return tuple(dict.fromkeys(self.strengths)) or (self.repair.denoise,)
 
 
 @dataclass(frozen=True, slots=True)

@@ -266,7 +266,10 @@ def _film(seen: Survey) -> str:
         picture = clip.picture
         rate = "" if clip.rate is None else f", {float(clip.rate):g} fps"
         words.append(f"{picture.width}x{picture.height} {picture.format.name} {clip.codec}{rate}")
-    return f"Source: {words[0]}. Result: {words[1]}."
+    told = f"Source: {words[0]}. Result: {words[1]}."
+    if seen.before.number is not None:
+        told += f" Frames are counted from 0, which is picture {seen.before.number}."
+    return told
 
 
 def _settings(job: ReportJob, analysis: Analysis | None, run: Report | None) -> dict[str, Any]:
