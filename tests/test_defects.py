@@ -201,7 +201,8 @@ def test_a_coloured_thing_is_no_overlooked_dust() -> None:
     frames = film(shown)
     frames[5].planes[1][28:33, 43:48] = 70
     out, found = repaired(frames, masks)
-    assert all(one.confidence > 0.9 for one in found)
+    # The last frame is judged by one side.
+    assert all(one.confidence > 0.85 for one in found)
     ball = spot(60, 90, 4)
     assert np.array_equal(frames[5].planes[0][ball], out[5].planes[0][ball])
 
@@ -218,7 +219,8 @@ def test_what_is_no_damage_for_sure_is_not_overlooked_but_left() -> None:
     shown[9][spot(64, 184, 5)] = 10.0
     frames = film(shown)
     out, found = repaired(frames, masks)
-    assert all(one.confidence > 0.9 for one in found)
+    # The last frame is judged by one side.
+    assert all(one.confidence > 0.85 for one in found)
     for number, place in ((3, spot(70, 130)), (8, spot(64, 40, 1)), (9, spot(64, 184, 4))):
         assert np.array_equal(frames[number].planes[0][place], out[number].planes[0][place])
 
@@ -376,6 +378,57 @@ def test_what_may_be_a_thing_at_an_end_stays():
             lumas[number][where] = 10.0
         _, found = repaired(film(lumas), dict.fromkeys(seen, where))
         assert not found
+
+
+def test_on_dirty_film_dust_near_an_edge_goes_at_the_end_too() -> None:
+    shown, masks = dirty_film()
+    speck = spot(64, 20)
+    shown[-1][speck] = 10.0
+    masks[LONG - 1] = masks[LONG - 1] | speck
+    _, found = repaired(film(shown), masks)
+    last = [one.box for one in found if one.frame == LONG - 1]
+    assert any(top <= 64 < bottom and left <= 20 < right for top, left, bottom, right in last)
+
+
+def test_lines_that_cross_go_one_by_one() -> None:
+    """Together they are as large as the picture, and something in it is off."""
+    line, row, mover = (np.zeros(SIZE, dtype=bool) for _ in range(3))
+    line[10:118, 90:93] = True
+    row[60:62, 40:160] = True
+    mover[12:52, 99:115] = mover[70:116, 68:83] = True
+    shown = [scene(number) for number in range(LONG)]
+    shown[5][mover] = np.where(shown[5][mover] < 128.0, 240.0, 15.0)
+    shown[5][line | row] = 245.0
+    _, found = repaired(film(shown), {5: line | row})
+    assert sorted(one.kind for one in found) == ["dropout", "dropout", "scratch"]
+    assert next(one.box for one in found if one.kind == "scratch")[1] == 89
+
+
+def test_a_line_over_the_picture_is_no_thing_in_company() -> None:
+    """Another like it is in the frame before, too far away for one that trembles."""
+    shown, masks = [scene(number) for number in range(LONG)], {}
+    for number, column in ((2, 60), (3, 100)):
+        line = np.zeros(SIZE, dtype=bool)
+        line[10:118, column : column + 3] = True
+        masks[number] = line
+        shown[number][line] = 245.0
+    _, found = repaired(film(shown), masks)
+    assert [(one.kind, one.frame) for one in found] == [("scratch", 2), ("scratch", 3)]
+
+
+def test_dust_on_a_line_goes_where_a_neighbour_has_a_line_beside_it() -> None:
+    """A line that trembles stays, and is no reason to leave what lies on it."""
+    shown, masks = [scene(number) for number in range(LONG)], {}
+    for number, column in ((4, 92), (5, 90)):
+        line = np.zeros(SIZE, dtype=bool)
+        line[10:118, column : column + 2] = True
+        masks[number] = line
+        shown[number][line] = 245.0
+    speck = spot(60, 99, 6)
+    shown[5][speck] = 10.0
+    masks[5] = masks[5] | speck
+    _, found = repaired(film(shown), masks)
+    assert [(one.kind, one.frame) for one in found if one.frame == 5] == [("dust", 5)]
 
 
 def test_dust_on_a_lasting_scratch_goes_without_it():

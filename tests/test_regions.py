@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from vidrepair.regions import Box, connected_regions, dilate
+from vidrepair.regions import Box, connected_regions, dilate, runs
 
 
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.2, 0.45, 0.7, 1.0])
@@ -47,6 +47,32 @@ def test_cells_cover_a_box_once():
         seen[cell.window()] += 1
     assert seen.sum() == seen[box.window()].sum() == box.height * box.width
     assert seen.max() == 1
+
+
+def test_a_cross_is_two_lines_and_what_is_left() -> None:
+    mask = np.zeros((20, 30), dtype=bool)
+    mask[1:19, 10:12] = True
+    mask[6:8, 2:28] = True
+    mask[8:11, 20:23] = True
+    (region,) = connected_regions(mask)
+    assert [part.box for part in region.lines(12)] == [
+        Box(1, 10, 19, 12),
+        Box(6, 2, 8, 10),
+        Box(6, 12, 8, 28),
+        Box(8, 20, 11, 23),
+    ]
+    assert [part.box for part in region.lines(40)] == [region.box]
+
+
+@pytest.mark.parametrize(
+    ("length", "kept"), [(3, [1, 2, 3, 6, 7, 8, 9]), (4, [6, 7, 8, 9]), (5, [])]
+)
+def test_rows_of_samples_that_are_long_enough(length: int, kept: list[int]) -> None:
+    mask = np.zeros((1, 12), dtype=bool)
+    mask[0, [1, 2, 3, 6, 7, 8, 9, 11]] = True
+    assert np.flatnonzero(runs(mask, length, 1)[0]).tolist() == kept
+    assert np.flatnonzero(runs(mask.T, length, 0)[:, 0]).tolist() == kept
+    assert not runs(mask, length, 0).any()
 
 
 def test_a_region_has_the_parts_that_a_mask_leaves_of_it():

@@ -97,9 +97,33 @@ class Region:
 
     def parts(self, mask: Mask) -> list[Region]:
         """The connected regions of what of it lies in a mask (H, W) of the whole picture."""
-        box = self.box
-        found = connected_regions(self.mask() & mask[box.window()])
+        return self.split(mask[self.box.window()])
+
+    def lines(self, length: int) -> list[Region]:
+        """What of it stands in columns of so many samples, what else lies in rows of so many, and
+        what is left: a cross is two lines.
+        """
+        own = self.mask()
+        tall, long = (runs(own, length, axis) for axis in (0, 1))
+        return self.split(tall, long & ~tall, ~long & ~tall)
+
+    def split(self, *masks: Mask) -> list[Region]:
+        """The connected regions of what of it lies in each of several masks of its box."""
+        box, own = self.box, self.mask()
+        found = (part for mask in masks for part in connected_regions(own & mask))
         return [Region(part.rows + box.top, part.columns + box.left) for part in found]
+
+
+def runs(mask: Mask, length: int, axis: int) -> Mask:
+    """What of a mask (H, W) is in a row of at least so many samples along an axis."""
+    along = np.moveaxis(mask, axis, 0)
+    total = np.pad(along.cumsum(axis=0), ((1, 0), (0, 0)))
+    whole = total[length:] - total[:-length] == length
+    # One more row is covered from where a run of that length starts, one less behind its end.
+    steps = np.zeros_like(total)
+    steps[: len(whole)] += whole
+    steps[length:] -= whole
+    return np.moveaxis(steps.cumsum(axis=0)[:-1] > 0, 0, axis)
 
 
 def connected_regions(mask: Mask) -> list[Region]:
