@@ -126,10 +126,19 @@ def write_bytes(path: Path, parts: Iterable[bytes], *, overwrite: bool = False) 
         sync(path.parent)
 
 
+def no_folder(path: Path) -> str:
+    """What is said of what is no folder, and should be one."""
+    if path.exists():
+        return f"{path} is no folder; name one that is"
+    return f"the folder {path} does not exist; make it first"
+
+
 def _remedy(path: Path, error: OSError) -> str:
     """Why a file could not be written, and what to do about it."""
     if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return f"the folder {path.parent} does not exist; make it first"
+        return no_folder(path.parent)
+    if error.errno == errno.ENAMETOOLONG:
+        return f"{error.strerror}; choose a shorter one"
     if error.errno in FULL:
         return f"no space is left ({error.strerror}); free some, or choose another folder"
     return f"{error.strerror or error}; choose another folder, or change its permissions"

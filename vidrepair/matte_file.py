@@ -18,7 +18,7 @@ import numpy as np
 from vidrepair.carriers import new_carrier, plane_views
 from vidrepair.encode import OutputPlan, Target, open_target, plan_output
 from vidrepair.errors import UsageError, VidrepairError
-from vidrepair.files import FULL, Unfinished, beside, check_writable, same_file, sync
+from vidrepair.files import FULL, Unfinished, beside, check_writable, no_folder, same_file, sync
 from vidrepair.frames import Frame, Picture, PixelFormat
 from vidrepair.matte import Codes, matte_clip, matte_frame
 from vidrepair.placement import Numbered
@@ -222,7 +222,7 @@ def _place(path: Path, overwrite: bool) -> Numbered:
         place = Numbered(path, NAME, whole=not path.is_dir())
         taken = not place.whole and _holds_anything(path)
     if not place.root.is_dir():
-        raise VidrepairError(f"the folder {place.root} does not exist; make it first")
+        raise VidrepairError(no_folder(place.root))
     if taken and not overwrite:
         raise UsageError(
             f"the matte {path} exists; add -y to replace the pictures in it, or choose another name"

@@ -25,6 +25,7 @@ from vidrepair.codecs import (
 )
 from vidrepair.errors import CannotCarry, UsageError, VidrepairError
 from vidrepair.exact_time import inexact_times
+from vidrepair.files import no_folder
 from vidrepair.headers import Header
 from vidrepair.labels import FileTags, spoken, stream_tags
 from vidrepair.losses import (
@@ -266,7 +267,7 @@ def _check_output(clip: Clip, output: Path, overwrite: bool) -> None:
     if output.exists() and not overwrite:
         raise UsageError(f"{output} exists; add -y to replace it, or choose another name")
     if not folder.is_dir():
-        raise VidrepairError(f"the folder {folder} does not exist; make it first")
+        raise VidrepairError(no_folder(folder))
     # Rights, quotas and read-only mounts: only trying tells.
     trial = folder / f".vidrepair-{secrets.token_hex(4)}.part"
     try:

@@ -208,7 +208,7 @@ def lanes(
             for page in pages
             if page.place.kind == kind
         ]
-        ticks = sorted({frame * TICKS // count for frame in places})
+        ticks = sorted({(2 * frame + 1) * TICKS // (2 * count) for frame in places})
         path = "".join(f"M{tick} 0v1" for tick in ticks)
         unit = "frame" if kind in (UNLISTED, "rebuilt") else "place"
         many = counted(len(places), unit)
@@ -248,6 +248,7 @@ def _noise(seen: Survey) -> dict[str, Any]:
     says = (
         "What varies from frame to frame, as a standard deviation in code values of 8 bits, by the"
         f" luma it lies on: {_mean(before.luma)} before and {_mean(after.luma)} after on average."
+        " The run measures each span in a way of its own: see Settings."
     )
     return {
         "title": "Noise by luma",

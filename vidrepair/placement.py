@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from vidrepair.errors import UsageError, VidrepairError
-from vidrepair.files import beside, sync
+from vidrepair.files import beside, no_folder, sync
 from vidrepair.sequences import numbered_files, sequence_url
 
 
@@ -230,7 +230,7 @@ def numbered_place(
     if place.folder.exists() and place.whole:
         raise VidrepairError(f"{place.folder} is a file; choose another folder for {what}")
     if not place.root.is_dir():
-        raise VidrepairError(f"the folder {place.root} does not exist; make it first")
+        raise VidrepairError(no_folder(place.root))
     if source is not None and _meets(source, place):
         raise UsageError(f"{what} is the source itself; choose another name")
     for path in () if place.whole else numbered_files(pattern).values():

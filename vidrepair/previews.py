@@ -329,6 +329,7 @@ def _told(subject: Subject, glimpses: Glimpses) -> tuple[str, str]:
         "" if clip.duration is None else clock(clip.duration),
         "fields repaired apart" if subject.fields else "",
         "" if subject.way not in DEINTERLACED else f"made progressive by {subject.way}",
+        "" if clip.number is None else f"frame 0 is picture {clip.number}",
     ]
     kinds = ", ".join(asked.damage.kinds) or "none"
     sure = f" (confidence {asked.damage.min_confidence:g})" if asked.mends else ""

@@ -150,7 +150,7 @@ def origin_at(path: Path, rate: Fraction | None) -> Path | ImageSequence:
 def beside_film(film: Path, ending: str) -> Path:
     """A name beside a film; of numbered pictures, beside their folder, that need not be there."""
     if is_sequence(film):
-        film = film.parent.resolve()  # the name of .. says nothing
+        film = film.parent if film.parent.name not in ("", "..") else film.parent.resolve()
     return film.with_name(f"{film.name}{ending}")
 
 

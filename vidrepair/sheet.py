@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from fractions import Fraction
@@ -28,6 +29,10 @@ NARROWEST = 960
 MARGIN, GAP = 28, 10
 TITLE, HEAD, TEXT, LABEL = 36, 27, 22, 20
 """Heights of the letters."""
+SMALL_LABEL = 11
+"""The least of a word above a narrow picture."""
+FONTS = ("DejaVuSans.ttf", "Arial.ttf", "LiberationSans-Regular.ttf", "NotoSans-Regular.ttf")
+"""Files that are looked for where a machine keeps its fonts."""
 LEADING = 1.45
 """Height of a line, in that of its letters."""
 GROUND, BRIGHT, PALE, MARK = (34, 34, 34), (240, 240, 240), (176, 176, 176), (255, 214, 64)
@@ -192,8 +197,11 @@ class _Pen:
         line = round(LEADING * LABEL)
         for label, picture in zip(strip.labels, strip.pictures, strict=True):
             height, width = picture.shape[:2]
-            word = _shortened(label, LABEL, width)
-            self._words.append((across, self._down, word, LABEL, PALE))
+            size = LABEL
+            while size > SMALL_LABEL and _length(label, size) > width:
+                size -= 1
+            word = _shortened(label, size, width)
+            self._words.append((across, self._down, word, size, PALE))
             self._pictures.append((across, self._down + line, picture))
             across += width + GAP
             tallest = max(tallest, height)
@@ -206,15 +214,19 @@ class _Pen:
         image = Image.new("RGB", (self._width, self._down), GROUND)
         brush = ImageDraw.Draw(image)
         for left, top, text, size, colour in self._words:
-            brush.text((left, top), text, fill=colour, font=_font(size))
+            brush.text((left, top), text, fill=colour, font=_font(size, text))
         for left, top, picture in self._pictures:
             image.paste(Image.fromarray(picture), (left, top))
         return np.asarray(image)
 
 
-def _font(size: int) -> FreeTypeFont | ImageFont:
+def _font(size: int, text: str) -> FreeTypeFont | ImageFont:
+    """Pillow's own knows the letters of English alone: others are drawn by one of the machine."""
     from PIL import ImageFont
 
+    for name in () if text.isascii() else FONTS:
+        with suppress(OSError):
+            return ImageFont.truetype(name, size)
     return ImageFont.load_default(size)
 
 
@@ -241,4 +253,4 @@ def _shortened(text: str, size: int, width: int) -> str:
 
 
 def _length(text: str, size: int) -> float:
-    return _font(size).getlength(text)
+    return _font(size, text).getlength(text)

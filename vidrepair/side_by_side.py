@@ -230,7 +230,9 @@ class _Seen:
 
 def _together(job: CompareJob, one: Source, other: Source) -> Iterator[Pair]:
     """The frames of both, pair by pair. Raises UsageError where one has more than the other."""
-    remedy = "compare films of one length, or name frames with --at"
+    remedy = "compare films of one length"
+    if job.output.suffix.lower() == ".png":
+        remedy += ", or name frames with --at"
     names = (str(job.first), str(job.second))
     return in_step(frames_of(one), frames_of(other), names, job.crop, remedy)
 

@@ -144,7 +144,7 @@ def survey(
         pairs = in_step(
             number_shots(mark_repeats(decoded)),
             frames_of(other),
-            (str(against), str(output)),
+            (str(against) if frames is None else f"{against} by --frames {frames}", str(output)),
             remedy="say by the options of report how OUT was made, or name the film it was made of",
         )
         for pair in pairs:

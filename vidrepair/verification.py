@@ -172,7 +172,9 @@ def _frames(source: Facts, found: Facts, clock: Clock, count: int) -> Iterator[D
     if count != len(found.pts):
         expected = np.concatenate([*placed, np.zeros(0, np.int64)])
         missing = np.setdiff1d(expected, found.pts.unpacked())
-        note = f" with none at {spoken_time(missing[0], unit)}" if len(missing) else ""
+        # Where more are missing than the number says, the films have other times altogether.
+        few = 0 < len(missing) <= count - len(found.pts)
+        note = f" with none at {spoken_time(missing[0], unit)}" if few else ""
         yield from _numbers(count, len(found.pts), note)
         return
     pairs = zip(placed, found.pts.blocks(), strict=True)

@@ -39,11 +39,11 @@ class _OfTheWhole(Lacking):
 
 
 @click.command(cls=_OfTheWhole)
-@click.argument("source", type=click.Path(path_type=Path), metavar="IN")
+@click.argument("source", type=click.Path(path_type=Path, readable=False), metavar="IN")
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     metavar="FILE",
     help="By default beside IN, as IN.vr.json.",
 )

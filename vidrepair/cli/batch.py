@@ -40,7 +40,7 @@ from vidrepair.settings import (
     SourceSettings,
 )
 
-FILE = click.Path(path_type=Path)
+FILE = click.Path(path_type=Path, readable=False)
 
 
 OF_ONE = {

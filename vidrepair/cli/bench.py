@@ -15,7 +15,9 @@ from vidrepair.settings import EngineSettings
 
 
 @click.command()
-@click.argument("source", metavar="[IN]", required=False, type=click.Path(path_type=Path))
+@click.argument(
+    "source", metavar="[IN]", required=False, type=click.Path(path_type=Path, readable=False)
+)
 @click.option(
     "--size", type=SIZE, default="854x480", metavar="WxH", show_default=True, help="Without IN."
 )

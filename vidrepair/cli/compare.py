@@ -14,7 +14,7 @@ from vidrepair.regions import Box
 from vidrepair.side_by_side import MODES, CompareJob, Mode
 from vidrepair.side_by_side import compare as write_comparison
 
-FILE = click.Path(path_type=Path)
+FILE = click.Path(path_type=Path, readable=False)
 
 
 @click.command(cls=Needing)

@@ -45,7 +45,7 @@ _OPTIONS = (
     click.option("--threads", type=int, default=0, help="Of the engine; 0 takes all."),
     click.option(
         "--trust-engine",
-        type=click.Path(path_type=Path),
+        type=click.Path(path_type=Path, readable=False),
         metavar="FOLDER",
         help="Take this compiled engine, not one of the cache. Loading it runs code that is in it.",
     ),

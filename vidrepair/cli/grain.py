@@ -19,11 +19,11 @@ from vidrepair.tags import pixel_format
 
 
 @click.command(cls=Needing)
-@click.argument("analysis", type=click.Path(path_type=Path), metavar="FILE")
+@click.argument("analysis", type=click.Path(path_type=Path, readable=False), metavar="FILE")
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     required=True,
     metavar="OUT",
     help="A .json file: the profile of one shot, for run --noise-profile. A .tbl file: the film"

@@ -22,8 +22,10 @@ from vidrepair.journal import (
 from vidrepair.report import spoken_size
 from vidrepair.tags import one_line, plain_text
 
-FOLDER = click.argument("folder", type=click.Path(path_type=Path), default=".", metavar="[FOLDER]")
-OUT = click.argument("output", type=click.Path(path_type=Path), metavar="OUT")
+FOLDER = click.argument(
+    "folder", type=click.Path(path_type=Path, readable=False), default=".", metavar="[FOLDER]"
+)
+OUT = click.argument("output", type=click.Path(path_type=Path, readable=False), metavar="OUT")
 
 
 @click.group()

@@ -13,7 +13,7 @@ from vidrepair.marking import mark_film
 from vidrepair.sequences import is_sequence, sidecar_of
 from vidrepair.tags import counted
 
-FILE = click.Path(path_type=Path)
+FILE = click.Path(path_type=Path, readable=False)
 
 
 @click.command(cls=Needing)
@@ -53,6 +53,8 @@ def markers(
     sidecar = analysis or sidecar_of(film)
     if not film.exists():
         raise InputError(f"{film} does not exist; check the name and the folder")
+    if film.is_dir():
+        raise InputError(f"{film} is a folder; name a film in it")
     if analysis is None and not sidecar.exists():
         raise UsageError(
             f"{film} has no sidecar beside it; write it with vidrepair analyze {film} -o {sidecar},"

@@ -37,7 +37,7 @@ from vidrepair.settings import (
 @click.option("--frames", type=int, metavar="N", help="Stop after N frames.")
 @click.option(
     "--analysis",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     metavar="FILE",
     help="Follow a sidecar: of the damage, what it keeps.",
 )

@@ -19,7 +19,7 @@ from vidrepair.errors import UsageError
 from vidrepair.previews import PreviewJob, make_preview
 from vidrepair.settings import EngineSettings, Pair, RepairSettings
 
-FILE = click.Path(path_type=Path)
+FILE = click.Path(path_type=Path, readable=False)
 
 
 @click.command(cls=Needing)

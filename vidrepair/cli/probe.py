@@ -22,7 +22,7 @@ USUAL = ("none", "not said", "progressive", "1", "left")
 
 
 @click.command()
-@click.argument("source", type=click.Path(path_type=Path), metavar="IN")
+@click.argument("source", type=click.Path(path_type=Path, readable=False), metavar="IN")
 @click.option("--rate", type=RATE, metavar="N", help="Frames a second of numbered pictures.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
 @click.option(

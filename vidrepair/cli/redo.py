@@ -15,10 +15,10 @@ from vidrepair.jobs.redo import begin_redo, end_redo
 
 
 @click.command(cls=Needing)
-@click.argument("output", type=click.Path(path_type=Path), metavar="OUT")
+@click.argument("output", type=click.Path(path_type=Path, readable=False), metavar="OUT")
 @click.option(
     "--analysis",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     required=True,
     metavar="FILE",
     help="The sidecar of OUT, edited.",

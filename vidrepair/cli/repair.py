@@ -21,7 +21,7 @@ from vidrepair.settings import (
     RepairSettings,
 )
 
-FILE = click.Path(path_type=Path)
+FILE = click.Path(path_type=Path, readable=False)
 _PLAIN = ("noise", "noise_profile", "grain", "deflicker", "interlace", "max_change")
 """Options that are settings of the same name."""
 _DENOISE = click.option(

@@ -17,7 +17,7 @@ from vidrepair.report_page import ReportJob, make_report, page_of
 from vidrepair.sequences import sidecar_of
 from vidrepair.settings import DEINTERLACED, Interlace, OutputSettings, SourceSettings
 
-FILE = click.Path(path_type=Path)
+FILE = click.Path(path_type=Path, readable=False)
 
 
 @click.command(cls=Needing)

@@ -58,7 +58,7 @@ def changed_words(given: Mapping[str, int | str | bool | None]) -> list[str]:
 
 
 @click.command()
-@click.argument("output", type=click.Path(path_type=Path), metavar="OUT")
+@click.argument("output", type=click.Path(path_type=Path, readable=False), metavar="OUT")
 @click.option("-y", "--overwrite", is_flag=True, help="Replace OUT if it exists.")
 @recall_options
 @progress_options

@@ -77,7 +77,7 @@ class _Recorded(Headed):
 )
 @click.option(
     "--analysis",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     metavar="FILE",
     help="Follow a sidecar, edited or not: its shots, its noise, and of the damage what it keeps.",
 )

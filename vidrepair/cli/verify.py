@@ -19,7 +19,7 @@ from vidrepair.report import Difference
 from vidrepair.settings import DEINTERLACED, LOSSES, Interlace, Job, OutputSettings, SourceSettings
 from vidrepair.verification import check_files
 
-FILE = click.Path(path_type=Path)
+FILE = click.Path(path_type=Path, readable=False)
 
 
 @click.command(cls=Needing)
