@@ -16,6 +16,7 @@ from passing import pass_through
 from vidrepair.decode import open_source
 from vidrepair.encode import plan_output
 from vidrepair.errors import InputError, UsageError, VidrepairError
+from vidrepair.files import write_bytes
 from vidrepair.settings import OutputSettings
 
 HLS = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\na.ts\n#EXT-X-ENDLIST\n"
@@ -252,6 +253,14 @@ def test_output_is_the_source(tmp_path: Path, link: str) -> None:
     with pytest.raises(UsageError, match="is the source itself"):
         pass_through(source, output, OutputSettings(overwrite=True))
     assert source.read_bytes() == before
+
+
+def test_a_file_where_a_folder_should_be_and_a_name_that_is_too_long(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a.mkv")
+    with pytest.raises(VidrepairError, match=r"a\.mkv is no folder; name one that is"):
+        pass_through(tmp_path / "a.mkv", tmp_path / "a.mkv" / "b.mkv")
+    with pytest.raises(VidrepairError, match="too long; choose a shorter one"):
+        write_bytes(tmp_path / f"{'x' * 300}.png", [b""])
 
 
 def test_output_folder_missing(tmp_path: Path) -> None:

@@ -12,11 +12,13 @@ import time
 from pathlib import Path
 
 import av
+import click
 import numpy as np
 import pytest
 from clips import Extras, picture, read_frames, samples_of, write_clip
 
 import vidrepair
+from vidrepair.cli import main
 
 TOOL = [sys.executable, "-c", "from vidrepair.cli import main; main()"]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -41,6 +43,18 @@ def refused(code: int, *args: str | Path, stdin: bytes | None = None) -> str:
     assert "Traceback" not in text
     assert len([line for line in text.splitlines() if line.strip()]) <= 4, text
     return text
+
+
+def test_no_file_is_refused_before_the_tool_has_looked_at_it() -> None:
+    """Click would say that it cannot be read with the exit code of a mistyped option."""
+    paths = [
+        one.type
+        for command in main.commands.values()
+        for one in command.params
+        if isinstance(one.type, click.Path)
+    ]
+    assert paths
+    assert not any(one.readable for one in paths)
 
 
 @pytest.fixture

@@ -535,6 +535,12 @@ def test_the_worst_damage_is_marked_and_no_stretch_takes_all(made: Path) -> None
     assert sum(one.kind == "dust" for one in marked) == MOST
 
 
+def test_markers_of_a_folder_are_refused(tmp_path: Path) -> None:
+    done = call("markers", tmp_path, "-o", tmp_path / "a.edl")
+    assert done.exit_code == 3
+    assert "is a folder; name a film in it" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("change", "code", "said"),
     [

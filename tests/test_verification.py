@@ -650,6 +650,12 @@ def test_the_command_says_what_was_compared(film: Path, tmp_path: Path) -> None:
     assert lines[-1].startswith(f"{output}: as {film}, compared were frames, times")
 
 
+def test_of_another_film_the_number_of_frames_is_told_alone(film: Path, tmp_path: Path) -> None:
+    write_clip(tmp_path / "b.mkv", frames=9, rate=Fraction(30))
+    told = run(tmp_path / "b.mkv", "--against", film).output
+    assert "the picture: number of frames is 9, expected 25" in told
+
+
 def test_a_part_of_the_source_is_asked_for_as_such(film: Path, tmp_path: Path) -> None:
     part = tmp_path / "part.mkv"
     repair(film, part, settings=IDLE, target=OutputSettings(frames=9))
