@@ -80,7 +80,7 @@ class Judging:
 
     sides: tuple[Neighbour, Neighbour]
     trust: float = 1.0
-    """What the confidence is multiplied by."""
+    """What the confidence is multiplied by, but of a line over much of the picture."""
     margin: int = 0
     """Samples from the picture's edges within which no dust is believed."""
 
@@ -183,7 +183,9 @@ class _Judge:
             ends = not _is_near_edge(region.box, frame.picture, AT_EDGE)
             alone = ends and stands_out(cells, agrees, bold=surest < SURE)
             surest = UNMARKED if alone else 0.0
-        confidence = min(1.0, surest * agrees) * by.trust
+        confidence = min(1.0, surest * agrees)
+        if not _is_tall(kind, region.box, frame.picture):
+            confidence *= by.trust
         small = spike and sum(int(hit.sum()) for _, hit in cells) < SPIKE
         if confidence == 0.0 or small:
             return None
@@ -206,15 +208,14 @@ def _without_things(
     return [
         one
         for one, (close, _) in zip(believed, near, strict=True)
-        if _is_tall(one, here.answer.frame.picture)
+        if _is_tall(one.defect.kind, Box(*one.defect.box), here.answer.frame.picture)
         or not (odds.is_thing(near=close) or (one.defect.kind == "dust" and odds.is_rain))
     ]
 
 
-def _is_tall(one: Believed, size: Picture) -> bool:
+def _is_tall(kind: str, box: Box, size: Picture) -> bool:
     """Whether it is a line that stands over much of the picture."""
-    top, _, bottom, _ = one.defect.box
-    return one.defect.kind == "scratch" and bottom - top >= TALL * size.height
+    return kind == "scratch" and box.height >= TALL * size.height
 
 
 def _overlooked(judge: _Judge, believed: list[Believed]) -> Iterator[Believed]:
