@@ -369,6 +369,17 @@ def test_the_ends_of_a_shot_are_judged_by_two_frames_of_one_side(frames: int):
     assert all(one.confidence <= 0.9 for one in found)
 
 
+def test_a_line_over_the_picture_counts_in_full_at_the_end_of_a_shot() -> None:
+    for rows, least in ((slice(10, 118), 0.95), (slice(40, 80), 0.8)):
+        lumas = [scene(number) for number in range(LONG)]
+        line = np.zeros(SIZE, dtype=bool)
+        line[rows, 90:93] = True
+        lumas[-1][line] = 245.0
+        _, (one,) = repaired(film(lumas), {LONG - 1: line})
+        assert one.kind == "scratch"
+        assert least < one.confidence <= least + 0.1
+
+
 def test_what_may_be_a_thing_at_an_end_stays():
     """Seen for two frames, of a shot of two frames, or where it may have come over the edge."""
     place, near_edge = spot(64, 90), spot(30, 90)
