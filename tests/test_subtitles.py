@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 from fractions import Fraction
 from pathlib import Path
@@ -15,9 +16,12 @@ from passing import pass_through
 
 from vidrepair.decode import open_source
 from vidrepair.streams import MOV_TEXT_HEAD, plan_copies
-from vidrepair.subtitles import HEADER, Converter
+from vidrepair.subtitles import HEADER, MOST_BYTES, MOST_SHOWN, Converter
 
 ASS = b"0,0,Default,,0,0,0,,"
+STYLES = struct.pack(">I4sH", 10 + 12 * 15_000, b"styl", 15_000)
+STYLES += struct.pack(">HHHBB4B", 0, 65535, 1, 1, 16, *[255] * 4) * 15_000
+"""Of mov_text: all letters bold, many times over."""
 
 
 def converted(payload: bytes, source: str, target: str) -> bytes | None:
@@ -96,6 +100,32 @@ def test_nonsense_never_breaks(payload: bytes, source: str, target: str) -> None
     found = converted(payload, source, target)
     if found is not None and target == "mov_text":
         assert int.from_bytes(found[:2], "big") == len(found) - 2
+
+
+@pytest.mark.parametrize(
+    ("source", "payload", "said"),
+    [
+        ("ass", ASS + b"{\\b" + b"1" * 5000 + b"}x", "x"),
+        ("webvtt", b"a&#" + b"1" * 5000 + b";b", "a\ufffdb"),
+        ("subrip", b"{\\" * 100_000, "{\\" * 100_000),
+        ("ass", ASS + b"{" * 200_000, "{" * 200_000),
+        ("mov_text", b"\0\1x" + b"\0\0\0\x08free" * 30_000, "x"),
+        ("mov_text", b"\xff\xff" + b"x" * 65535 + STYLES, "x" * 65535),
+    ],
+)
+def test_text_that_is_meant_to_hurt_is_read_in_time(source: str, payload: bytes, said: str) -> None:
+    found = Converter(source, "subrip").convert(payload, 0, 10)
+    assert found is not None
+    assert found[0].decode().replace("<b>", "").replace("</b>", "") == said[:MOST_BYTES]
+
+
+def test_of_very_many_cues_at_once_the_latest_are_shown() -> None:
+    converter = Converter("subrip", "mov_text")
+    for number in range(2000):
+        found = converter.convert(b"cue %d" % number, number, 10_000)
+    assert found is not None
+    words = found[0][MOV_TEXT_HEAD:].decode().split("\n")
+    assert words == [f"cue {number}" for number in range(2000 - MOST_SHOWN, 2000)]
 
 
 def test_cues_that_overlap_are_all_shown_in_mov_text() -> None:

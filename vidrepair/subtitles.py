@@ -30,13 +30,21 @@ HEADER = (
 """What FFmpeg's encoders want to hear before the first cue, as its SubRip decoder says it."""
 FONT_SIZE = 16
 """Of a styled piece of mov_text; players scale it."""
-_MARKUP = re.compile(r"<(/?)(b|i|u|s|font|br)\b[^<>]*>|\{\\[^}]*\}", re.IGNORECASE)
+_MARKUP = re.compile(r"<(/?)(b|i|u|s|font|br)\b[^<>]*>|\{\\[^{}]*\}", re.IGNORECASE)
 """What is no tag of SubRip is a word: `<Bob>` says who speaks."""
-_WEBVTT = re.compile(r"<(/?)(b|i|u|c|v|lang|ruby|rt)\b[^<>]*>|<[\d:.]+>|\{\\[^}]*\}", re.IGNORECASE)
-_OVERRIDE = re.compile(r"\{([^}]*)\}")
-_SWITCH = re.compile(r"\\(b|i|u|p)(\d+)(?![a-z])|\\(r)")
+_WEBVTT = re.compile(
+    r"<(/?)(b|i|u|c|v|lang|ruby|rt)\b[^<>]*>|<[\d:.]+>|\{\\[^{}]*\}", re.IGNORECASE
+)
+_OVERRIDE = re.compile(r"\{([^{}]*)\}")
+_SWITCH = re.compile(r"\\(b|i|u|p)(\d{1,9})(?![a-z\d])|\\(r)")
+_NO_LETTER = re.compile(r"&#\d{8,};?")
+"""A number beyond all letters, which Python may refuse to read."""
 _LONGEST = 0xFFFF
 """Bytes of text that mov_text can hold."""
+MOST_BYTES = 1 << 18
+"""Of a packet of text that are read; a cue has a few hundred."""
+MOST_SHOWN = 32
+"""Cues on the screen at once; of more, the latest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +76,13 @@ class Converter:
         Times are in one unit, whichever. Of cues that overlap in mov_text, the later one shows
         both until both have ended.
         """
-        cue = _tidied(self._read(payload))
+        cue = _tidied(self._read(payload[:MOST_BYTES]))
         if not cue:
             return None
         if not self._alone:
             return self._write(cue), lasts
         shown = [(end, runs) for end, runs in self._shown if end > start]
-        self._shown = [*shown, (start + lasts, cue)]
+        self._shown = [*shown, (start + lasts, cue)][-MOST_SHOWN:]
         joined: list[Run] = []
         for _, runs in self._shown:
             joined += [*([Run("\n")] if joined else []), *runs]
@@ -120,7 +128,7 @@ def _read_markup(payload: bytes, markup: re.Pattern[str] = _MARKUP) -> Iterator[
 def _read_webvtt(payload: bytes) -> Iterator[Run]:
     """WebVTT has tags of its own, and entities, of which `html` knows more than enough."""
     for run in _read_markup(payload, _WEBVTT):
-        yield Run(html.unescape(run.text), run.face)
+        yield Run(html.unescape(_NO_LETTER.sub("\ufffd", run.text)), run.face)
 
 
 def _read_ass(payload: bytes) -> Iterator[Run]:
@@ -155,15 +163,18 @@ def _read_mov_text(payload: bytes) -> Iterator[Run]:
     utf16 = raw[:2] in (b"\xfe\xff", b"\xff\xfe")
     text = raw.decode("utf-16" if utf16 else "utf-8", "replace")
     faces = [0] * len(text)
-    while len(boxes) >= 8:
-        size, kind = struct.unpack(">I4s", boxes[:8])
+    box = done = 0
+    while box + 8 <= len(boxes):
+        size, kind = struct.unpack_from(">I4s", boxes, box)
         if size < 8:
             break
         if kind == b"styl":
-            for at in range(10, min(size, len(boxes)) - 11, 12):
-                start, end, _, face = struct.unpack(">HHHB", boxes[at : at + 7])
-                faces[start:end] = [face & 7] * len(faces[start:end])
-        boxes = boxes[size:]
+            for at in range(box + 10, min(box + size, len(boxes)) - 11, 12):
+                start, end, _, face = struct.unpack_from(">HHHB", boxes, at)
+                if start >= done:  # they are in order, and do not overlap
+                    faces[start:end] = [face & 7] * len(faces[start:end])
+                    done = end
+        box += size
     for char, face in zip(text, faces, strict=True):
         yield Run(char, face)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-_WRITTEN = re.compile(r"(\d\d):(\d\d):(\d\d)([:;.])(\d\d+)", re.ASCII)
+_WRITTEN = re.compile(r"(\d\d):(\d\d):(\d\d)([:;.])(\d{2,4})", re.ASCII)
 
 
 def doubled_timecode(timecode: str) -> str:
