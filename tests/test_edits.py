@@ -103,14 +103,21 @@ def test_edit_lists(tmp_path: Path, content: bytes, ends: int | None) -> None:
     assert shown_until(path, 3) == (None if ends is None else (ends * unit, unit))
 
 
-def texts(edit: tuple[int, int], times: list[tuple[int, int]], sizes: list[int]) -> bytes:
+def texts(
+    edit: tuple[int, int],
+    times: list[tuple[int, int]],
+    sizes: list[int],
+    more: tuple[int, int] | None = None,
+) -> bytes:
     """An index of one track of text, whose number is 3, that shows nothing for 60 ticks; both the
     film and the track have 600 a second.
     """
     begin = bytes(12)
     movie = make_box(b"mvhd", begin + struct.pack(">I", 600) + bytes(84))
     header = make_box(b"tkhd", begin + struct.pack(">I", 3) + bytes(60))
-    edits = bytes(4) + struct.pack(">IIiIIiI", 2, 60, -1, 1 << 16, *edit, 1 << 16)
+    told = [(60, -1), edit, *([] if more is None else [more])]
+    edits = bytes(4) + struct.pack(">I", len(told))
+    edits += b"".join(struct.pack(">IiI", *one, 1 << 16) for one in told)
     spread = bytes(4) + struct.pack(">I", len(times))
     spread += b"".join(struct.pack(">II", *one) for one in times)
     lengths = bytes(4) + struct.pack(f">II{len(sizes)}I", 0, len(sizes), *sizes)
@@ -137,6 +144,8 @@ def texts(edit: tuple[int, int], times: list[tuple[int, int]], sizes: list[int])
         (texts((6000, 9), [(1, 2**32 - 1)], [5]), [Sample(5, 60, 2**32 - 10)]),
         (texts((6000, 9), [(2**32 - 1, 2**32 - 1)], [5]), [Sample(5, 60, 2**32 - 10)]),
         (texts((6000, 50), [(1, 100)], [5, 2, 6]), [Sample(5, 60, 50)]),
+        # Several edits.
+        (texts((6000, 250), [(3, 100)], [5, 2, 6], more=(600, 300)), []),
         # From the start of the track FFmpeg is right.
         (texts((6000, 0), [(3, 100)], [5, 2, 6]), []),
     ],

@@ -16,7 +16,7 @@ from clips import Extras, samples_of, write_clip
 from vidrepair.decode import Source, open_source
 from vidrepair.encode import open_target, plan_output
 from vidrepair.errors import UsageError
-from vidrepair.excerpt import Excerpt
+from vidrepair.excerpt import Excerpt, cut_chapters
 from vidrepair.frames import Frame
 from vidrepair.settings import OutputSettings
 from vidrepair.streams import plan_copies
@@ -235,6 +235,19 @@ def test_subtitles_on_the_screen_when_a_part_begins(
         ]
     assert [int(bytes(packet)) for packet in found] == taken
     assert all(packet.pts >= 520 for packet in found)
+
+
+def test_chapters_are_cut_within_the_part(tmp_path: Path) -> None:
+    """Never before its start, nor behind its end; one of which nothing is left goes."""
+    write_clip(tmp_path / "a.mkv", frames=50, codec="libx264")
+    unit = Fraction(1, 3)
+    chapters = [
+        {"start": start, "end": end, "time_base": unit, "metadata": {}}
+        for start, end in ((0, 1), (0, 2), (1, 5), (5, 6))
+    ]
+    with open_source(tmp_path / "a.mkv", start=Fraction(2, 5)) as source:
+        kept = cut_chapters(chapters, source.clip, Fraction(3, 2))
+    assert [(each["start"], each["end"]) for each in kept] == [(2, 4)]
 
 
 def test_a_file_is_not_read_to_its_end_for_what_goes_with_a_part(tmp_path: Path) -> None:
