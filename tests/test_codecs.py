@@ -852,7 +852,7 @@ def test_the_reel_of_a_timecode_is_kept_or_named(tmp_path: Path, suffix: str) ->
     assert look(tmp_path / "a.mov")[0].reel == "A001"
     kept = suffix != "mp4"
     assert look(tmp_path / f"b.{suffix}")[0].reel == ("A001" if kept else "")
-    assert plan.lost == (frozenset() if kept else {"tags"})
+    assert plan.lost == (frozenset() if kept else {"reel name", "tag reel_name"})
 
 
 def test_a_timecode_that_is_none_ends_no_work(tmp_path: Path) -> None:

@@ -108,6 +108,15 @@ def test_mp4_and_mov_name_what_they_leave(tmp_path: Path, suffix: str, cover: bo
         assert opened.metadata["title"] == "Ä film"
 
 
+def test_of_a_tag_that_is_lost_beside_a_cover_the_check_knows_its_name(tmp_path: Path) -> None:
+    source = tmp_path / "a.mkv"
+    write_clip(source, codec="libx264", extras=FULL)
+    plan = pass_through(source, tmp_path / "b.mp4").plan
+    assert "the tag director is not carried" in " ".join(plan.warnings).lower()
+    assert {"tag director"} <= plan.lost
+    assert "tags" not in plan.lost
+
+
 @pytest.mark.parametrize("suffix", ["mp4", "mov"])
 def test_own_tags_are_kept_where_no_cover_is_at_stake(tmp_path: Path, suffix: str) -> None:
     source, output = tmp_path / "a.mkv", tmp_path / f"b.{suffix}"

@@ -339,6 +339,16 @@ def test_a_fact_of_the_picture_that_changed_is_named(
     assert check(facts, output, allowed) == ()
 
 
+def test_a_tag_that_is_given_up_excuses_no_other(film: Path, tmp_path: Path) -> None:
+    gone = Fault(tags=lambda tags: {k: v for k, v in tags.items() if k == "title"})
+    output, facts = copied(film, tmp_path / "b.mkv", gone), read_facts(film)
+    named = [each.what for each in check(facts, output)]
+    assert named == ["tag comment", "tag director"]
+    allowed = Expectation(lost=frozenset({"tag director"}))
+    assert [each.what for each in check(facts, output, allowed)] == ["tag comment"]
+    assert check(facts, output, Expectation(lost=frozenset({"tags"}))) == ()
+
+
 @pytest.mark.parametrize("suffix", ["mkv", "mp4", "mov"])
 @pytest.mark.parametrize("source", ["full.mkv", "plain.mkv", "sound.mp4", "sound.mov", "vfr.mkv"])
 def test_what_we_write_passes(tmp_path: Path, source: str, suffix: str) -> None:

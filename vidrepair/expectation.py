@@ -63,7 +63,7 @@ class Expectation:
 
     def excuses(self, difference: Difference) -> bool:
         """Whether it was told of."""
-        return loss_name(difference) in self.lost
+        return not self.lost.isdisjoint({loss_name(difference), difference.what})
 
     def says(self, stream: int, what: str) -> bool:
         """Whether the output is to say this of a stream of the source."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
-from vidrepair.carried import CAPTIONS, DOLBY_VISION, HDR10_PLUS, PROFILE, Carried
+from vidrepair.carried import CAPTIONS, DOLBY_VISION, HDR10_PLUS, PROFILE, REEL, Carried
 from vidrepair.codecs import CODECS, PICTURES, Codec, Told, obstacle
 from vidrepair.dpx import is_timecode
 from vidrepair.errors import CannotCarry, either
@@ -62,6 +62,13 @@ class Loss:
     """What else to ask for; empty where nothing helps."""
     grave: bool = False
     """Nobody may meet it unasked, though others of its name may be met so."""
+    differences: tuple[str, ...] = ()
+    """Those that it makes, as `report.Difference` names them, where its name stands for more."""
+
+    @property
+    def excused(self) -> tuple[str, ...]:
+        """What the check need not find, as `Expectation.lost` takes it."""
+        return self.differences or (self.name,)
 
     def __str__(self) -> str:
         return f"{self.what} {self.why}".rstrip()
@@ -89,7 +96,10 @@ def find_losses(
     timed = carried.timecode and not bad
     if carried.reel and (container == "mp4" or (container == "mov" and not timed)):
         why = "MP4 has no place for it" if container == "mp4" else "MOV has it beside a timecode"
-        yield Loss("tags", f"the reel name {carried.reel}", f"is not carried: {why}")
+        yield Loss(
+            *("tags", f"the reel name {carried.reel}", f"is not carried: {why}"),
+            differences=("reel name", f"tag {REEL}"),
+        )
     if bad:
         yield Loss(
             "timecode", f"the timecode {carried.timecode}", f"is none that {container} takes"
@@ -229,7 +239,10 @@ def lost_labels(clip: Clip, container: str, tags: FileTags, film: dict[str, str]
     # With all tags, FFmpeg's muxer would lose the cover; a picture is worth more than they are.
     why = "keeps it or the cover" if _covered(clip, container) else "does not keep it as it is"
     for key in tags.lost:
-        yield Loss("tags", f"the tag {key}", f"is not carried: {spoken(container)} {why}")
+        yield Loss(
+            *("tags", f"the tag {key}", f"is not carried: {spoken(container)} {why}"),
+            differences=(f"tag {key.lower()}",),
+        )
     lost = unsaid(container, clip.video, film)
     if lost is not None:
         yield from (Loss(name, lost.words, "") for name in sorted(lost.names))

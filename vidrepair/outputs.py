@@ -130,7 +130,7 @@ def plan_output(
             *accept(losses, settings.allow_loss, f"{codec} in {spoken(container)}"),
             *_young(codec, clip.picture.format.name),
         ),
-        lost=frozenset(loss.name for loss in losses),
+        lost=frozenset(one for loss in losses for one in loss.excused),
         **shared,
     )
 
@@ -177,7 +177,7 @@ def _y4m_plan(clip: Clip, carried: Carried, told: Told, shared: dict[str, Any]) 
         film_metadata=tuple(kept_tags(dict(clip.video_metadata)).items()),
         renumbered=True,
         warnings=tuple(map(str, losses)),
-        lost=frozenset(loss.name for loss in losses),
+        lost=frozenset(one for loss in losses for one in loss.excused),
         **shared,
     )
 

@@ -60,7 +60,7 @@ def plan_pictures(
         pictures=_headers(clip, carried, shared["rate"]) if codec == "dpx" else None,
         renumbered=True,
         warnings=warnings,
-        lost=frozenset({loss.name for loss in losses} | unsaid),
+        lost=frozenset({one for loss in losses for one in loss.excused} | unsaid),
         **{**shared, "fields": ""},
     )
 
