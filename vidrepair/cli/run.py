@@ -67,7 +67,11 @@ class _Recorded(Headed):
     help="Where size or format of the picture change on the way: refuse, or go on in another file,"
     " such as film.part2.mkv beside film.mkv, and so on.",
 )
-@click.option("--sidecar", is_flag=True, help="Write what was found beside OUT, as OUT.vr.json.")
+@click.option(
+    "--sidecar",
+    is_flag=True,
+    help="Write what was found beside OUT, as OUT.vr.json: of a whole film, not of a part.",
+)
 @click.option(
     "--report",
     "wants_page",
