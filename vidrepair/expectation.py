@@ -50,8 +50,8 @@ class Expectation:
     """Subtitles written in another codec: their times are compared, not their bytes."""
     empty: Mapping[int, Collection[int]] = field(default_factory=dict)
     """Of these, by stream, the numbers of the packets that were left out."""
-    thinned: frozenset[int] = frozenset()
-    """Streams of which packets were dropped, and counted, for their times ran backwards."""
+    thinned: Mapping[int, int] = field(default_factory=dict)
+    """By stream, how many packets were dropped, for their times ran backwards."""
     read_as: str = ""
     """The pixel format that decoders of the output give, where it is not the source's."""
     lost: frozenset[str] = frozenset()

@@ -128,7 +128,7 @@ def _check(run: Run, facts: FactsBuilder, target: Target, plan: OutputPlan, copi
             rate=plan.rate,
             left=copies.left,
             converted=copies.converted,
-            thinned=frozenset(copies.dropped),
+            thinned=dict(copies.dropped),
             empty=copies.empty,
             read_as=plan.read_as,
             lost=plan.lost | copies.lost | ({"field-order"} if run.way in DEINTERLACED else set()),
