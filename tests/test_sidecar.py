@@ -768,9 +768,9 @@ def test_a_folder_that_is_missing_or_none_is_explained(analysis: Analysis, tmp_p
     with pytest.raises(UsageError, match="is a folder; name a file in it"):
         check_writable(tmp_path)
     written(tmp_path / "file", "")
-    for path in (tmp_path / "missing" / "a.json", tmp_path / "file" / "a.json"):
-        with pytest.raises(VidrepairError, match="does not exist; make it first"):
-            write_analysis(analysis, path)
+    for name, said in (("missing", "does not exist; make it first"), ("file", "is no folder")):
+        with pytest.raises(VidrepairError, match=said):
+            write_analysis(analysis, tmp_path / name / "a.json")
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
