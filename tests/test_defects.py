@@ -91,6 +91,13 @@ def spot(row: float, column: float, radius: float = 4) -> Mask:
     return (rows - row) ** 2 + (columns - column) ** 2 <= radius**2
 
 
+def standing(column: int, width: int, rows: slice = slice(10, 118)) -> Mask:
+    """A line from that column on, over nearly all the picture if nothing else is said."""
+    line = np.zeros(SIZE, dtype=bool)
+    line[rows, column : column + width] = True
+    return line
+
+
 def repaired(
     frames: list[Frame],
     candidates: Masks,
@@ -372,8 +379,7 @@ def test_the_ends_of_a_shot_are_judged_by_two_frames_of_one_side(frames: int):
 def test_a_line_over_the_picture_counts_in_full_at_the_end_of_a_shot() -> None:
     for rows, least in ((slice(10, 118), 0.95), (slice(40, 80), 0.8)):
         lumas = [scene(number) for number in range(LONG)]
-        line = np.zeros(SIZE, dtype=bool)
-        line[rows, 90:93] = True
+        line = standing(90, 3, rows)
         lumas[-1][line] = 245.0
         _, (one,) = repaired(film(lumas), {LONG - 1: line})
         assert one.kind == "scratch"
@@ -403,8 +409,8 @@ def test_on_dirty_film_dust_near_an_edge_goes_at_the_end_too() -> None:
 
 def test_lines_that_cross_go_one_by_one() -> None:
     """Together they are as large as the picture, and something in it is off."""
-    line, row, mover = (np.zeros(SIZE, dtype=bool) for _ in range(3))
-    line[10:118, 90:93] = True
+    line = standing(90, 3)
+    row, mover = (np.zeros(SIZE, dtype=bool) for _ in range(2))
     row[60:62, 40:160] = True
     mover[12:52, 99:115] = mover[70:116, 68:83] = True
     shown = [scene(number) for number in range(LONG)]
@@ -419,10 +425,8 @@ def test_a_line_over_the_picture_is_no_thing_in_company() -> None:
     """Another like it is in the frame before, too far away for one that trembles."""
     shown, masks = [scene(number) for number in range(LONG)], {}
     for number, column in ((2, 60), (3, 100)):
-        line = np.zeros(SIZE, dtype=bool)
-        line[10:118, column : column + 3] = True
-        masks[number] = line
-        shown[number][line] = 245.0
+        masks[number] = standing(column, 3)
+        shown[number][masks[number]] = 245.0
     _, found = repaired(film(shown), masks)
     assert [(one.kind, one.frame) for one in found] == [("scratch", 2), ("scratch", 3)]
 
@@ -431,10 +435,8 @@ def test_dust_on_a_line_goes_where_a_neighbour_has_a_line_beside_it() -> None:
     """A line that trembles stays, and is no reason to leave what lies on it."""
     shown, masks = [scene(number) for number in range(LONG)], {}
     for number, column in ((4, 92), (5, 90)):
-        line = np.zeros(SIZE, dtype=bool)
-        line[10:118, column : column + 2] = True
-        masks[number] = line
-        shown[number][line] = 245.0
+        masks[number] = standing(column, 2)
+        shown[number][masks[number]] = 245.0
     speck = spot(60, 99, 6)
     shown[5][speck] = 10.0
     masks[5] = masks[5] | speck

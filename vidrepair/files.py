@@ -128,7 +128,7 @@ def write_bytes(path: Path, parts: Iterable[bytes], *, overwrite: bool = False) 
 
 def no_folder(path: Path) -> str:
     """What is said of what is no folder, and should be one."""
-    if path.exists():
+    if path.exists() and not path.is_dir():
         return f"{path} is no folder; name one that is"
     return f"the folder {path} does not exist; make it first"
 

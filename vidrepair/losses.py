@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -65,13 +65,13 @@ class Loss:
     differences: tuple[str, ...] = ()
     """Those that it makes, as `report.Difference` names them, where its name stands for more."""
 
-    @property
-    def excused(self) -> tuple[str, ...]:
-        """What the check need not find, as `Expectation.lost` takes it."""
-        return self.differences or (self.name,)
-
     def __str__(self) -> str:
         return f"{self.what} {self.why}".rstrip()
+
+
+def excused(losses: Iterable[Loss]) -> frozenset[str]:
+    """What the check need not find, as `Expectation.lost` takes it."""
+    return frozenset(one for loss in losses for one in loss.differences or (loss.name,))
 
 
 def find_losses(

@@ -34,6 +34,7 @@ from vidrepair.losses import (
     Loss,
     accept,
     alpha_beside,
+    excused,
     find_losses,
     lost_by_y4m,
     lost_labels,
@@ -130,7 +131,7 @@ def plan_output(
             *accept(losses, settings.allow_loss, f"{codec} in {spoken(container)}"),
             *_young(codec, clip.picture.format.name),
         ),
-        lost=frozenset(one for loss in losses for one in loss.excused),
+        lost=excused(losses),
         **shared,
     )
 
@@ -177,7 +178,7 @@ def _y4m_plan(clip: Clip, carried: Carried, told: Told, shared: dict[str, Any]) 
         film_metadata=tuple(kept_tags(dict(clip.video_metadata)).items()),
         renumbered=True,
         warnings=tuple(map(str, losses)),
-        lost=frozenset(one for loss in losses for one in loss.excused),
+        lost=excused(losses),
         **shared,
     )
 

@@ -10,7 +10,7 @@ from vidrepair.carried import Carried
 from vidrepair.codecs import CODECS, PICTURES, Told, encoder_options, obstacle, stored_format
 from vidrepair.dpx import DpxHeaders
 from vidrepair.errors import CannotCarry, UsageError
-from vidrepair.losses import accept, lost_by_pictures
+from vidrepair.losses import accept, excused, lost_by_pictures
 from vidrepair.output_plan import OutputPlan
 from vidrepair.placement import numbered_place
 from vidrepair.sequences import SEQUENCE, ImageSequence
@@ -60,7 +60,7 @@ def plan_pictures(
         pictures=_headers(clip, carried, shared["rate"]) if codec == "dpx" else None,
         renumbered=True,
         warnings=warnings,
-        lost=frozenset({one for loss in losses for one in loss.excused} | unsaid),
+        lost=excused(losses) | unsaid,
         **{**shared, "fields": ""},
     )
 

@@ -26,7 +26,7 @@ class SequenceHeaders:
         """Whether pictures of another size begin with the packet."""
         if not (self._read and packet.size):
             return False
-        data = bytes(packet)
+        data = bytes(packet)  # where the picture behind it is damaged it is no key frame
         at = data.find(START)
         # Twelve bits across, twelve down.
         size = data[at + 4 : at + 7] if at >= 0 else b""

@@ -150,6 +150,7 @@ def origin_at(path: Path, rate: Fraction | None) -> Path | ImageSequence:
 def beside_film(film: Path, ending: str) -> Path:
     """A name beside a film; of numbered pictures, beside their folder, that need not be there."""
     if is_sequence(film):
+        # The name of .. says nothing, and . has none.
         film = film.parent if film.parent.name not in ("", "..") else film.parent.resolve()
     return film.with_name(f"{film.name}{ending}")
 

@@ -14,7 +14,7 @@ from vidrepair.cli.headings import Lacking
 from vidrepair.cli.lists import marker_options
 from vidrepair.cli.progress import progress_options, show_messages, show_progress
 from vidrepair.cli.repair import repair_options
-from vidrepair.cli.types import RATE
+from vidrepair.cli.types import FILE, RATE
 from vidrepair.errors import UsageError
 from vidrepair.pipeline import run_job
 from vidrepair.sequences import sidecar_of
@@ -39,11 +39,11 @@ class _OfTheWhole(Lacking):
 
 
 @click.command(cls=_OfTheWhole)
-@click.argument("source", type=click.Path(path_type=Path, readable=False), metavar="IN")
+@click.argument("source", type=FILE, metavar="IN")
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, readable=False),
+    type=FILE,
     metavar="FILE",
     help="By default beside IN, as IN.vr.json.",
 )

@@ -18,7 +18,7 @@ from vidrepair.cli.interruption import INTERRUPTED, TERMINATED, Terminated
 from vidrepair.cli.progress import progress_options, show_messages
 from vidrepair.cli.repair import repair_options
 from vidrepair.cli.target import reading_options, target_options
-from vidrepair.cli.types import complete_files
+from vidrepair.cli.types import FILE, complete_files
 from vidrepair.errors import UsageError, VidrepairError
 from vidrepair.jobs.batch import (
     BatchItem,
@@ -39,9 +39,6 @@ from vidrepair.settings import (
     RepairSettings,
     SourceSettings,
 )
-
-FILE = click.Path(path_type=Path, readable=False)
-
 
 OF_ONE = {
     "--report": "make each its own afterwards: vidrepair report OUT --against IN",

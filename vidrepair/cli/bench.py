@@ -10,14 +10,12 @@ import click
 from trt_build.progress import build_with_bar
 from vidrepair.bench import BenchSettings, run_bench
 from vidrepair.cli.engine import engine_options
-from vidrepair.cli.types import SIZE
+from vidrepair.cli.types import FILE, SIZE
 from vidrepair.settings import EngineSettings
 
 
 @click.command()
-@click.argument(
-    "source", metavar="[IN]", required=False, type=click.Path(path_type=Path, readable=False)
-)
+@click.argument("source", metavar="[IN]", required=False, type=FILE)
 @click.option(
     "--size", type=SIZE, default="854x480", metavar="WxH", show_default=True, help="Without IN."
 )

@@ -8,13 +8,11 @@ from pathlib import Path
 import click
 
 from vidrepair.cli.headings import Needing
-from vidrepair.cli.types import CROP, RATE, TIME, is_given
+from vidrepair.cli.types import CROP, FILE, RATE, TIME, is_given
 from vidrepair.errors import UsageError
 from vidrepair.regions import Box
 from vidrepair.side_by_side import MODES, CompareJob, Mode
 from vidrepair.side_by_side import compare as write_comparison
-
-FILE = click.Path(path_type=Path, readable=False)
 
 
 @click.command(cls=Needing)

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from vidrepair.cli.types import TILE
+from vidrepair.cli.types import FILE, TILE
 from vidrepair.settings import BACKENDS, LOOKS, PRECISIONS, EngineSettings, Look
 
 _OPTIONS = (
@@ -45,7 +45,7 @@ _OPTIONS = (
     click.option("--threads", type=int, default=0, help="Of the engine; 0 takes all."),
     click.option(
         "--trust-engine",
-        type=click.Path(path_type=Path, readable=False),
+        type=FILE,
         metavar="FOLDER",
         help="Take this compiled engine, not one of the cache. Loading it runs code that is in it.",
     ),

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from vidrepair.cli.headings import Needing
+from vidrepair.cli.types import FILE
 from vidrepair.errors import UsageError
 from vidrepair.files import same_file, write_text
 from vidrepair.findings import Analysis, SpanFacts
@@ -19,11 +20,11 @@ from vidrepair.tags import pixel_format
 
 
 @click.command(cls=Needing)
-@click.argument("analysis", type=click.Path(path_type=Path, readable=False), metavar="FILE")
+@click.argument("analysis", type=FILE, metavar="FILE")
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, readable=False),
+    type=FILE,
     required=True,
     metavar="OUT",
     help="A .json file: the profile of one shot, for run --noise-profile. A .tbl file: the film"

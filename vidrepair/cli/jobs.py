@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from vidrepair.cli.resume import folder_there, go_on, record_of
+from vidrepair.cli.types import FILE
 from vidrepair.errors import UsageError, VidrepairError
 from vidrepair.journal import (
     JOURNAL,
@@ -22,10 +23,8 @@ from vidrepair.journal import (
 from vidrepair.report import spoken_size
 from vidrepair.tags import one_line, plain_text
 
-FOLDER = click.argument(
-    "folder", type=click.Path(path_type=Path, readable=False), default=".", metavar="[FOLDER]"
-)
-OUT = click.argument("output", type=click.Path(path_type=Path, readable=False), metavar="OUT")
+FOLDER = click.argument("folder", type=FILE, default=".", metavar="[FOLDER]")
+OUT = click.argument("output", type=FILE, metavar="OUT")
 
 
 @click.group()

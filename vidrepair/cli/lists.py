@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
 
+from vidrepair.cli.types import FILE
+
 _OPTIONS = (
     click.option(
         "--markers",
-        type=click.Path(path_type=Path, readable=False),
+        type=FILE,
         metavar="FILE",
         help="Write shots and the worst damage as markers, at the source's timecode: an .otio"
         " timeline, an .edl with locators, or a .resolve.edl with the markers of DaVinci Resolve.",
     ),
     click.option(
         "--shots",
-        type=click.Path(path_type=Path, readable=False),
+        type=FILE,
         metavar="FILE",
         help="Take the cuts from this list instead of finding them: .otio, .edl, or a .txt of frame"
         " numbers or times.",

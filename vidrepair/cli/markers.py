@@ -8,12 +8,11 @@ import click
 
 from vidrepair.cli.headings import Needing
 from vidrepair.cli.progress import show_messages
+from vidrepair.cli.types import FILE
 from vidrepair.errors import InputError, UsageError
 from vidrepair.marking import mark_film
 from vidrepair.sequences import is_sequence, sidecar_of
 from vidrepair.tags import counted
-
-FILE = click.Path(path_type=Path, readable=False)
 
 
 @click.command(cls=Needing)

@@ -13,7 +13,7 @@ from vidrepair.cli.engine import engine_options
 from vidrepair.cli.headings import Headed
 from vidrepair.cli.progress import progress_options, show_messages, show_progress
 from vidrepair.cli.repair import repair_options
-from vidrepair.cli.types import RATE, path_or_pipe
+from vidrepair.cli.types import FILE, RATE, path_or_pipe
 from vidrepair.pipeline import run_job
 from vidrepair.settings import (
     EngineSettings,
@@ -37,7 +37,7 @@ from vidrepair.settings import (
 @click.option("--frames", type=int, metavar="N", help="Stop after N frames.")
 @click.option(
     "--analysis",
-    type=click.Path(path_type=Path, readable=False),
+    type=FILE,
     metavar="FILE",
     help="Follow a sidecar: of the damage, what it keeps.",
 )

@@ -14,12 +14,10 @@ from vidrepair.cli.engine import engine_options
 from vidrepair.cli.headings import Needing
 from vidrepair.cli.progress import progress_options, show_messages, show_progress
 from vidrepair.cli.repair import repair_options_anywhere
-from vidrepair.cli.types import RATE, STRENGTHS, TIME, is_given
+from vidrepair.cli.types import FILE, RATE, STRENGTHS, TIME, is_given
 from vidrepair.errors import UsageError
 from vidrepair.previews import PreviewJob, make_preview
 from vidrepair.settings import EngineSettings, Pair, RepairSettings
-
-FILE = click.Path(path_type=Path, readable=False)
 
 
 @click.command(cls=Needing)

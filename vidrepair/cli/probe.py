@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from vidrepair.cli.types import RATE
+from vidrepair.cli.types import FILE, RATE
 from vidrepair.decode import open_source
 from vidrepair.losses import alpha_beside
 from vidrepair.picture_facts import picture_facts
@@ -22,7 +22,7 @@ USUAL = ("none", "not said", "progressive", "1", "left")
 
 
 @click.command()
-@click.argument("source", type=click.Path(path_type=Path, readable=False), metavar="IN")
+@click.argument("source", type=FILE, metavar="IN")
 @click.option("--rate", type=RATE, metavar="N", help="Frames a second of numbered pictures.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
 @click.option(

@@ -10,15 +10,16 @@ import click
 from vidrepair.cli.headings import Needing
 from vidrepair.cli.progress import progress_options, show_messages
 from vidrepair.cli.resume import changed_words, go_on, recall_options
+from vidrepair.cli.types import FILE
 from vidrepair.errors import InputError, UsageError
 from vidrepair.jobs.redo import begin_redo, end_redo
 
 
 @click.command(cls=Needing)
-@click.argument("output", type=click.Path(path_type=Path, readable=False), metavar="OUT")
+@click.argument("output", type=FILE, metavar="OUT")
 @click.option(
     "--analysis",
-    type=click.Path(path_type=Path, readable=False),
+    type=FILE,
     required=True,
     metavar="FILE",
     help="The sidecar of OUT, edited.",

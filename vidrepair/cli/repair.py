@@ -5,12 +5,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import click
 
-from vidrepair.cli.types import FRAMES, PAIR, REPAIR, is_given
+from vidrepair.cli.types import FILE, FRAMES, PAIR, REPAIR, is_given
 from vidrepair.errors import UsageError
 from vidrepair.settings import (
     CHANNELS,
@@ -21,7 +20,6 @@ from vidrepair.settings import (
     RepairSettings,
 )
 
-FILE = click.Path(path_type=Path, readable=False)
 _PLAIN = ("noise", "noise_profile", "grain", "deflicker", "interlace", "max_change")
 """Options that are settings of the same name."""
 _DENOISE = click.option(

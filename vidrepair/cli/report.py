@@ -10,14 +10,12 @@ import click
 from vidrepair.cli.headings import Needing
 from vidrepair.cli.progress import progress_options, show_messages, show_progress
 from vidrepair.cli.target import reading_options
-from vidrepair.cli.types import NAMES
+from vidrepair.cli.types import FILE, NAMES
 from vidrepair.errors import UsageError
 from vidrepair.expectation import Made
 from vidrepair.report_page import ReportJob, make_report, page_of
 from vidrepair.sequences import sidecar_of
 from vidrepair.settings import DEINTERLACED, Interlace, OutputSettings, SourceSettings
-
-FILE = click.Path(path_type=Path, readable=False)
 
 
 @click.command(cls=Needing)

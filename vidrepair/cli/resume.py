@@ -11,6 +11,7 @@ import click
 
 from vidrepair.cli.progress import progress_options
 from vidrepair.cli.run import run
+from vidrepair.cli.types import FILE
 from vidrepair.errors import UsageError
 from vidrepair.job_facts import with_options
 from vidrepair.job_journal import check_format
@@ -58,7 +59,7 @@ def changed_words(given: Mapping[str, int | str | bool | None]) -> list[str]:
 
 
 @click.command()
-@click.argument("output", type=click.Path(path_type=Path, readable=False), metavar="OUT")
+@click.argument("output", type=FILE, metavar="OUT")
 @click.option("-y", "--overwrite", is_flag=True, help="Replace OUT if it exists.")
 @recall_options
 @progress_options

@@ -18,7 +18,7 @@ from vidrepair.cli.lists import marker_options
 from vidrepair.cli.progress import progress_options, show_messages, show_progress
 from vidrepair.cli.repair import repair_options
 from vidrepair.cli.target import reading_options, target_options
-from vidrepair.cli.types import complete_files, path_or_pipe
+from vidrepair.cli.types import FILE, complete_files, path_or_pipe
 from vidrepair.errors import InputError, UsageError, VidrepairError
 from vidrepair.jobs.workers import run_with_workers
 from vidrepair.journal import finished_segments, folder_of, is_at_work, read_record
@@ -81,7 +81,7 @@ class _Recorded(Headed):
 )
 @click.option(
     "--analysis",
-    type=click.Path(path_type=Path, readable=False),
+    type=FILE,
     metavar="FILE",
     help="Follow a sidecar, edited or not: its shots, its noise, and of the damage what it keeps.",
 )

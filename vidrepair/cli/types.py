@@ -243,6 +243,8 @@ class PairsType(click.ParamType[tuple[str, str]]):
 
 
 CROP = CropType()
+FILE = click.Path(path_type=Path, readable=False)
+"""What cannot be read the tool refuses itself, and by its own exit code."""
 FRAMES = FramesType()
 NAMES = NamesType()
 PAIRS = PairsType()

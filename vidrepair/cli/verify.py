@@ -10,7 +10,7 @@ import click
 
 from vidrepair.cli.headings import Needing
 from vidrepair.cli.target import reading_options
-from vidrepair.cli.types import NAMES
+from vidrepair.cli.types import FILE, NAMES
 from vidrepair.comparison import ShotFigures, compare_pictures
 from vidrepair.errors import CheckFailed, InputError, UsageError
 from vidrepair.expectation import Made, loss_name
@@ -18,8 +18,6 @@ from vidrepair.parts import split_at_changes
 from vidrepair.report import Difference
 from vidrepair.settings import DEINTERLACED, LOSSES, Interlace, Job, OutputSettings, SourceSettings
 from vidrepair.verification import check_files
-
-FILE = click.Path(path_type=Path, readable=False)
 
 
 @click.command(cls=Needing)
