@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
-from vidrepair.facts import _InOrder
+import av
+import pytest
+from clips import write_clip
+
+from vidrepair import facts
+from vidrepair.facts import _InOrder, read_facts
 
 # Time shown and time decoded of each packet, in the order of the file.
 REORDERED = [(0, -80), (120, -40), (40, 0), (80, 40), (240, 80), (160, 120), (200, 160)]
@@ -21,3 +26,38 @@ def test_times_come_out_in_the_order_of_showing(packets: list[tuple[int, int | N
     for packet in packets:
         order.add(*packet)
     assert list(order.times()) == sorted(pts for pts, _ in packets)
+
+
+@pytest.mark.parametrize("group", ["10", "100"])
+@pytest.mark.parametrize("held", [1, 2000, 1 << 20])
+def test_a_film_of_few_key_frames_is_not_held_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group: str, held: int
+) -> None:
+    path = tmp_path / "a.mkv"
+    write_clip(path, frames=48, codec="libx264", options={"g": group, "bf": "3"})
+    told = read_facts(path)
+    monkeypatch.setattr(facts, "MOST_HELD", held)
+    most = 0
+
+    class Reader(facts._Reader):
+        def _take(self, packet: av.Packet) -> None:
+            nonlocal most
+            super()._take(packet)
+            if self._clip is not None:
+                most = max(most, sum(each.size for each in self._group))
+
+    monkeypatch.setattr(facts, "_Reader", Reader)
+    found = read_facts(path)
+    assert most <= held
+    assert (found.flaws, list(found.pts)) == ((), list(told.pts))
+    _spoil_last(path)
+    assert any("cannot be decoded" in flaw for flaw in read_facts(path).flaws)
+
+
+def _spoil_last(path: Path) -> None:
+    """Of the last packet nothing is left but its length."""
+    with av.open(str(path)) as film:
+        last = [bytes(packet) for packet in film.demux() if packet.size][-1]
+    data = path.read_bytes()
+    at = data.rindex(last)
+    path.write_bytes(data[: at + 4] + bytes(len(last) - 4) + data[at + len(last) :])

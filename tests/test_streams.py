@@ -12,7 +12,7 @@ import av
 import numpy as np
 import pytest
 from calling import call
-from clips import Extras, picture, png, write_clip
+from clips import Extras, picture, png, read_frames, write_clip
 from passing import pass_through
 
 from vidrepair import DamageSettings, RepairSettings, repair
@@ -324,6 +324,36 @@ def test_a_second_film_is_copied_and_a_cover_never_picked(tmp_path: Path) -> Non
     assert passed.clip.picture.width == 64
     contents = [[data for _, data in film] for film in packets(tmp_path / "d.mkv", "video")]
     assert contents[1] == [data for _, data in packets(both, "video")[1]]
+
+
+def second_film_hidden(path: Path, hidden: int) -> Path:
+    """Two films of a second and a chapter at its half; of the second an edit list hides frames."""
+    with av.open(str(path), "w") as output:
+        films: list[Any] = [output.add_stream("mpeg4", rate=25) for _ in range(2)]
+        for film in films:
+            film.width, film.height, film.pix_fmt = 64, 48, "yuv420p"
+        unit = {"time_base": Fraction(1, 1000), "metadata": {"title": "A"}}
+        output.set_chapters([{"id": 1, "start": 500, "end": 1000, **unit}])
+        for number in range(25):
+            for film, before in zip(films, (0, hidden), strict=True):
+                for packet in film.encode(picture("yuv420p", 64, 48, number)):
+                    packet.pts -= before
+                    packet.dts -= before
+                    output.mux(packet)
+    return path
+
+
+@pytest.mark.parametrize(("hidden", "said"), [(2, False), (5, True)])
+def test_chapters_that_matroska_leaves_behind_are_named(
+    tmp_path: Path, hidden: int, said: bool
+) -> None:
+    """It moves a film that starts below zero with all streams, and not the chapters."""
+    source = second_film_hidden(tmp_path / "a.mp4", hidden)
+    report = repair(source, tmp_path / "b.mkv", settings=IDLE)
+    assert read_frames(tmp_path / "b.mkv")[0].pts == 40 * hidden
+    early = [one for one in report.warnings if f"chapters lie 0.{4 * hidden:02}0 s before" in one]
+    assert len(early) == said
+    assert repair(source, tmp_path / "c.mp4", settings=IDLE).warnings == ()
 
 
 def test_dispositions_are_kept(tmp_path: Path) -> None:

@@ -32,6 +32,11 @@ from vidrepair.timeline import FilmEnd
 from vidrepair.tracks import UNKNOWN, Gathered, Track, annexed, tags_of, track_of
 
 
+MOST_HELD = 256 << 20
+"""Bytes of packets that are held for their decoding at the end; films of a single key frame have
+more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Chapter:
     """One chapter; times in seconds."""
@@ -208,7 +213,13 @@ class _Reader:
         self._builder = FactsBuilder(container, self._stream.index)
         self._clip: Clip | None = None
         self._group: list[Any] = []
-        """Packets since the last key frame."""
+        """Packets since the last key frame, or since too many were held and had to be decoded."""
+        self._held = 0
+        """Their bytes."""
+        self._started = False
+        """The decoder has had those before, from the last key frame on."""
+        self._latest: list[int] = []
+        """The times of what it gave for them."""
         self._shown = _InOrder()
         """The times of the packets that are shown."""
         self._decoded = PackedTimes()
@@ -246,8 +257,12 @@ class _Reader:
                 self._decoded.append(pts)
         if packet.is_keyframe:
             self._group.clear()
+            self._held, self._started = 0, False
         if packet.size and not self._whole:
             self._group.append(packet)
+            self._held += packet.size
+            if self._held > MOST_HELD and self._clip is not None:
+                self._latest = self._group_decoded()
 
     def _decode(self, packet: Any) -> list[int]:
         """The times of the frames that come out."""
@@ -265,10 +280,18 @@ class _Reader:
         return found
 
     def _end_decoded(self) -> list[int]:
-        """The times of the frames after the last key frame."""
-        self._stream.codec_context.flush_buffers()
-        packets = (*self._group, last_packet(self._stream))
-        return [pts for packet in packets for pts in self._decode(packet)]
+        """The times of the last frames, back to the last key frame at most."""
+        last = self._group_decoded() + self._decode(last_packet(self._stream))
+        return last or self._latest
+
+    def _group_decoded(self) -> list[int]:
+        """The times of the frames that the packets which are held give; they go."""
+        if not self._started:
+            self._stream.codec_context.flush_buffers()
+        found = [pts for packet in self._group for pts in self._decode(packet)]
+        self._group.clear()
+        self._held, self._started = 0, True
+        return found
 
 
 class _InOrder:

@@ -35,6 +35,8 @@ UNSAID_LENGTH = Fraction(2)
 """Seconds that a text is shown in MP4 and MOV which does not say how long; they drop it else."""
 UNENDING = Fraction(2**32 - 1, 1000)
 """Seconds by which FFmpeg says that a subtitle of a DVD has no end."""
+EARLY = Fraction(1, 10)
+"""Seconds by which chapters may lie before their pictures and nobody sees it."""
 # One refused packet does not end the work; these errors are the target's own.
 LOST_TARGET = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE, errno.EIO, errno.EROFS)
 
@@ -141,6 +143,8 @@ class Copies:
         """Packets, by stream, of text that is converted."""
         self._hidden: dict[int, Copied] = {}
         """By stream, the latest packet that an edit list hides."""
+        self._lead = Fraction(0)
+        """Seconds before zero at which the earliest packet was to be shown."""
         self._depths = depths
         """How many frames a film's order of coding runs ahead of that of showing."""
 
@@ -205,6 +209,8 @@ class Copies:
         # No packet is shown before it is decoded; where a damaged one says so, muxers refuse it.
         packet.pts = (dts if packet.pts is None else max(packet.pts, dts)) + ticks
         packet.dts = dts + ticks
+        if packet.pts < 0:
+            self._lead = max(self._lead, _seconds(-packet.pts, packet.time_base))
         packet.stream = self._streams[item.stream]
         try:
             output.mux(packet)
@@ -226,6 +232,12 @@ class Copies:
             " backwards, or refused by the target"
             for index, count in self.dropped.items()
         ]
+        if self._chapters and self._lead > EARLY and self._target in ("matroska", "webm"):
+            dropped.append(
+                f"chapters lie {float(self._lead):.3f} s before their pictures: frames of another"
+                f" film start there that an edit list hid, and {spoken(self._target)} lets nothing"
+                " start below zero"
+            )
         silent = [self._routes[index].facts for index in self._streams.keys() - self._last.keys()]
         if self._target not in ("mp4", "mov"):
             hidden = [fact for fact in silent if fact.index in self._hidden]
@@ -294,6 +306,10 @@ def _cut(packet: Any, end: Fraction) -> None:
 
 def _ticks(seconds: Fraction, unit: Any) -> int:
     return round(seconds * Fraction(unit.denominator, unit.numerator))
+
+
+def _seconds(ticks: int, unit: Any) -> Fraction:
+    return Fraction(ticks * unit.numerator, unit.denominator)
 
 
 def _later(chapter: Mapping[str, Any], offset: Fraction) -> dict[str, Any]:
