@@ -17,7 +17,7 @@ from unpacking import PACKED, random_frame, rows, unpacked
 from vidrepair.carriers import Repacker, plane_views
 from vidrepair.combing import combed
 from vidrepair.decode import open_source
-from vidrepair.errors import InputError, UsageError
+from vidrepair.errors import InputError, PictureChanged, UsageError
 from vidrepair.frames import Frame
 from vidrepair.tags import Copied, native_format, pixel_format
 
@@ -504,6 +504,12 @@ def test_no_frame_is_lost_where_mpeg2_changes_its_size(tmp_path: Path) -> None:
     (tmp_path / "c.m2v").write_bytes(parts[0] + parts[1])
     with open_source(tmp_path / "c.m2v", end=Fraction(9, 25)) as source:
         assert sum(isinstance(item, Frame) for item in source.read()) == 10
+    # And those behind it are decoded, or nobody would know that it changed.
+    with open_source(tmp_path / "c.m2v") as source:
+        frames = source.read()
+        assert sum(1 for _ in islice(frames, 10)) == 10
+        with pytest.raises(PictureChanged, match=r"changes at frame 10 .* to 96x64"):
+            next(frames)
 
 
 def test_a_held_frame_survives_a_size_that_is_damage(tmp_path: Path) -> None:

@@ -108,16 +108,17 @@ def texts(
     times: list[tuple[int, int]],
     sizes: list[int],
     more: tuple[int, int] | None = None,
+    waits: int = 60,
 ) -> bytes:
-    """An index of one track of text, whose number is 3, that shows nothing for 60 ticks; both the
-    film and the track have 600 a second.
+    """An index of one track of text, whose number is 3, that shows nothing for so many ticks; both
+    the film and the track have 600 a second.
     """
     begin = bytes(12)
     movie = make_box(b"mvhd", begin + struct.pack(">I", 600) + bytes(84))
     header = make_box(b"tkhd", begin + struct.pack(">I", 3) + bytes(60))
-    told = [(60, -1), edit, *([] if more is None else [more])]
-    edits = bytes(4) + struct.pack(">I", len(told))
-    edits += b"".join(struct.pack(">IiI", *one, 1 << 16) for one in told)
+    told = [(waits, -1), edit, *([] if more is None else [more])]
+    edits = b"\1\0\0\0" + struct.pack(">I", len(told))
+    edits += b"".join(struct.pack(">QqI", *one, 1 << 16) for one in told)
     spread = bytes(4) + struct.pack(">I", len(times))
     spread += b"".join(struct.pack(">II", *one) for one in times)
     lengths = bytes(4) + struct.pack(f">II{len(sizes)}I", 0, len(sizes), *sizes)
@@ -144,6 +145,8 @@ def texts(
         (texts((6000, 9), [(1, 2**32 - 1)], [5]), [Sample(5, 60, 2**32 - 10)]),
         (texts((6000, 9), [(2**32 - 1, 2**32 - 1)], [5]), [Sample(5, 60, 2**32 - 10)]),
         (texts((6000, 50), [(1, 100)], [5, 2, 6]), [Sample(5, 60, 50)]),
+        # An edit list that lets them wait for longer than a time can say.
+        (texts((6000, 9), [(3, 100)], [5, 2, 6], waits=1 << 63), []),
         # Several edits.
         (texts((6000, 250), [(3, 100)], [5, 2, 6], more=(600, 300)), []),
         # From the start of the track FFmpeg is right.
@@ -155,6 +158,16 @@ def test_texts_that_an_edit_shows(tmp_path: Path, content: bytes, shown: list[Sa
     path.write_bytes(content)
     assert shown_texts(path, [3]) == {3: shown}
     assert shown_texts(path, [2]) == {}
+
+
+def test_of_very_many_texts_the_first_are_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "index.mp4"
+    path.write_bytes(texts((6000, 9), [(9, 100)], [5] * 9))
+    assert len(shown_texts(path, [3])[3]) == 9
+    monkeypatch.setattr("vidrepair.edits.MOST_TEXTS", 4)
+    assert len(shown_texts(path, [3])[3]) == 4
 
 
 def test_no_file_has_no_edit_list(tmp_path: Path) -> None:

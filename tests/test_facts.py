@@ -28,13 +28,17 @@ def test_times_come_out_in_the_order_of_showing(packets: list[tuple[int, int | N
     assert list(order.times()) == sorted(pts for pts, _ in packets)
 
 
-@pytest.mark.parametrize("group", ["10", "100"])
+@pytest.mark.parametrize(
+    ("codec", "options"),
+    [("libx264", {"g": "10", "bf": "3"}), ("libx264", {"g": "100", "bf": "3"}), ("rawvideo", {})],
+    ids=["many", "one", "all"],
+)
 @pytest.mark.parametrize("held", [1, 2000, 1 << 20])
 def test_a_film_of_few_key_frames_is_not_held_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group: str, held: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: str, options: dict[str, str], held: int
 ) -> None:
     path = tmp_path / "a.mkv"
-    write_clip(path, frames=48, codec="libx264", options={"g": group, "bf": "3"})
+    write_clip(path, frames=48, codec=codec, options=options)
     told = read_facts(path)
     monkeypatch.setattr(facts, "MOST_HELD", held)
     most = 0
@@ -50,8 +54,9 @@ def test_a_film_of_few_key_frames_is_not_held_whole(
     found = read_facts(path)
     assert most <= held
     assert (found.flaws, list(found.pts)) == ((), list(told.pts))
-    _spoil_last(path)
-    assert any("cannot be decoded" in flaw for flaw in read_facts(path).flaws)
+    if codec != "rawvideo":  # all that is as long as a frame is one
+        _spoil_last(path)
+        assert any("cannot be decoded" in flaw for flaw in read_facts(path).flaws)
 
 
 def _spoil_last(path: Path) -> None:

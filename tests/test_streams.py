@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections import Counter
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -22,6 +23,7 @@ from vidrepair.encode import open_target, plan_output
 from vidrepair.errors import CannotCarry
 from vidrepair.frames import Frame
 from vidrepair.settings import OutputSettings, SourceSettings
+from vidrepair.stream_losses import NAMED
 from vidrepair.streams import MOV_TEXT_HEAD, plan_copies
 from vidrepair.tags import Copied
 from vidrepair.verification import check_files
@@ -222,6 +224,20 @@ def test_a_text_ends_with_a_picture_that_is_stopped(tmp_path: Path, suffix: str)
     with av.open(str(output)) as opened:
         last = [packet for packet in opened.demux(subtitles=0) if packet.size > MOV_TEXT_HEAD][-1]
         assert float((last.pts + last.duration) * last.time_base) == pytest.approx(0.24)
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mp4"])
+def test_a_text_that_begins_where_the_picture_stops_is_not_shown_for_less_than_nothing(
+    tmp_path: Path, suffix: str
+) -> None:
+    """It lies in the file before the packet that ends the film."""
+    texts_at(tmp_path / "a.mkv", [(100, 300, "one"), (400, 300, "two"), (520, 300, "three")])
+    job = ("--to", "0.4", "-c", "h264", "--denoise", "0", "--repair", "none")
+    done = call("run", tmp_path / "a.mkv", "-o", tmp_path / f"b.{suffix}", *job)
+    assert (done.exit_code, "dropped" in done.stderr) == (0, False)
+    with av.open(str(tmp_path / f"b.{suffix}")) as opened:
+        shown = [each for each in opened.demux(opened.streams.subtitles[0]) if each.size > 2]
+    assert all(each.duration > 0 for each in shown)
 
 
 def test_a_text_that_says_no_end_ends_with_the_picture_too(tmp_path: Path) -> None:
@@ -495,6 +511,51 @@ def test_a_last_packet_without_duration_is_shown_in_mp4(tmp_path: Path) -> None:
     assert [data for _, data in written] == [data for _, data in sound]
 
 
+def changed_on_the_way(source: Path, output: Path, change: Callable[[Any, int], bool]) -> Any:
+    """Pass the packets beside the picture that `change` says yes to, of the packet and its number;
+    gives the copies.
+    """
+    with open_source(source) as opened:
+        plan = plan_output(opened.clip, output, OutputSettings())
+        copies = plan_copies(opened.container, opened.clip, plan.container, opened.covers)
+        numbers: Counter[int] = Counter()
+        with open_target(opened.clip, plan, output, copies) as target:
+            for item in opened.read():
+                if isinstance(item, Frame):
+                    target.write(item)
+                elif change(item.packet, numbers[item.stream]):
+                    target.copy(item)
+                numbers[getattr(item, "stream", 0)] += 1
+            target.finish()
+    return copies
+
+
+def test_a_packet_that_is_to_be_shown_before_it_is_decoded_is_written(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a.mkv", codec="libx264", extras=Extras(audio=1))
+
+    def early(packet: Any, number: int) -> bool:
+        packet.pts = packet.dts - (7 if number == 5 else 0)
+        return True
+
+    copies = changed_on_the_way(tmp_path / "a.mkv", tmp_path / "b.mp4", early)
+    assert copies.losses() == []
+    sound, written = (packets(tmp_path / name, "audio")[0] for name in ("a.mkv", "b.mp4"))
+    assert [data for _, data in written] == [data for _, data in sound]
+
+
+def test_a_lone_packet_without_duration_is_shown_in_mp4(tmp_path: Path) -> None:
+    extras = Extras(audio=1, audio_codec="flac")
+    write_clip(tmp_path / "a.mkv", frames=25, codec="libx264", extras=extras)
+
+    def first(packet: Any, number: int) -> bool:
+        packet.duration = 0
+        return number == 0
+
+    changed_on_the_way(tmp_path / "a.mkv", tmp_path / "b.mp4", first)
+    sound, written = (packets(tmp_path / name, "audio")[0] for name in ("a.mkv", "b.mp4"))
+    assert [data for _, data in written] == [data for _, data in sound[:1]]
+
+
 def mp4_with_gaps(path: Path, texts: list[bytes]) -> None:
     """A film of a second with mov_text as it is stored, a cue each 200 ms."""
     write_clip(path.with_suffix(".mkv"), frames=25, codec="libx264")
@@ -668,6 +729,15 @@ def test_texts_that_overlap_or_say_no_length_are_shown_in_time(tmp_path: Path, s
         (0.5, b"one\ntwo"),
         (1.6, b"three"),
     ]
+
+
+def test_of_very_many_texts_that_are_converted_the_first_are_named(tmp_path: Path) -> None:
+    source = tmp_path / "a.mkv"
+    write_clip(source, frames=3, codec="libx264", extras=Extras(subtitles=23))
+    with open_source(source) as opened:
+        said = plan_copies(opened.container, opened.clip, "mp4", opened.covers).warnings
+    assert sum("becomes mov_text" in one for one in said) == NAMED
+    assert "so do 3 more subtitle streams" in said
 
 
 def test_a_film_does_not_lose_all_its_sound_unasked(tmp_path: Path) -> None:

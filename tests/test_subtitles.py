@@ -43,6 +43,7 @@ def converted(payload: bytes, source: str, target: str) -> bytes | None:
         ("subrip", b"a\n\n\nb\n", "a\nb"),
         ("webvtt", b"<v Anna>You &amp; me</v> <c.loud>now</c>", "You & me now"),
         ("webvtt", b"<00:00:01.000><u>x</u>", "<u>x</u>"),
+        ("webvtt", b"&#00000000065;&#0000066;&#67;&#x44;&#00;&#123456789;", "ABCD\ufffd\ufffd"),
         ("webvtt", b"<ruby>a<rt>b</rt></ruby> <Bob> 5 < 6 > 3", "ab <Bob> 5 < 6 > 3"),
         ("ass", ASS + b"One, two\\N{\\i1}three{\\i0}", "One, two\n<i>three</i>"),
         ("ass", ASS + b"{\\b700\\pos(3,4)}x{\\b400}y{\\r}", "<b>x</b>y"),
@@ -107,6 +108,7 @@ def test_nonsense_never_breaks(payload: bytes, source: str, target: str) -> None
     [
         ("ass", ASS + b"{\\b" + b"1" * 5000 + b"}x", "x"),
         ("webvtt", b"a&#" + b"1" * 5000 + b";b", "a\ufffdb"),
+        ("webvtt", b"a&#" + b"0" * 5000 + b"66;", "aB"),
         ("subrip", b"{\\" * 100_000, "{\\" * 100_000),
         ("ass", ASS + b"{" * 200_000, "{" * 200_000),
         ("mov_text", b"\0\1x" + b"\0\0\0\x08free" * 30_000, "x"),
@@ -117,6 +119,14 @@ def test_text_that_is_meant_to_hurt_is_read_in_time(source: str, payload: bytes,
     found = Converter(source, "subrip").convert(payload, 0, 10)
     assert found is not None
     assert found[0].decode().replace("<b>", "").replace("</b>", "") == said[:MOST_BYTES]
+
+
+def test_faces_beyond_what_mov_text_can_say_are_left_out() -> None:
+    stored = converted(
+        b"<b>x</b>" + b"y" * 65530 + b"<i>" + b"z" * 9 + b"</i>", "subrip", "mov_text"
+    )
+    assert stored is not None
+    assert converted(stored, "mov_text", "subrip") == b"<b>x</b>" + b"y" * 65530 + b"z" * 4
 
 
 def test_of_very_many_cues_at_once_the_latest_are_shown() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -17,6 +19,8 @@ from calling import call
 from clips import Extras, write_clip
 from passing import pass_through
 
+from vidrepair import DamageSettings, RepairSettings, repair
+from vidrepair.boxes import boxes_in, make_box
 from vidrepair.decode import open_source
 from vidrepair.exact_time import holds_time, inexact_times
 from vidrepair.frames import Frame
@@ -25,6 +29,7 @@ from vidrepair.tags import Copied
 from vidrepair.timeline import FilmEnd, Timeline
 
 HOUR = 3600
+IDLE = RepairSettings(denoise=(0.0, 0.0), damage=DamageSettings(kinds=()))
 
 
 def times(path: Path) -> tuple[list[float], list[float], Any]:
@@ -199,6 +204,39 @@ def test_sound_that_is_hidden_altogether_is_not_expected(tmp_path: Path, ffmpeg:
     done = call("run", source, "-o", output, *idle)
     assert done.exit_code == 0
     assert "audio stream 1 (aac, eng) is empty: an edit list hides all that it holds" in done.stderr
+
+
+def renewed(box: bytes, way: Sequence[bytes], body: bytes) -> bytes:
+    """A box, and in it by that way another body."""
+    if not way:
+        return make_box(box[4:8], body)
+    parts = (
+        renewed(part, way[1:], body) if part[4:8] == way[0] else part for part in boxes_in(box)
+    )
+    return make_box(box[4:8], b"".join(parts))
+
+
+def test_sound_that_is_hidden_between_two_edits_is_no_loss_unsaid(tmp_path: Path) -> None:
+    """Half a second, then the four tenths that begin two tenths later."""
+    write_clip(tmp_path / "a.mp4", frames=50, codec="libx264", extras=Extras(audio=1))
+    *before, moov = boxes_in((tmp_path / "a.mp4").read_bytes(), 0)
+    parts = list(boxes_in(moov))
+    at = [place for place, part in enumerate(parts) if part[4:8] == b"trak"][1]
+    edits = bytes(4) + struct.pack(">I", 2)
+    edits += struct.pack(">IiI", 500, 1024, 1 << 16) + struct.pack(">IiI", 400, 34624, 1 << 16)
+    parts[at] = renewed(parts[at], (b"edts", b"elst"), edits)
+    source = tmp_path / "b.mp4"
+    source.write_bytes(b"".join([*before, make_box(b"moov", b"".join(parts))]))
+    with av.open(str(source)) as opened:
+        sound = [packet for packet in opened.demux(opened.streams.audio[0]) if packet.size]
+        shown = [bytes(packet) for packet in sound if not packet.is_discard]
+        hidden = sum(packet.is_discard for packet in sound)
+    report = repair(source, tmp_path / "c.mkv", settings=IDLE)
+    assert [f"{hidden - 1} packets dropped" in one for one in report.warnings] == [True]
+    with av.open(str(tmp_path / "c.mkv")) as opened:
+        heard = [packet for packet in opened.demux(opened.streams.audio[0]) if packet.size]
+    assert [bytes(packet) for packet in heard[1:]] == shown
+    assert float(heard[-1].pts * heard[-1].time_base) == pytest.approx(0.884 + 0.021, abs=0.002)
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,6 @@ from vidrepair.text_times import TextTimes
 from vidrepair.timeline import FilmEnd
 from vidrepair.tracks import UNKNOWN, Gathered, Track, annexed, tags_of, track_of
 
-
 MOST_HELD = 256 << 20
 """Bytes of packets that are held for their decoding at the end; films of a single key frame have
 more."""

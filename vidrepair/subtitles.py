@@ -37,8 +37,10 @@ _WEBVTT = re.compile(
 )
 _OVERRIDE = re.compile(r"\{([^{}]*)\}")
 _SWITCH = re.compile(r"\\(b|i|u|p)(\d{1,9})(?![a-z\d])|\\(r)")
-_NO_LETTER = re.compile(r"&#\d{8,};?")
+_NO_LETTER = re.compile(r"&#0*[1-9]\d{7,};?")
 """A number beyond all letters, which Python may refuse to read."""
+_ZEROS = re.compile(r"(?<=&#)0+(?=\d)")
+"""Before a number; very many of them it may refuse, too."""
 _LONGEST = 0xFFFF
 """Bytes of text that mov_text can hold."""
 MOST_BYTES = 1 << 18
@@ -128,7 +130,8 @@ def _read_markup(payload: bytes, markup: re.Pattern[str] = _MARKUP) -> Iterator[
 def _read_webvtt(payload: bytes) -> Iterator[Run]:
     """WebVTT has tags of its own, and entities, of which `html` knows more than enough."""
     for run in _read_markup(payload, _WEBVTT):
-        yield Run(html.unescape(_NO_LETTER.sub("\ufffd", run.text)), run.face)
+        letters = _NO_LETTER.sub("\ufffd", _ZEROS.sub("", run.text))
+        yield Run(html.unescape(letters), run.face)
 
 
 def _read_ass(payload: bytes) -> Iterator[Run]:
