@@ -230,9 +230,9 @@ def test_a_text_ends_with_a_picture_that_is_stopped(tmp_path: Path, suffix: str)
 def test_a_text_that_begins_where_the_picture_stops_is_not_shown_for_less_than_nothing(
     tmp_path: Path, suffix: str
 ) -> None:
-    """It lies in the file before the packet that ends the film."""
+    """Less than half a unit of its clock is left."""
     texts_at(tmp_path / "a.mkv", [(100, 300, "one"), (400, 300, "two"), (520, 300, "three")])
-    job = ("--to", "0.4", "-c", "h264", "--denoise", "0", "--repair", "none")
+    job = ("--to", "0.4004", "-c", "h264", "--denoise", "0", "--repair", "none")
     done = call("run", tmp_path / "a.mkv", "-o", tmp_path / f"b.{suffix}", *job)
     assert (done.exit_code, "dropped" in done.stderr) == (0, False)
     with av.open(str(tmp_path / f"b.{suffix}")) as opened:
