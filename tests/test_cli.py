@@ -229,7 +229,18 @@ def test_a_mistyped_command_is_told(clip: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("run a.mkv -o b.mkv --frmes 3", "no such option '--frmes'; did you mean one of: '--"),
+        ("run a.mkv -o b.mkv --frmes 3", "no such option '--frmes'; did you mean '--frames'?"),
+        ("--versio", "no such option '--versio'; did you mean '--version'?"),
+        (
+            "preview a.mkv -o a.png --mask-in b",
+            "no such option '--mask-in'; vidrepair run has it; ",
+        ),
+        (
+            "probe a.mkv --at 3",
+            "no such option '--at'; vidrepair preview has it; see",
+        ),
+        ("run a.mkv -o b.mkv --zzz 3", "no such option '--zzz'; see "),
+        ("run a.mkv -o b.mkv -z", "no such option '-z'; see "),
         ("run a.mkv -o b.mkv --noise x", "invalid value for '--noise': 'x' is not auto, or a"),
         ("compare a.mkv b.mkv", "missing option '-o' / '--output'; it is "),
         ("prob", "no such command 'prob'; did you mean 'probe'?"),

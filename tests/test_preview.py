@@ -318,6 +318,10 @@ def test_the_command(film: Path, tmp_path: Path) -> None:
     assert told["frames"][0]["noise"][0] > 5
     assert opened(sheet).shape[1] <= 2400
     assert "preview" in PREVIEW
+    before = opened(sheet)
+    twice = [*words, "-y", "--denoise", "50", "--denoise", "100/70", "--log-level", "error"]
+    assert CliRunner().invoke(main, twice).exit_code == 0
+    np.testing.assert_array_equal(opened(sheet), before)
 
 
 def test_the_api_shows_the_same(film: Path, tmp_path: Path) -> None:

@@ -262,6 +262,9 @@ def test_what_cannot_be_done_anew_is_refused(made: Path, tmp_path: Path) -> None
     none = call("redo", tmp_path / "none.mkv", "--analysis", sidecar)
     assert none.exit_code == 3
     assert "none.mkv does not exist" in none.stderr
+    folder = call("redo", tmp_path, "--analysis", sidecar)
+    assert folder.exit_code == 3
+    assert "is a folder; name a film that was run with --sidecar" in folder.stderr
     short = tmp_path / "short.mkv"
     flags = ("--denoise", "0", "--repair", "none", "--progress", "none", "-c", "ffv1")
     assert (

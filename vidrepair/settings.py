@@ -184,6 +184,12 @@ class RepairSettings:
         """Whether damage is repaired."""
         return bool(self.damage.kinds)
 
+    @property
+    def alters(self) -> bool:
+        """Whether the picture may come out otherwise than by being coded anew."""
+        made = self.fill_gaps or self.interlace in DEINTERLACED
+        return self.asks or made or self.deflicker > 0.0
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         found = asdict(self)

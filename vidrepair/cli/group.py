@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import signal
 import sys
 from pathlib import Path
@@ -26,6 +25,7 @@ from vidrepair.cli.interruption import INTERRUPTED, TERMINATED, Terminated, tell
 from vidrepair.cli.jobs import jobs
 from vidrepair.cli.markers import markers
 from vidrepair.cli.mask import mask
+from vidrepair.cli.mistyped import say
 from vidrepair.cli.preview import preview
 from vidrepair.cli.probe import probe
 from vidrepair.cli.progress import Messages
@@ -74,7 +74,7 @@ class Commands(click.Group):
             error.show()
             sys.exit(error.exit_code)
         except click.ClickException as error:
-            _fail(_said(error), error.exit_code)
+            _fail(say(error), error.exit_code)
         except MemoryError:
             _fail(
                 "there is not enough memory; close other programs, or go on with less of it by"
@@ -97,21 +97,6 @@ def _is_file(name: str) -> bool:
 
 def _terminate(_number: int, _frame: FrameType | None) -> None:
     raise Terminated
-
-
-def _said(error: click.ClickException) -> str:
-    """A sentence, as our own errors are: what a command line lacks, and where to look."""
-    said = error.format_message().rstrip(".")
-    said = said[:1].lower() + said[1:]
-    guess = re.fullmatch(r"(.*)\. \(?Did you mean (.*\?)\)?", said)
-    if guess is not None:
-        return f"{guess[1]}; did you mean {guess[2]}"
-    if not isinstance(error, click.UsageError) or error.ctx is None:
-        return said
-    if isinstance(error, click.MissingParameter):
-        usage = error.ctx.get_usage().split(maxsplit=1)[1]
-        return f"{said}; it is {' '.join(usage.split())}"
-    return f"{said}; see {error.ctx.command_path} --help"
 
 
 def _fail(message: str, code: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from fractions import Fraction
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import click
@@ -46,7 +47,8 @@ from vidrepair.settings import EngineSettings, Pair, RepairSettings
     "--denoise",
     "strengths",
     type=STRENGTHS,
-    default="100",
+    multiple=True,
+    default=("100",),
     show_default=True,
     metavar="P,...",
     help="Share of the noise removed, 0 to 100: a column for each. Luma and chroma are 70/100.",
@@ -63,7 +65,7 @@ def preview(
     at: tuple[Fraction, ...],
     stream: int | None,
     rate: Fraction | None,
-    strengths: tuple[Pair, ...],
+    strengths: tuple[tuple[Pair, ...], ...],
     repair: RepairSettings,
     engine: EngineSettings,
     as_json: bool,
@@ -78,7 +80,8 @@ def preview(
     show_messages(log_level, progress)
     if at and is_given("frames"):
         raise UsageError("--at names the frames; leave --frames out")
-    job = PreviewJob(source, output, repair, engine, strengths, frames, at, stream, overwrite, rate)
+    columns = tuple(chain.from_iterable(strengths))
+    job = PreviewJob(source, output, repair, engine, columns, frames, at, stream, overwrite, rate)
     with show_progress(progress) as observer:
         report = make_preview(job, observer, partial(build_engine, progress=observer.compiling))
     click.echo(json.dumps(report.as_dict()) if as_json else report.summary())

@@ -34,6 +34,8 @@ def begin_redo(output: Path, edited: Path) -> tuple[int, int]:
     folder = folder_of(output)
     if not output.exists():
         raise InputError(f"{output} does not exist; check the name and the folder")
+    if output.is_dir():
+        raise InputError(f"{output} is a folder; name a film that was run with --sidecar")
     if not (folder / JOURNAL).is_file():
         raise UsageError(
             f"nothing is known of the parts of {output}: only films that go in segments (of more"
