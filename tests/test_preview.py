@@ -15,14 +15,17 @@ from clips import moving, write_clip
 from PIL import Image
 
 import vidrepair
+from vidrepair.batch import Grid, Profiler, Profilers
 from vidrepair.cli import main
 from vidrepair.decode import open_source
 from vidrepair.display import HLG, PQ, show_difference, show_matte, show_planes
 from vidrepair.errors import UsageError
 from vidrepair.frames import Frame, Picture
 from vidrepair.glimpse import Glimpse, Glimpses, Subject
+from vidrepair.noise import known_profile
 from vidrepair.pipeline import run_job
 from vidrepair.previews import PREVIEW, PreviewJob, make_preview
+from vidrepair.private_span import private_grid, private_spans
 from vidrepair.regions import Box, busiest_windows
 from vidrepair.scan import REASONS, Place, choose, scan_film
 from vidrepair.settings import DamageSettings, EngineSettings, Job, OutputSettings, RepairSettings
@@ -109,6 +112,32 @@ def test_far_from_a_cut_it_stays_close(tmp_path: Path) -> None:
     whole = read(output)
     for glimpse in glimpses(path, [80, 126, 149], settings):
         assert psnr(glimpse.after[0][0], whole[glimpse.frame.number].planes[0]) > 45
+
+
+@pytest.mark.parametrize(
+    ("size", "noise", "steps"),
+    [((1312, 744), 5.0, 3), ((1312, 744), 30.0, 4), ((64, 48), 5.0, 8)],
+)
+def test_few_steps_lead_to_a_frame_of_a_large_picture(
+    tmp_path: Path, size: tuple[int, int], noise: float, steps: int
+) -> None:
+    path = tmp_path / "a.mkv"
+    write_clip(path, frames=moving(*size, 12), size=size)
+    profile = known_profile(noise, noise, rgb=False)
+    noises = Profiler(lambda _core: None, lambda _own, _before: profile)
+    with open_source(path) as source:
+        frames = [item for item in source.read() if isinstance(item, Frame)]
+        grid = private_grid(Grid(8, 64), source.clip.picture)
+        (found,) = private_spans(
+            iter(frames),
+            Fraction(9, 25),
+            grid,
+            lambda: Profilers(noises),
+            opens_film=True,
+        )
+    # Those, the frame, and the one after it; and those at its ends that are looked at alone.
+    assert len(found.span.walk) == 1 + steps + 2 + 1
+    assert found.span.walk[1 + steps].number == 9
 
 
 def test_fields_flicker_and_grain_are_those_of_a_run(tmp_path: Path) -> None:

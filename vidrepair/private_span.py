@@ -22,15 +22,22 @@ LARGE = 1280 * 736
 """Samples of a picture above which time is saved:"""
 BRIEF = Grid(warm_up=4, core=32)
 """fewer steps lead to the frame, and fewer frames are measured. Against the frames of a run that
-comes to 60 dB in luma at 1920x1080 and noise of 5 codes, and to 43 to 48 at 1312x744 and 30; three
-steps to 58 and to 40 to 43."""
+comes to 56 dB in luma at 1920x1080 and noise of 3 codes, and to 43 to 51 at 1312x744 and 30; three
+steps to 40 to 43 there."""
+WEAK, ENOUGH = 10.0 / 255.0, 3
+"""Noise of luma, as a share of the peak, up to which that many steps are enough: 56 dB at
+1920x1080 and noise of 3 codes, 50 at 1312x744 and 10."""
 
 
 def private_grid(grid: Grid, picture: Picture) -> Grid:
     """The lengths of a private span, W and T, for a model of `grid` and a picture."""
-    if picture.width * picture.height <= LARGE:
+    if not _is_large(picture):
         return grid
     return Grid(min(grid.warm_up, BRIEF.warm_up), min(grid.core, BRIEF.core))
+
+
+def _is_large(picture: Picture) -> bool:
+    return picture.width * picture.height > LARGE
 
 
 @dataclass(slots=True, eq=False)
@@ -166,7 +173,11 @@ def _lay_out(around: _Around, grid: Grid, profilers: Profilers, number: int) -> 
     is judged by both neighbours.
     """
     frames, at = [group.frame for group in around.groups], around.at
+    measured = _measured(frames, around, grid)
+    noise = profilers.noise.profile(measured, opens_shot=True)
     warm_up = grid.warm_up
+    if _is_large(frames[at].picture) and float(noise.luma.mean()) <= WEAK:
+        warm_up = min(warm_up, ENOUGH)
     last = min(at + 1, len(frames) - 1)
     if around.opens and at <= warm_up // 2:
         # As every shot starts: with a mirrored warm-up.
@@ -181,7 +192,6 @@ def _lay_out(around: _Around, grid: Grid, profilers: Profilers, number: int) -> 
         before = frames[start - 1 if start else min(1, len(frames) - 1)]
         first = start + warm
     after = frames[last + 1] if last + 1 < len(frames) else steps[max(len(steps) - 2, 0)]
-    measured = _measured(frames, around, grid)
     grain, lines = profilers.spectrum, profilers.lines
     span = Span(
         number=number,
@@ -189,7 +199,7 @@ def _lay_out(around: _Around, grid: Grid, profilers: Profilers, number: int) -> 
         walk=(before, *steps, after),
         warm=warm,
         followers=tuple(tuple(group.followers) for group in around.groups[first : last + 1]),
-        noise=profilers.noise.profile(measured, opens_shot=True),
+        noise=noise,
         spectrum=None if grain is None else grain.profile(measured, opens_shot=True),
         lines=None if lines is None else lines.profile(measured, opens_shot=True),
         fades_in=0,
