@@ -162,6 +162,20 @@ def test_bad_outputs_are_refused(clip: Path) -> None:
 
 
 @pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv422p10le"])
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (("--denoise", "0", "--repair", "none"), True),
+        (("--denoise", "0", "--repair", "none", "--deflicker", "20"), False),
+        (("--denoise", "0", "--repair", "none", "--interlace", "bwdif"), False),
+        (("--denoise", "0"), False),
+    ],
+)
+def test_a_run_that_asks_nothing_says_so(clip: Path, asked: tuple[str, ...], said: bool) -> None:
+    done = tool("run", clip, "-o", clip.with_name("o.mkv"), *asked)
+    assert (done.returncode, b"nothing was asked of the picture" in done.stderr) == (0, said)
+
+
 @pytest.mark.parametrize("options", [("--denoise", "0"), ("--noise", "0")])
 def test_a_pipe_gives_identical_frames(
     tmp_path: Path, ffmpeg: str, pix_fmt: str, options: tuple[str, str]

@@ -187,7 +187,7 @@ def open_run(job: Job, build: Build | None, owned: ExitStack, share: Share | Non
     seams = Seams(job.target.segment, fields=fields)
     record = AnalysisBuilder() if job.target.analysed and share is None else None
     journal, plan = _open_journal(job, clip, planned, identity, share, owned)
-    notes = [] if planned is None else _notes(job, planned[0])
+    notes = [] if planned is None else list(planned[0].notes)
     if journal is not None and share is None and journal.record.segments:
         notes += _take_up(journal, clip, tally, record)
     masked = _open_mask(job.repair.mask_in, "--mask-in", job, clip, owned)
@@ -247,13 +247,6 @@ def _remarks(
     if guide is not None:
         told += guide.remarks(identity, job.repair.as_dict())
     return told
-
-
-def _notes(job: Job, plan: OutputPlan) -> list[str]:
-    """What was chosen for the user, and what nobody asked for."""
-    if job.repair.alters:
-        return list(plan.notes)
-    return [*plan.notes, "nothing is asked of the picture: it is coded anew, and else stays"]
 
 
 def _is_named(job: Job) -> bool:

@@ -159,12 +159,16 @@ def _run(job: Job, progress: str) -> Report:
             build = partial(build_engine, progress=observer.compiling)
             report = run_with_workers(job, observer, build)
             observer.done(report)
-            return report
     except (UsageError, InputError):
         raise  # to go on would end in the same
     except BaseException:
         _tell_of_rest(job.output)
         raise
+    if not job.repair.alters and progress != "json":
+        logging.getLogger(__name__).log(
+            NOTE, "nothing was asked of the picture: it was coded anew, and else stays"
+        )
+    return report
 
 
 def _show(page: ReportJob, report: Report, progress: str) -> None:
