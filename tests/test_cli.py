@@ -172,7 +172,7 @@ def test_bad_outputs_are_refused(clip: Path) -> None:
 )
 def test_a_run_that_asks_nothing_says_so(clip: Path, asked: tuple[str, ...], said: bool) -> None:
     done = tool("run", clip, "-o", clip.with_name("o.mkv"), *asked)
-    assert (done.returncode, b"nothing was asked of the picture" in done.stderr) == (0, said)
+    assert (done.returncode, b"nothing is asked of the picture" in done.stderr) == (0, said)
 
 
 @pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv422p10le"])
@@ -245,14 +245,20 @@ def test_a_mistyped_command_is_told(clip: Path) -> None:
     [
         ("run a.mkv -o b.mkv --frmes 3", "no such option '--frmes'; did you mean '--frames'?"),
         ("--versio", "no such option '--versio'; did you mean '--version'?"),
+        ("probe a.mkv --version", "no such option '--version'; it is vidrepair --version"),
+        ("probe a.mkv --versio", "no such option '--versio'; see "),
         (
             "preview a.mkv -o a.png --mask-in b",
             "no such option '--mask-in'; vidrepair run has it; ",
         ),
         (
             "probe a.mkv --at 3",
-            "no such option '--at'; vidrepair preview has it; see",
+            "no such option '--at'; vidrepair preview and vidrepair compare have",
         ),
+        ("jobs --json", "no such option '--json'; vidrepair jobs list has it; see "),
+        ("run a.mkv -o b.mkv --json", "no such option '--json'; see "),
+        ("run a.mkv -o b.mkv --resum", "no such option '--resum'; see "),
+        ("probe a.mkv --resume", "no such option '--resume'; it is vidrepair resume"),
         ("run a.mkv -o b.mkv --zzz 3", "no such option '--zzz'; see "),
         ("run a.mkv -o b.mkv -z", "no such option '-z'; see "),
         ("run a.mkv -o b.mkv --noise x", "invalid value for '--noise': 'x' is not auto, or a"),

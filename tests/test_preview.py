@@ -115,29 +115,36 @@ def test_far_from_a_cut_it_stays_close(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "noise", "steps"),
-    [((1312, 744), 5.0, 3), ((1312, 744), 30.0, 4), ((64, 48), 5.0, 8)],
+    ("size", "noise", "at", "steps"),
+    [
+        ((1312, 744), (5.0, 5.0), 9, 3),
+        ((1312, 744), (30.0, 5.0), 9, 4),
+        ((1312, 744), (5.0, 30.0), 9, 4),
+        # As a shot starts: mirrored, then what is before it.
+        ((1312, 744), (5.0, 5.0), 2, 5),
+        ((64, 48), (5.0, 5.0), 9, 8),
+    ],
 )
 def test_few_steps_lead_to_a_frame_of_a_large_picture(
-    tmp_path: Path, size: tuple[int, int], noise: float, steps: int
+    tmp_path: Path, size: tuple[int, int], noise: tuple[float, float], at: int, steps: int
 ) -> None:
     path = tmp_path / "a.mkv"
     write_clip(path, frames=moving(*size, 12), size=size)
-    profile = known_profile(noise, noise, rgb=False)
+    profile = known_profile(*noise, rgb=False)
     noises = Profiler(lambda _core: None, lambda _own, _before: profile)
     with open_source(path) as source:
         frames = [item for item in source.read() if isinstance(item, Frame)]
         grid = private_grid(Grid(8, 64), source.clip.picture)
         (found,) = private_spans(
             iter(frames),
-            Fraction(9, 25),
+            Fraction(at, 25),
             grid,
             lambda: Profilers(noises),
             opens_film=True,
         )
     # Those, the frame, and the one after it; and those at its ends that are looked at alone.
     assert len(found.span.walk) == 1 + steps + 2 + 1
-    assert found.span.walk[1 + steps].number == 9
+    assert found.span.walk[1 + steps].number == at
 
 
 def test_fields_flicker_and_grain_are_those_of_a_run(tmp_path: Path) -> None:

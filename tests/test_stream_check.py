@@ -11,6 +11,7 @@ from clips import write_clip
 
 from vidrepair.expectation import Expectation
 from vidrepair.facts import Chapter, Facts, read_facts
+from vidrepair.packed_times import PackedTimes
 from vidrepair.tags import StreamFacts
 from vidrepair.tracks import Packets, Track
 from vidrepair.verification import compare
@@ -57,13 +58,13 @@ def test_sound_of_which_nothing_is_left_before_a_stop_is_not_missed(
     bare: Facts, first: int, end: int | None, missed: list[str]
 ) -> None:
     source = with_sound(bare, sound(first, first + 20))
-    stopped = replace(bare, pts=read_start(bare, end)) if end else bare
+    stopped = replace(bare, pts=times_of_first(bare, end)) if end else bare
     assert what(source, stopped, Expectation(frames=end)) == missed
 
 
-def read_start(film: Facts, count: int) -> object:
+def times_of_first(film: Facts, count: int) -> PackedTimes:
     """The times of the first frames."""
-    return type(film.pts)(film.pts.unpacked()[:count].tolist())
+    return PackedTimes(film.pts.unpacked()[:count].tolist())
 
 
 @pytest.mark.parametrize(
@@ -102,5 +103,5 @@ def test_a_chapter_behind_the_last_frame_is_not_missed(
 ) -> None:
     one, two = Chapter(Fraction(0), begins, "A"), Chapter(begins, Fraction(2), "B")
     source = replace(bare, chapters=(one, two))
-    found = replace(bare, chapters=(one,), pts=read_start(bare, 25))
+    found = replace(bare, chapters=(one,), pts=times_of_first(bare, 25))
     assert what(source, found, Expectation(frames=25)) == missed

@@ -32,8 +32,8 @@ from vidrepair.timeline import FilmEnd
 from vidrepair.tracks import UNKNOWN, Gathered, Track, annexed, tags_of, track_of
 
 MOST_HELD = 256 << 20
-"""Bytes of packets that are held for their decoding at the end; films of a single key frame have
-more."""
+"""Bytes of packets that are held for their decoding at the end, but for the last of them; films of
+a single key frame have more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +256,7 @@ class _Reader:
                 self._decoded.append(pts)
         if packet.is_keyframe:
             self._group.clear()
+            self._latest.clear()
             self._held, self._started = 0, False
         if packet.size and not self._whole:
             self._group.append(packet)

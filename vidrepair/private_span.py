@@ -25,8 +25,8 @@ BRIEF = Grid(warm_up=4, core=32)
 comes to 56 dB in luma at 1920x1080 and noise of 3 codes, and to 43 to 51 at 1312x744 and 30; three
 steps to 40 to 43 there."""
 WEAK, ENOUGH = 10.0 / 255.0, 3
-"""Noise of luma, as a share of the peak, up to which that many steps are enough: 56 dB at
-1920x1080 and noise of 3 codes, 50 at 1312x744 and 10."""
+"""Noise, as a share of the peak and the mean of all levels, up to which that many steps are enough:
+56 dB at 1920x1080 and noise of 3 codes, 50 at 1312x744 and 10."""
 
 
 def private_grid(grid: Grid, picture: Picture) -> Grid:
@@ -176,10 +176,11 @@ def _lay_out(around: _Around, grid: Grid, profilers: Profilers, number: int) -> 
     measured = _measured(frames, around, grid)
     noise = profilers.noise.profile(measured, opens_shot=True)
     warm_up = grid.warm_up
-    if _is_large(frames[at].picture) and float(noise.luma.mean()) <= WEAK:
+    strength = max(float(noise.luma.mean()), float(noise.chroma.mean()))
+    if _is_large(frames[at].picture) and strength <= WEAK:
         warm_up = min(warm_up, ENOUGH)
     last = min(at + 1, len(frames) - 1)
-    if around.opens and at <= warm_up // 2:
+    if around.opens and at <= grid.warm_up // 2:
         # As every shot starts: with a mirrored warm-up.
         core = frames[: grid.core]
         warm = min(warm_up, len(core) - 1)

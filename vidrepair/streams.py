@@ -144,7 +144,7 @@ class Copies:
         self._hidden: dict[int, Copied] = {}
         """By stream, the latest packet that an edit list hides."""
         self._lead = Fraction(0)
-        """Seconds before zero at which the earliest packet was to be shown."""
+        """Seconds before zero at which another film was to begin."""
         self._depths = depths
         """How many frames a film's order of coding runs ahead of that of showing."""
 
@@ -205,19 +205,27 @@ class Copies:
             # MP4 does not show a last packet of no duration, and a first one has none before it.
             length = self._routes[item.stream].length / packet.time_base
             packet.duration = dts - last or ceil(length)  # rounded down, nothing might be left
-        ticks = _ticks(self._offset, packet.time_base)
         # No packet is shown before it is decoded; where a damaged one says so, muxers refuse it.
-        packet.pts = (dts if packet.pts is None else max(packet.pts, dts)) + ticks
-        packet.dts = dts + ticks
-        if packet.pts < 0:
-            self._lead = max(self._lead, _seconds(-packet.pts, packet.time_base))
-        packet.stream = self._streams[item.stream]
+        packet.pts = dts if packet.pts is None else max(packet.pts, dts)
+        packet.dts = dts
+        self._send(output, packet, item.stream)
+
+    def _send(self, output: Any, packet: Any, index: int) -> None:
+        """Mux a packet of a stream, moved as all are; one that the muxer refuses is dropped."""
+        ticks = _ticks(self._offset, packet.time_base)
+        packet.pts += ticks
+        packet.dts += ticks
+        begins = _seconds(packet.pts, packet.time_base)
+        packet.stream = self._streams[index]
         try:
             output.mux(packet)
         except av.FFmpegError as error:
             if error.errno in LOST_TARGET:
                 raise
-            self._drop(item.stream)
+            self._drop(index)
+            return
+        if begins < 0 and self._routes[index].facts.kind == "video":
+            self._lead = max(self._lead, -begins)
 
     def _drop(self, index: int) -> None:
         """Note that the last packet of a stream was not written."""

@@ -37,9 +37,9 @@ _WEBVTT = re.compile(
 )
 _OVERRIDE = re.compile(r"\{([^{}]*)\}")
 _SWITCH = re.compile(r"\\(b|i|u|p)(\d{1,9})(?![a-z\d])|\\(r)")
-_NO_LETTER = re.compile(r"&#0*[1-9]\d{7,};?")
+_NO_LETTER = re.compile(r"&#[1-9][0-9]{7,};?")
 """A number beyond all letters, which Python may refuse to read."""
-_ZEROS = re.compile(r"(?<=&#)0+(?=\d)")
+_ZEROS = re.compile(r"(?<=&#)0+(?=[0-9])")
 """Before a number; very many of them it may refuse, too."""
 _LONGEST = 0xFFFF
 """Bytes of text that mov_text can hold."""

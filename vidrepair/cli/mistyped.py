@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from difflib import get_close_matches
 
 import click
 
 ALIKE = 0.75
 """Share of two words that must be the same for one to be taken for the other, mistyped."""
+MOST_OWNERS = 3
+"""Commands that are named for an option; what more have says nothing."""
 
 
 def say(error: click.ClickException) -> str:
@@ -30,21 +33,42 @@ def say(error: click.ClickException) -> str:
 
 def _meant(word: str, context: click.Context) -> str:
     """The command that has it, or the option that is spelled like it."""
-    group = context.find_root().command
+    tool, here = context.find_root().command, context.command
+    if word in _options(tool):
+        return f"it is vidrepair {word}"
+    commands = dict(_commands(tool))
+    if word.removeprefix("--") in commands:
+        return f"it is vidrepair {word.removeprefix('--')}"
     help_is = f"see {context.command_path} --help"
-    others = group.commands.items() if isinstance(group, click.Group) else ()
-    owners = [name for name, command in others if word in _options(command)]
-    if owners:
-        # What many have, run has too.
-        return f"vidrepair {'run' if 'run' in owners else owners[0]} has it; {help_is}"
+    below = f"{here.name} "
+    inner = [
+        name for name in commands if name.startswith(below) and word in _options(commands[name])
+    ]
+    owners = inner or [name for name, command in commands.items() if word in _options(command)]
+    if "run" in owners:
+        owners = ["run"]  # what many have, run has too
+    if 0 < len(owners) <= MOST_OWNERS:
+        *others, last = (f"vidrepair {name}" for name in owners)
+        has = "have" if others else "has"
+        return (
+            f"{' and '.join([', '.join(others), last] if others else [last])} {has} it; {help_is}"
+        )
     # Options alone are those of run, and may be meant for the tool itself.
-    own = [*_options(context.command), *_options(group)]
+    own = [*_options(here), *(_options(tool) if here.name == "run" else [])]
     near = get_close_matches(word, own, n=1, cutoff=ALIKE)
     return f"did you mean {near[0]!r}?" if near else help_is
 
 
+def _commands(command: click.Command, before: str = "") -> Iterator[tuple[str, click.Command]]:
+    """What a command is made of, by the words that call it."""
+    if isinstance(command, click.Group):
+        for name, inner in command.commands.items():
+            yield f"{before}{name}", inner
+            yield from _commands(inner, f"{before}{name} ")
+
+
 def _options(command: click.Command) -> list[str]:
-    """As they are written in full."""
-    options = (one for one in command.params if isinstance(one, click.Option))
-    written = [word for one in options for word in (*one.opts, *one.secondary_opts)]
+    """As they are written in full, but for those that nobody is told of."""
+    told = (one for one in command.params if isinstance(one, click.Option) and not one.hidden)
+    written = [word for one in told for word in (*one.opts, *one.secondary_opts)]
     return [word for word in (*written, "--help") if word.startswith("--")]

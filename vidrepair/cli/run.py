@@ -37,6 +37,8 @@ from vidrepair.settings import (
 
 ARGUMENTS = "vidrepair.arguments"
 
+log = logging.getLogger(__name__)
+
 
 class _Recorded(Headed):
     """Remembers the words that it was called with: they are what `resume` repeats."""
@@ -147,10 +149,19 @@ def run(
     for page in pages:
         if page is not None:
             check_page(page)
+    _tell_if_idle(repair)
     for part, page in zip(parts, pages, strict=True):
         report = _run(part, progress)
         if page is not None:
             _show(page, report, progress)
+
+
+def _tell_if_idle(repair: RepairSettings) -> None:
+    """Before hours are spent on a film because an option was forgotten."""
+    if not repair.alters:
+        log.log(
+            NOTE, "nothing is asked of the picture (--denoise 0, --repair none): it stays as it is"
+        )
 
 
 def _run(job: Job, progress: str) -> Report:
@@ -164,10 +175,6 @@ def _run(job: Job, progress: str) -> Report:
     except BaseException:
         _tell_of_rest(job.output)
         raise
-    if not job.repair.alters and progress != "json":
-        logging.getLogger(__name__).log(
-            NOTE, "nothing was asked of the picture: it was coded anew, and else stays"
-        )
     return report
 
 
@@ -192,6 +199,4 @@ def _tell_of_rest(output: Path | None) -> None:
     frames = sum(segment.frames for segment in finished_segments(folder, record))
     if record.kept or not frames:
         return
-    logging.getLogger(__name__).log(
-        NOTE, "%d frames are finished; vidrepair resume %s goes on from there", frames, output
-    )
+    log.log(NOTE, "%d frames are finished; vidrepair resume %s goes on from there", frames, output)
