@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from itertools import zip_longest
 
 import cv2
 import numpy as np
@@ -115,6 +116,22 @@ def repaired(
             yield answer
 
     return list(compose(told(), Strengths())), found
+
+
+@pytest.mark.parametrize("lengths", [(5, 1), (5, 1, 1, 3), (1, 5), (1, 1), (4, 2, 1)])
+def test_a_short_shot_does_not_overtake_the_first(lengths: tuple[int, ...]) -> None:
+    """Lanes compute shots side by side, and one of a single frame is done at once."""
+    shots = [number for number, length in enumerate(lengths) for _ in range(length)]
+    frames = film([scene(number) for number in range(len(shots))])
+    frames = [replace(frame, shot=shot) for frame, shot in zip(frames, shots, strict=True)]
+    spans: dict[int, list[Answer]] = {}
+    for answer in answers(frames, {}):
+        spans.setdefault(answer.span.number, []).append(answer)
+    lanes = [one for step in zip_longest(*spans.values()) for one in step if one is not None]
+    settled = list(find_defects(lanes, DamageSettings()))
+    assert len(settled) == len(lanes)
+    assert settled[0].span.number == 0
+    assert [one.number for one in compose(settled, Strengths())] == list(range(len(shots)))
 
 
 @pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv422p10le", "gbrp12le", "gray"])

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 
@@ -34,11 +35,19 @@ def find_defects(
 ) -> Iterator[Answer]:
     """Yield every answer, in order within its span, its matte and fill settled.
 
-    Holds two answers of each span under way: the frame after is restored by then. Frames at a
+    The first answer is of the same span as the first that comes in. Holds two answers of each span
+    under way: the frame after is restored by then. Frames at a
     shot's ends lack one of the two neighbours, and are judged by two frames of the other side.
     `allows` is asked about each defect that was found, but for what the user masks.
     """
-    rules = Rules(wanted, allows)
+    told = iter(answers)
+    first = next(told, None)
+    if first is not None:
+        settled = _settled(chain((first,), told), Rules(wanted, allows))
+        yield from _led_by(first.span.number, settled)
+
+
+def _settled(answers: Iterable[Answer], rules: Rules) -> Iterator[Answer]:
     open_spans: dict[int, _Walker] = {}
     for answer in answers:
         if answer.repaired.defect is None:
@@ -52,6 +61,21 @@ def find_defects(
         if answer.step == answer.span.steps - 1:
             yield from walker.finish()
             del open_spans[answer.span.number]
+
+
+def _led_by(span: int, answers: Iterable[Answer]) -> Iterator[Answer]:
+    """The same, those of other spans once that one has begun: where the first answer is, the film
+    begins, and a span of one frame beside it is settled before the others.
+    """
+    early: list[Answer] = []
+    for answer in answers:
+        if answer.span.number != span:
+            early.append(answer)
+            continue
+        yield answer
+        yield from early
+        break
+    yield from answers
 
 
 @dataclass(frozen=True, slots=True, eq=False)
