@@ -160,7 +160,7 @@ def _tell_if_idle(repair: RepairSettings) -> None:
     """Before hours are spent on a film because an option was forgotten."""
     if not repair.alters:
         log.log(
-            NOTE, "nothing is asked of the picture (--denoise 0, --repair none): it stays as it is"
+            NOTE, "nothing is asked of the picture (--denoise 0, --repair none): it is coded again"
         )
 
 
