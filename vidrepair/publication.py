@@ -137,4 +137,7 @@ def _check(run: Run, facts: FactsBuilder, target: Target, plan: OutputPlan, copi
         if differences:
             kept = target.reject()
             told = "\n  ".join(map(str, differences))
-            raise CheckFailed(f"{kept} is not what was promised; report this:\n  {told}")
+            raise CheckFailed(
+                f"{kept} is not what was promised, by a fault of this tool; report it with what"
+                f" vidrepair doctor says, and keep the file only for that:\n  {told}"
+            )
