@@ -222,8 +222,11 @@ def test_sound_that_is_hidden_between_two_edits_is_no_loss_unsaid(tmp_path: Path
     *before, moov = boxes_in((tmp_path / "a.mp4").read_bytes(), 0)
     parts = list(boxes_in(moov))
     at = [place for place, part in enumerate(parts) if part[4:8] == b"trak"][1]
+    header = next(part for part in parts if part[4:8] == b"mvhd")
+    (second,) = struct.unpack_from(">I", header, 20)  # in units of the film
     edits = bytes(4) + struct.pack(">I", 2)
-    edits += struct.pack(">IiI", 500, 1024, 1 << 16) + struct.pack(">IiI", 400, 34624, 1 << 16)
+    edits += struct.pack(">IiI", second // 2, 1024, 1 << 16)
+    edits += struct.pack(">IiI", 2 * second // 5, 34624, 1 << 16)
     parts[at] = renewed(parts[at], (b"edts", b"elst"), edits)
     source = tmp_path / "b.mp4"
     source.write_bytes(b"".join([*before, make_box(b"moov", b"".join(parts))]))
