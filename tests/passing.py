@@ -6,12 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from vidrepair import DamageSettings, RepairSettings
 from vidrepair.decode import open_source
 from vidrepair.encode import OutputPlan, open_target, plan_output
 from vidrepair.frames import Frame
 from vidrepair.settings import OutputSettings
 from vidrepair.streams import plan_copies
 from vidrepair.tags import Clip, Damage
+
+IDLE = RepairSettings(denoise=(0.0, 0.0), damage=DamageSettings(kinds=()))
+"""Nothing is done to the picture."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,17 +20,15 @@ import av
 import numpy as np
 import pytest
 from clips import Extras, read_frames, samples_of, write_clip
+from passing import IDLE
 
 from vidrepair import (
     CannotCarry,
-    DamageSettings,
     OutputSettings,
-    RepairSettings,
     Report,
     repair,
 )
 
-IDLE = RepairSettings(denoise=(0.0, 0.0), damage=DamageSettings(kinds=()))
 TARGETS = {
     "h264": ("mkv", "mp4", "mov"),
     "hevc": ("mkv", "mp4", "mov"),

@@ -10,13 +10,12 @@ import av
 import numpy as np
 import pytest
 from clips import picture
+from passing import IDLE
 
-from vidrepair import DamageSettings, RepairSettings, repair
+from vidrepair import repair
 from vidrepair.errors import CannotCarry
 from vidrepair.facts import read_facts
 from vidrepair.verification import check_files
-
-IDLE = RepairSettings(denoise=(0.0, 0.0), damage=DamageSettings(kinds=()))
 
 
 def sounding(path: Path, layout: str, codec: str = "pcm_s16le") -> Path:

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from calling import call
 from clips import Extras, picture, png, read_frames, write_clip
-from passing import pass_through
+from passing import IDLE, pass_through
 
-from vidrepair import DamageSettings, RepairSettings, repair
+from vidrepair import repair
 from vidrepair.decode import open_source
 from vidrepair.ebml import CHAPTERS, EDITION, SEGMENT, count_chapters, elements_in, make_element
 from vidrepair.encode import open_target, plan_output
@@ -27,8 +27,6 @@ from vidrepair.stream_losses import NAMED
 from vidrepair.streams import MOV_TEXT_HEAD, plan_copies
 from vidrepair.tags import Copied
 from vidrepair.verification import check_files
-
-IDLE = RepairSettings(denoise=(0.0, 0.0), damage=DamageSettings(kinds=()))
 
 FULL = Extras(
     audio=2,
@@ -411,24 +409,40 @@ def test_tags_that_are_not_utf8_survive(tmp_path: Path) -> None:
     assert passed.clip.as_dict()["metadata"]["title"].endswith("AB")
 
 
-def test_packets_that_run_backwards_are_dropped_and_counted(tmp_path: Path) -> None:
-    write_clip(tmp_path / "a.mkv", frames=25, extras=Extras(audio=1))
-    with open_source(tmp_path / "a.mkv") as source:
-        plan = plan_output(source.clip, tmp_path / "b.mkv", OutputSettings())
-        copies = plan_copies(source.container, source.clip, plan.container, source.covers)
-        with open_target(source.clip, plan, tmp_path / "b.mkv", copies) as target:
-            count = 0
-            for item in source.read():
+def changed_on_the_way(source: Path, output: Path, change: Callable[[Any, int], bool]) -> Any:
+    """Pass the packets beside the picture that `change` says yes to, of the packet and its number;
+    gives the copies.
+    """
+    with open_source(source) as opened:
+        plan = plan_output(opened.clip, output, OutputSettings())
+        copies = plan_copies(opened.container, opened.clip, plan.container, opened.covers)
+        numbers: Counter[int] = Counter()
+        with open_target(opened.clip, plan, output, copies) as target:
+            for item in opened.read():
                 if isinstance(item, Frame):
                     target.write(item)
                     continue
                 assert isinstance(item, Copied)
-                count += 1
-                if count == 20:
-                    item.packet.dts = item.packet.pts = 0
-                target.copy(item)
+                if change(item.packet, numbers[item.stream]):
+                    target.copy(item)
+                numbers[item.stream] += 1
             target.finish()
-        assert copies.dropped == {1: 1}
+    return copies
+
+
+def test_packets_that_run_backwards_are_dropped_and_counted(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a.mkv", frames=25, extras=Extras(audio=1))
+    count = 0
+
+    def backwards(packet: Any, number: int) -> bool:
+        nonlocal count
+        count = number + 1
+        if count == 20:
+            packet.dts = packet.pts = 0
+        return True
+
+    copies = changed_on_the_way(tmp_path / "a.mkv", tmp_path / "b.mkv", backwards)
+    assert copies.dropped == {1: 1}
     assert len(packets(tmp_path / "b.mkv", "audio")[0]) == count - 1
 
 
@@ -495,39 +509,14 @@ def test_packets_that_no_table_tells_of_are_a_stream_that_is_named(tmp_path: Pat
 def test_a_last_packet_without_duration_is_shown_in_mp4(tmp_path: Path) -> None:
     extras = Extras(audio=1, audio_codec="flac")
     write_clip(tmp_path / "a.mkv", frames=25, codec="libx264", extras=extras)
-    with open_source(tmp_path / "a.mkv") as source:
-        plan = plan_output(source.clip, tmp_path / "b.mp4", OutputSettings())
-        copies = plan_copies(source.container, source.clip, plan.container, source.covers)
-        with open_target(source.clip, plan, tmp_path / "b.mp4", copies) as target:
-            for item in source.read():
-                if isinstance(item, Frame):
-                    target.write(item)
-                    continue
-                assert isinstance(item, Copied)
-                item.packet.duration = 0
-                target.copy(item)
-            target.finish()
+
+    def without(packet: Any, number: int) -> bool:
+        packet.duration = 0
+        return True
+
+    changed_on_the_way(tmp_path / "a.mkv", tmp_path / "b.mp4", without)
     sound, written = (packets(tmp_path / name, "audio")[0] for name in ("a.mkv", "b.mp4"))
     assert [data for _, data in written] == [data for _, data in sound]
-
-
-def changed_on_the_way(source: Path, output: Path, change: Callable[[Any, int], bool]) -> Any:
-    """Pass the packets beside the picture that `change` says yes to, of the packet and its number;
-    gives the copies.
-    """
-    with open_source(source) as opened:
-        plan = plan_output(opened.clip, output, OutputSettings())
-        copies = plan_copies(opened.container, opened.clip, plan.container, opened.covers)
-        numbers: Counter[int] = Counter()
-        with open_target(opened.clip, plan, output, copies) as target:
-            for item in opened.read():
-                if isinstance(item, Frame):
-                    target.write(item)
-                elif change(item.packet, numbers[item.stream]):
-                    target.copy(item)
-                numbers[getattr(item, "stream", 0)] += 1
-            target.finish()
-    return copies
 
 
 def test_a_packet_that_is_to_be_shown_before_it_is_decoded_is_written(tmp_path: Path) -> None:

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 from calling import call
 from clips import Extras, write_clip
-from passing import pass_through
+from passing import IDLE, pass_through
 
-from vidrepair import DamageSettings, RepairSettings, repair
+from vidrepair import repair
 from vidrepair.boxes import boxes_in, make_box
 from vidrepair.decode import open_source
 from vidrepair.exact_time import holds_time, inexact_times
@@ -29,7 +29,6 @@ from vidrepair.tags import Copied
 from vidrepair.timeline import FilmEnd, Timeline
 
 HOUR = 3600
-IDLE = RepairSettings(denoise=(0.0, 0.0), damage=DamageSettings(kinds=()))
 
 
 def times(path: Path) -> tuple[list[float], list[float], Any]:

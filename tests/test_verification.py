@@ -18,6 +18,7 @@ import pytest
 from calling import call
 from click.testing import CliRunner, Result
 from clips import Extras, picture, read_frames, samples_of, write_clip
+from passing import IDLE
 
 from vidrepair import DamageSettings, OutputSettings, RepairSettings, SourceSettings, repair
 from vidrepair.cli.verify import verify
@@ -41,7 +42,6 @@ FULL = Extras(
     attachment=b"hello",
     metadata=(("title", "Ä film"), ("comment", "x"), ("director", "Y")),
 )
-IDLE = RepairSettings(denoise=(0.0, 0.0), damage=DamageSettings(kinds=()))
 HDR = (
     "log-level=none:hdr10=1:max-cll=1000,400:master-display="
     "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1)"

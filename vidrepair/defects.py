@@ -36,9 +36,9 @@ def find_defects(
     """Yield every answer, in order within its span, its matte and fill settled.
 
     The first answer is of the same span as the first that comes in. Holds two answers of each span
-    under way: the frame after is restored by then. Frames at a
-    shot's ends lack one of the two neighbours, and are judged by two frames of the other side.
-    `allows` is asked about each defect that was found, but for what the user masks.
+    under way: the frame after is restored by then. Frames at a shot's ends lack one of the two
+    neighbours, and are judged by two frames of the other side. `allows` is asked about each defect
+    that was found, but for what the user masks.
     """
     told = iter(answers)
     first = next(told, None)
@@ -48,6 +48,7 @@ def find_defects(
 
 
 def _settled(answers: Iterable[Answer], rules: Rules) -> Iterator[Answer]:
+    """Each as soon as the one after it in its span is there."""
     open_spans: dict[int, _Walker] = {}
     for answer in answers:
         if answer.repaired.defect is None:

@@ -215,7 +215,9 @@ class Copies:
         ticks = _ticks(self._offset, packet.time_base)
         packet.pts += ticks
         packet.dts += ticks
-        begins = _seconds(packet.pts, packet.time_base)
+        lead = self._lead
+        if packet.pts < 0 and self._routes[index].facts.kind == "video":
+            lead = max(lead, -packet.pts * packet.time_base)
         packet.stream = self._streams[index]
         try:
             output.mux(packet)
@@ -223,9 +225,8 @@ class Copies:
             if error.errno in LOST_TARGET:
                 raise
             self._drop(index)
-            return
-        if begins < 0 and self._routes[index].facts.kind == "video":
-            self._lead = max(self._lead, -begins)
+        else:
+            self._lead = lead
 
     def _drop(self, index: int) -> None:
         """Note that the last packet of a stream was not written."""
@@ -314,10 +315,6 @@ def _cut(packet: Any, end: Fraction) -> None:
 
 def _ticks(seconds: Fraction, unit: Any) -> int:
     return round(seconds * Fraction(unit.denominator, unit.numerator))
-
-
-def _seconds(ticks: int, unit: Any) -> Fraction:
-    return Fraction(ticks * unit.numerator, unit.denominator)
 
 
 def _later(chapter: Mapping[str, Any], offset: Fraction) -> dict[str, Any]:

@@ -16,9 +16,9 @@ MOST_OWNERS = 3
 
 def say(error: click.ClickException) -> str:
     """A sentence, as our own errors are."""
-    said = error.format_message().rstrip(".")
     if isinstance(error, click.NoSuchOption) and error.ctx is not None:
         return f"no such option {error.option_name!r}; {_meant(error.option_name, error.ctx)}"
+    said = error.format_message().rstrip(".")
     said = said[:1].lower() + said[1:]
     guess = re.fullmatch(r"(.*)\. \(?Did you mean (.*\?)\)?", said)
     if guess is not None:
@@ -40,19 +40,15 @@ def _meant(word: str, context: click.Context) -> str:
     if word.removeprefix("--") in commands:
         return f"it is vidrepair {word.removeprefix('--')}"
     help_is = f"see {context.command_path} --help"
-    below = f"{here.name} "
-    inner = [
-        name for name in commands if name.startswith(below) and word in _options(commands[name])
-    ]
-    owners = inner or [name for name, command in commands.items() if word in _options(command)]
-    if "run" in owners:
+    owners = [name for name, command in commands.items() if word in _options(command)]
+    inner = [name for name in owners if name.startswith(f"{here.name} ")]
+    if inner:
+        owners = inner
+    elif "run" in owners:
         owners = ["run"]  # what many have, run has too
     if 0 < len(owners) <= MOST_OWNERS:
-        *others, last = (f"vidrepair {name}" for name in owners)
-        has = "have" if others else "has"
-        return (
-            f"{' and '.join([', '.join(others), last] if others else [last])} {has} it; {help_is}"
-        )
+        named = " and ".join(f"vidrepair {name}" for name in owners)
+        return f"{named} {'has' if len(owners) == 1 else 'have'} it; {help_is}"
     # Options alone are those of run, and may be meant for the tool itself.
     own = [*_options(here), *(_options(tool) if here.name == "run" else [])]
     near = get_close_matches(word, own, n=1, cutoff=ALIKE)
