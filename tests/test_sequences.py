@@ -35,7 +35,7 @@ from vidrepair.settings import (
 )
 from vidrepair.spelling import read_rate
 
-KEEP = ("--denoise", "0", "--repair", "none", "--progress", "none")
+KEEP = ("--denoise", "0", "--repair", "none", "--progress", "none", "--log-level", "warning")
 SIZE = (50, 34)
 FORMATS = [
     *(("dpx", form) for form in ("rgb24", "rgba", "gray", "gray16be", "gray16le")),

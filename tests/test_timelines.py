@@ -37,7 +37,8 @@ COUNT = 90
 SPOT = 20
 START = 36000 * 25
 """Frames from midnight to 10:00:00:00."""
-ASIS = ("-c", "ffv1", "--denoise", "0", "--repair", "none", "--progress", "none")
+QUIET = ("--progress", "none", "--log-level", "warning")
+ASIS = ("-c", "ffv1", "--denoise", "0", "--repair", "none", *QUIET)
 FLAGS = ("-c", "ffv1", "--repair", "dust", "--noise", "4", "--progress", "none")
 SEGMENTS = ("--segment-frames", "16")
 NTSC = Fraction(30000, 1001)

@@ -187,7 +187,7 @@ def open_run(job: Job, build: Build | None, owned: ExitStack, share: Share | Non
     seams = Seams(job.target.segment, fields=fields)
     record = AnalysisBuilder() if job.target.analysed and share is None else None
     journal, plan = _open_journal(job, clip, planned, identity, share, owned)
-    notes = [] if planned is None else list(planned[0].notes)
+    notes = [] if planned is None else _notes(job, planned[0])
     if journal is not None and share is None and journal.record.segments:
         notes += _take_up(journal, clip, tally, record)
     masked = _open_mask(job.repair.mask_in, "--mask-in", job, clip, owned)
@@ -247,6 +247,16 @@ def _remarks(
     if guide is not None:
         told += guide.remarks(identity, job.repair.as_dict())
     return told
+
+
+def _notes(job: Job, plan: OutputPlan) -> list[str]:
+    """What was chosen for the user; and, before hours are spent because an option was forgotten,
+    that nothing was.
+    """
+    if job.repair.alters:
+        return list(plan.notes)
+    idle = "nothing is asked of the picture (--denoise 0, --repair none): it is coded again"
+    return [*plan.notes, idle]
 
 
 def _is_named(job: Job) -> bool:

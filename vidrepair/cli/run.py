@@ -149,19 +149,10 @@ def run(
     for page in pages:
         if page is not None:
             check_page(page)
-    _tell_if_idle(repair)
     for part, page in zip(parts, pages, strict=True):
         report = _run(part, progress)
         if page is not None:
             _show(page, report, progress)
-
-
-def _tell_if_idle(repair: RepairSettings) -> None:
-    """Before hours are spent on a film because an option was forgotten."""
-    if not repair.alters:
-        log.log(
-            NOTE, "nothing is asked of the picture (--denoise 0, --repair none): it is coded again"
-        )
 
 
 def _run(job: Job, progress: str) -> Report:
