@@ -493,6 +493,19 @@ def test_a_hand_of_an_arm_that_moves_stays():
     assert not found
 
 
+@pytest.mark.parametrize(("width", "goes"), [(3, True), (5, False)])
+def test_what_comes_beside_a_spot_may_hide_little_of_its_ring(width: int, goes: bool) -> None:
+    """A seventh of the ring is another thing in the frame after; more of it, and it stays."""
+    shown = [scene(number) for number in range(LONG)]
+    dust = spot(60, 90, 5)
+    shown[5][dust] = 235.0
+    row, column = (round(place - step) for place, step in zip((60, 90), PAN, strict=True))
+    beside = slice(column + 11 - width, column + 24)
+    shown[6][row - 6 : row + 6, beside] = 20.0
+    _, found = repaired(film(shown), {5: spot(60, 90, 4)})  # marked in part: it is not certain
+    assert [one.frame for one in found] == [5] * goes
+
+
 def test_dirt_of_a_neighbour_is_no_evidence():
     lumas = [scene(number) for number in range(LONG)]
     here, before = spot(50, 60, 5), spot(50 - 1, 60 + 2, 9)

@@ -34,7 +34,7 @@ RING_SHARE = 0.7
 """Share of the ring that has to."""
 LARGE = 60
 """Samples from which a spot is as large as a foot, and half as much of its ring may go on."""
-RING_SHARE_LARGE = 0.9
+RING_SHARE_LARGE = 0.8
 """Share of such a spot's ring that has to agree."""
 GOES_ON = 0.08
 """Share of the ring that may be off as the spot is, on the same side of both: it would go on there,
