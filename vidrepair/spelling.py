@@ -6,6 +6,7 @@ What is no such setting raises ValueError, with a sentence that quotes it.
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 from fractions import Fraction
 
 from vidrepair.settings import KINDS, Pair
@@ -38,7 +39,9 @@ def read_kinds(text: str) -> tuple[str, ...]:
     if whole := [kind for kind in kinds if kind in ("all", "none")]:
         raise ValueError(f"{whole[0]!r} goes with nothing else; take it alone, or leave it out")
     if wrong := [kind for kind in kinds if kind not in KINDS]:
-        raise ValueError(f"{wrong[0]!r} is not all, none or some of {', '.join(KINDS)}")
+        near = get_close_matches(wrong[0], KINDS, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ValueError(f"{wrong[0]!r} is not all, none or some of {', '.join(KINDS)}{hint}")
     return kinds
 
 
@@ -54,10 +57,19 @@ def read_rate(text: str) -> Fraction:
     return rate
 
 
+def _instead(text: str) -> str:
+    """What to write for other spellings that people are used to."""
+    if re.fullmatch(r"(\d+:){3}\d+|(\d+:){2}\d+;\d+", text, re.ASCII):
+        return "; write frames as a fraction of a second, 12 of them at 25 a second as .480"
+    if "," in text:
+        return "; a fraction is written with a point, another time with the option again"
+    return ""
+
+
 def read_time(text: str) -> Fraction:
     """Seconds, or hours, minutes and seconds with colons; in seconds."""
     if re.fullmatch(r"(\d+:){0,2}\d+(\.\d+)?", text, re.ASCII) is None:
-        raise ValueError(f"{text!r} is no time such as 83.5 or 00:01:23.500")
+        raise ValueError(f"{text!r} is no time such as 83.5 or 00:01:23.500{_instead(text)}")
     seconds, first, *rest = Fraction(0), *map(Fraction, text.split(":"))
     if any(part >= 60 for part in rest):
         raise ValueError(f"{text!r} is no time: minutes and seconds go up to 59")
