@@ -35,6 +35,10 @@ def tool(*args: str | Path, stdin: bytes | None = None) -> subprocess.CompletedP
     )
 
 
+KINDS = "invalid value for '--repair': '{}' is not all, none or some of dust, scratch, dropout"
+TIMES = "invalid value for '--at': '{}' is no time such as 83.5 or 00:01:23.500"
+
+
 def refused(code: int, *args: str | Path, stdin: bytes | None = None) -> str:
     """Run, expect an exit code, one sentence and no traceback. Returns the sentence."""
     done = tool(*args, stdin=stdin)
@@ -263,12 +267,15 @@ def test_a_mistyped_command_is_told(clip: Path) -> None:
         ("run a.mkv -o b.mkv -z", "no such option '-z'; see "),
         ("run a.mkv -o b.mkv --noise x", "invalid value for '--noise': 'x' is not auto, or a"),
         ("compare a.mkv b.mkv", "missing option '-o' / '--output'; it is "),
-        ("run a.mkv -o b.mkv --repair scratches", "dust, scratch, dropout; did you mean scratch?"),
-        ("run a.mkv -o b.mkv --repair hair", "some of dust, scratch, dropout; see "),
-        ("preview a.mkv --at 0:00:00:12", "write frames as a fraction of a second, 12 of them"),
-        ("preview a.mkv --at 0:00:01;12", "write frames as a fraction of a second, 12 of them"),
-        ("preview a.mkv --at 0.5,1.2", "another time with the option again"),
-        ("preview a.mkv --at noon", "'noon' is no time such as 83.5 or 00:01:23.500; see "),
+        (
+            "run a.mkv -o b.mkv --repair scratches",
+            f"{KINDS.format('scratches')}; did you mean scra",
+        ),
+        ("run a.mkv -o b.mkv --repair hair", f"{KINDS.format('hair')}; see "),
+        ("preview a.mkv --at 0:00:00:12", f"{TIMES.format('0:00:00:12')}; write frames as a fract"),
+        ("preview a.mkv --at 0:00:01;12", f"{TIMES.format('0:00:01;12')}; write frames as a fract"),
+        ("preview a.mkv --at 0.5,1.2", f"{TIMES.format('0.5,1.2')}; a fraction is written with a"),
+        ("preview a.mkv --at noon", f"{TIMES.format('noon')}; see "),
         ("prob", "no such command 'prob'; did you mean 'probe'?"),
         ("analyze a.mkv -o film.mp4 -y", "the sidecar film.mp4 is no .json file; name it so"),
         ("batch a.mkv -P out --report", "--report tells of one film, and a batch makes many"),
