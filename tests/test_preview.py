@@ -410,6 +410,18 @@ def test_a_strength_that_is_asked_for_twice_is_one_column(film: Path, tmp_path: 
     assert PreviewJob(film, tmp_path / "s.png", strengths=pairs).shares == pairs[:2]
 
 
+@pytest.mark.parametrize(
+    ("denoise", "noise", "told"),
+    [("50,100", "1", True), ("100", "1", False), ("50,100", "1,8", False), ("50,100", "8", False)],
+)
+def test_strengths_that_look_alike_are_told(
+    film: Path, tmp_path: Path, denoise: str, noise: str, told: bool
+) -> None:
+    words = ["preview", str(film), "-o", str(tmp_path / "a.png"), "--frames", "1"]
+    done = CliRunner().invoke(main, [*words, "--denoise", denoise, "--noise", noise])
+    assert (done.exit_code, "the strengths look alike" in done.stderr) == (0, told)
+
+
 def test_frame_by_frame_settings_are_refused(film: Path, tmp_path: Path) -> None:
     settings = RepairSettings(bad_frames=(range(3, 4),))
     with pytest.raises(UsageError, match="jumps through the film"):

@@ -25,7 +25,7 @@ from vidrepair.glimpse import Glimpse, Glimpses, Subject
 from vidrepair.interlace import Interlacing
 from vidrepair.overlay import luma_range
 from vidrepair.regions import Box, Mask, busiest_windows, dilate
-from vidrepair.report import Progress, steady_progress
+from vidrepair.report import NOTE, Progress, steady_progress
 from vidrepair.scan import Place, choose, scan_film
 from vidrepair.settings import DEINTERLACED, EngineSettings, Pair, RepairSettings
 from vidrepair.sheet import (
@@ -50,6 +50,8 @@ REPAIRED = 20.0
 """What a repaired sample counts, in 8-bit code values of change, where a detail is chosen."""
 DIM = 0.2
 """Luma from black to white up to which a change is hard to see, and a detail of it tells little."""
+HARDLY = 1.5
+"""Noise, on the 8-bit scale, below which strengths look alike."""
 PREVIEW = (
     "This is a preview: each frame was restored on its own, from the frames around it. In the"
     " finished film it may differ a little."
@@ -202,6 +204,7 @@ def make_preview(
             rows.append(Row(title, str(facts), _strips(glimpse, subject)))
             if observer is not None:
                 observer(steady_progress(len(rows), len(places), time.monotonic() - started))
+        _tell_if_alike(job, frames)
         told = (PREVIEW, *_told(subject, glimpses))
         sheet = Sheet(f"vidrepair preview of {job.source.name}", told, tuple(rows))
         write_sheet(sheet, job.output, overwrite=job.overwrite)
@@ -213,6 +216,13 @@ def make_preview(
             decoded=decoded + glimpses.decoded,
             seconds=time.monotonic() - started,
         )
+
+
+def _tell_if_alike(job: PreviewJob, frames: list[PreviewFrame]) -> None:
+    """Before somebody looks for a difference between columns that have none."""
+    most = max(max(frame.noise) for frame in frames)
+    if len(job.shares) > 1 and most < HARDLY:
+        log.log(NOTE, "hardly any noise (up to %.1f of 255): the strengths look alike", most)
 
 
 def _open(job: PreviewJob) -> Subject:
