@@ -20,6 +20,8 @@ from clips import Extras, picture, read_frames, samples_of, write_clip
 import vidrepair
 from vidrepair.cli import main
 
+KINDS = "invalid value for '--repair': '{}' is not all, none or some of dust, scratch, dropout"
+TIMES = "invalid value for '--at': '{}' is no time such as 83.5 or 00:01:23.500"
 TOOL = [sys.executable, "-c", "from vidrepair.cli import main; main()"]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
 
@@ -33,10 +35,6 @@ def tool(*args: str | Path, stdin: bytes | None = None) -> subprocess.CompletedP
         timeout=120,
         env=ENVIRONMENT,
     )
-
-
-KINDS = "invalid value for '--repair': '{}' is not all, none or some of dust, scratch, dropout"
-TIMES = "invalid value for '--at': '{}' is no time such as 83.5 or 00:01:23.500"
 
 
 def refused(code: int, *args: str | Path, stdin: bytes | None = None) -> str:

@@ -62,7 +62,7 @@ def _instead(text: str) -> str:
     if re.fullmatch(r"(\d+:){3}\d+|(\d+:){2}\d+;\d+", text, re.ASCII):
         return "; write frames as a fraction of a second, 12 of them at 25 a second as .480"
     if "," in text:
-        return "; a fraction is written with a point, another time with the option again"
+        return "; a fraction is written with a point, and each time is given by itself"
     return ""
 
 
