@@ -414,14 +414,16 @@ def test_what_may_be_a_thing_at_an_end_stays():
         assert not found
 
 
-def test_on_dirty_film_dust_near_an_edge_goes_at_the_end_too() -> None:
+@pytest.mark.parametrize("number", [0, LONG - 1])
+def test_on_dirty_film_dust_near_an_edge_goes_at_the_ends_too(number: int) -> None:
+    """How dirty it is the first frame knows from the warm-up."""
     shown, masks = dirty_film()
     speck = spot(64, 20)
-    shown[-1][speck] = 10.0
-    masks[LONG - 1] = masks[LONG - 1] | speck
+    shown[number][speck] = 10.0
+    masks[number] = masks[number] | speck
     _, found = repaired(film(shown), masks)
-    last = [one.box for one in found if one.frame == LONG - 1]
-    assert any(top <= 64 < bottom and left <= 20 < right for top, left, bottom, right in last)
+    boxes = [one.box for one in found if one.frame == number]
+    assert any(top <= 64 < bottom and left <= 20 < right for top, left, bottom, right in boxes)
 
 
 def test_lines_that_cross_go_one_by_one() -> None:
@@ -436,6 +438,18 @@ def test_lines_that_cross_go_one_by_one() -> None:
     _, found = repaired(film(shown), {5: line | row})
     assert sorted(one.kind for one in found) == ["dropout", "dropout", "scratch"]
     assert next(one.box for one in found if one.kind == "scratch")[1] == 89
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_line_near_one_of_another_frame_goes_unless_the_third_has_one_too(*, after: bool) -> None:
+    """One that trembles is in all three. Two of one tone would be twins."""
+    shown, masks = [scene(number) for number in range(LONG)], {}
+    lines = {4: (93, 10.0), 5: (90, 245.0)} | ({6: (96, 10.0)} if after else {})
+    for number, (column, paint) in lines.items():
+        masks[number] = standing(column, 2)
+        shown[number][masks[number]] = paint
+    _, found = repaired(film(shown), masks)
+    assert any(one.frame == 5 for one in found) != after
 
 
 def test_a_line_over_the_picture_is_no_thing_in_company() -> None:

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vidrepair.evidence import Displacement, Evidence, Neighbour
+from vidrepair.evidence import Evidence, Neighbour
 from vidrepair.exposure import Exposure
 from vidrepair.frames import FloatArray
+from vidrepair.local_motion import Displacement
 from vidrepair.regions import Box, Mask, Points, connected_regions
 
 NEAR = 44
@@ -33,11 +34,11 @@ PRIOR = (4.0, 4.0, 0.8)
 THINGS = 0.7
 """Share of the spots in company from which on they are taken for things."""
 ALL = 0.7
-"""Share of all spots in company from which on the others are things, too: of four at least."""
+"""Share of things among all spots from which on those alone are things, too: of four at least."""
 FEWEST = 4
 """Spots that tell of all others, at least."""
-DIRTY, AT_FIRST = 5, 3
-"""A span is dirty that has a spot taken for dust in so many frames, and sooner by so many."""
+AT_FIRST = 3
+"""A span is dirty that has more spots taken for dust than frames, by so many."""
 LONG = 1.8
 """Ratio of the axes of a spot from which on it points somewhere."""
 RAIN = 0.6
@@ -98,7 +99,7 @@ class Odds:
     @property
     def is_dirty(self) -> bool:
         """Whether dust is so usual that what looks like it is some."""
-        return DIRTY * self.dirt >= self.frames + AT_FIRST
+        return self.dirt >= self.frames + AT_FIRST
 
     @property
     def is_rain(self) -> bool:
@@ -108,9 +109,12 @@ class Odds:
     def is_thing(self, *, near: bool) -> bool:
         """Whether a spot, in company or not, is a thing rather than dirt."""
         share, chance = self.near / self.spots, self.beyond / self.spots
-        if chance >= 1.0 or (share - chance) / (1.0 - chance) < THINGS * share:
+        if chance >= 1.0:
             return False
-        return near or (share > ALL and self.spots >= FEWEST + PRIOR[0])
+        things = (share - chance) / (1.0 - chance)
+        if things < THINGS * share:
+            return False
+        return near or (things > ALL and self.spots >= FEWEST + PRIOR[0])
 
 
 def spot_of(cells: list[tuple[Evidence, Mask]]) -> Spot:

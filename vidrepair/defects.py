@@ -129,6 +129,7 @@ class _Walker:
         # The motion is of use where frames between this and the next are lost.
         repaired = replace(answer.repaired, motion=here.motion)
         if answer.step < answer.span.warm:
+            self._learn(here, next_side)
             return replace(answer, repaired=repaired)
         patch = _Patch.blank(here)
         last_side = None
@@ -147,6 +148,21 @@ class _Walker:
                     count = sum(_paint(evidence, hit, here, patch) for evidence, hit in one.cells)
                     patch.defects.append(replace(one.defect, samples=count))
         return replace(answer, repaired=_refuse(patch.onto(repaired, frame), frame, self._rules))
+
+    def _learn(self, here: Seen, next_side: Neighbour) -> None:
+        """How dirty the film is, from a frame of the warm-up: of dirty film the first frame is
+        judged otherwise. The company that its spots keep is not counted: most come again.
+        """
+        walk, step = here.answer.span.walk, here.answer.step
+        before, frame, after = (walk[step + i].number for i in range(3))
+        # A mirrored warm-up goes backwards.
+        if self._before is None or not (before < frame < after or before > frame > after):
+            return
+        last = self._before
+        last_side = Neighbour(last.picture, last.suspected(), here.motion[:2])
+        seen = replace(self._odds)
+        find_spots(here, Judging((last_side, next_side)), self._rules, seen)
+        self._odds = replace(self._odds, frames=seen.frames, dirt=seen.dirt)
 
     def _judging(
         self, here: Seen, last_side: Neighbour | None, next_side: Neighbour

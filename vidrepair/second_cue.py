@@ -304,13 +304,21 @@ def _join(seen: list[tuple[Evidence, Mask]], area: Box) -> Mask:
 
 
 def _lasts(line: Box, sides: tuple[Neighbour, Neighbour]) -> bool:
-    """Whether a neighbour has a line there, too: it trembles, and must not blink."""
-    for side in sides:
-        near = line.grown(TREMBLE, *side.suspected.shape)
-        rows = slice(line.top, line.bottom), slice(near.left, near.right)
-        if side.suspected[rows].any(axis=1).mean() > LASTING:
-            return True
-    return False
+    """Whether both neighbours have a line there, too: it trembles, and must not blink.
+
+    In one it may be twice as far away. A line that only one of them has is another one.
+    """
+    close, far = (
+        [_has_line(side, line, reach) for side in sides] for reach in (TREMBLE, 2 * TREMBLE)
+    )
+    return any(close) and all(far)
+
+
+def _has_line(side: Neighbour, line: Box, reach: int) -> bool:
+    """Whether a neighbour is suspected over much of a line's height, within so many samples."""
+    near = line.grown(reach, *side.suspected.shape)
+    rows = slice(line.top, line.bottom), slice(near.left, near.right)
+    return bool(side.suspected[rows].any(axis=1).mean() > LASTING)
 
 
 def _look_around(

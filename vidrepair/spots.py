@@ -44,6 +44,8 @@ AT_EDGE = 4
 """Samples by which such a spike ends before the picture does: things come in over its edge."""
 FLOODED = 0.1
 """Share of candidates in a frame from which on it is another picture rather than a dirty one."""
+SEEN = 0.03
+"""Share of a region that has to be off: where its neighbours are dirty it may be a speck of it."""
 TALL = 0.5
 """Share of the picture's height from which a standing line is nothing that flies."""
 
@@ -127,13 +129,14 @@ class _Judge:
     def believed(self, region: Region) -> list[Believed]:
         """A region as it is; else what of it is believed apart."""
         whole = self.spot(region)
-        if whole is not None:
+        if whole is not None and _is_seen(whole, region):
             return [whole]
         found = []
         for part in self._without_lasting(region):
             one = None if part is region else self.spot(part)
-            found += self._lines(part) if one is None else [one]
-        return found
+            seen = one is not None and _is_seen(one, part)
+            found += [one] if one is not None and seen else self._lines(part)
+        return found or ([] if whole is None else [whole])
 
     def _without_lasting(self, region: Region) -> list[Region]:
         """What of it does not lie on what both neighbours have, too, such as a lasting scratch.
@@ -190,6 +193,11 @@ class _Judge:
         if confidence == 0.0 or small:
             return None
         return Believed(defect_at(kind, frame, region.box, confidence), cells, spot_of(cells))
+
+
+def _is_seen(spot: Believed, region: Region) -> bool:
+    """Whether enough of a region is off to tell of it as a whole."""
+    return len(spot.spot.rows) >= SEEN * len(region.rows)
 
 
 def _is_near_edge(box: Box, size: Picture, margin: int) -> bool:
