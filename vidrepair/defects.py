@@ -24,7 +24,7 @@ from vidrepair.rules import Rules, Veto, defect_at
 from vidrepair.scratch_fill import line_matte
 from vidrepair.second_cue import CELL, CONTRAST, GROW
 from vidrepair.settings import DamageSettings
-from vidrepair.spots import SUSPECT, Judging, Seen, find_spots
+from vidrepair.spots import SUSPECT, Judging, Seen, find_spots, learn_dirt
 
 AT_END = 0.9
 """Times the confidence in what two frames of the same side say, at the end of a shot."""
@@ -132,10 +132,7 @@ class _Walker:
             self._learn(here, next_side)
             return replace(answer, repaired=repaired)
         patch = _Patch.blank(here)
-        last_side = None
-        if self._before is not None:
-            last = self._before
-            last_side = Neighbour(last.picture, last.suspected(), here.motion[:2])
+        last_side = self._last_side(here)
         if here.holes.any():
             # A shot of one frame has nothing beside it: the generator's own fill is left.
             nothing = replace(next_side, suspected=np.ones_like(here.holes))
@@ -151,18 +148,20 @@ class _Walker:
 
     def _learn(self, here: Seen, next_side: Neighbour) -> None:
         """How dirty the film is, from a frame of the warm-up: of dirty film the first frame is
-        judged otherwise. The company that its spots keep is not counted: most come again.
+        judged otherwise. Mirrored, the warm-up is of frames that are counted again later.
         """
-        walk, step = here.answer.span.walk, here.answer.step
-        before, frame, after = (walk[step + i].number for i in range(3))
+        before, frame, after = _numbers(here.answer)
+        last_side = self._last_side(here)
         # A mirrored warm-up goes backwards.
-        if self._before is None or not (before < frame < after or before > frame > after):
-            return
+        if last_side is not None and (before < frame < after or before > frame > after):
+            learn_dirt(here, Judging((last_side, next_side)), self._rules, self._odds)
+
+    def _last_side(self, here: Seen) -> Neighbour | None:
+        """The frame before, if there is one."""
         last = self._before
-        last_side = Neighbour(last.picture, last.suspected(), here.motion[:2])
-        seen = replace(self._odds)
-        find_spots(here, Judging((last_side, next_side)), self._rules, seen)
-        self._odds = replace(self._odds, frames=seen.frames, dirt=seen.dirt)
+        if last is None:
+            return None
+        return Neighbour(last.picture, last.suspected(), here.motion[:2])
 
     def _judging(
         self, here: Seen, last_side: Neighbour | None, next_side: Neighbour
@@ -171,8 +170,8 @@ class _Walker:
 
         Mirrored, at a shot's ends, both neighbours are one: the frame beyond it joins it.
         """
-        answer, earlier = here.answer, self._earlier
-        before, frame, after = (answer.span.walk[answer.step + i].number for i in range(3))
+        earlier = self._earlier
+        before, frame, after = _numbers(here.answer)
         if last_side is None:
             return None
         if before < frame < after:
@@ -183,6 +182,12 @@ class _Walker:
         # What is seen for this frame alone may be a thing that comes or goes over the edge; on
         # dirty film it is dirt.
         return Judging((last_side, farther), AT_END, 0 if self._odds.is_dirty else NEAR)
+
+
+def _numbers(answer: Answer) -> tuple[int, int, int]:
+    """Of the frames before, at and after a step."""
+    before, frame, after = answer.span.walk[answer.step : answer.step + 3]
+    return before.number, frame.number, after.number
 
 
 def _is_mirrored(answer: Answer) -> bool:

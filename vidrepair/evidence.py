@@ -123,7 +123,7 @@ def gather(
         apart=np.abs(warped[0] - warped[1]).max(axis=0),
         valid=np.asarray(clean.all(axis=0)),
         misfit=max(cost for _, cost in found),
-        displacements=(ways[0].move, ways[1].move),
+        displacements=(ways[0].at(box), ways[1].at(box)),
         exposures=(exposures[0], exposures[1]),
     )
 

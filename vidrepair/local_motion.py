@@ -29,6 +29,8 @@ _STILL = 0.012
 """Difference, a share of the peak, below which a window that moves as one is left so,"""
 _ENOUGH = 60
 """and samples that an affine motion is sought on at least."""
+_SPREAD = 0.25
+"""Deviation of their places, in _UNIT: what is told by a narrow strip does not hold beside it."""
 _STEPS = 4
 """Gauss-Newton steps at most: as many as lower the difference"""
 _GAIN = 0.02
@@ -52,10 +54,10 @@ class LocalMotion:
     box: Box
     """The window that it was sought in; it holds around it, too."""
     move: Displacement
-    """Of its middle."""
+    """As one."""
     turn: NDArray[np.float64] | None = None
-    """(2, 3) what rows and columns move by more: the middle, and for each _UNIT down and across
-    from it. None where all move as one.
+    """(2, 3) what rows and columns move by on top of that: its middle, and for each _UNIT down and
+    across from it. None where nothing does.
     """
 
     def picture(self, picture: FloatArray, box: Box) -> FloatArray:
@@ -71,9 +73,16 @@ class LocalMotion:
     def mask(self, mask: Mask, box: Box) -> Mask:
         """(H, W) -> (h, w): the same of a mask, by whole samples, a sample wider on all sides."""
         rows, columns = np.ogrid[box.top : box.bottom, box.left : box.right]
-        down, across = (np.rint(at).astype(np.intp) for at in self.places(rows, columns))
+        # Halves all go one way: a line of one sample must not fall between two places.
+        down, across = (np.floor(at + 0.5).astype(np.intp) for at in self.places(rows, columns))
         height, width = mask.shape
         return dilate(mask[down.clip(0, height - 1), across.clip(0, width - 1)], 1)
+
+    def at(self, box: Box) -> Displacement:
+        """Of the middle of a window."""
+        middle = ((box.top + box.bottom - 1) / 2.0, (box.left + box.right - 1) / 2.0)
+        row, column = self.places(*(np.array(at) for at in middle))
+        return float(row) - middle[0], float(column) - middle[1]
 
     def places(self, rows: Points, columns: Points) -> tuple[FloatArray, FloatArray]:
         """Rows and columns there, of places of the whole picture; shapes as they broadcast."""
@@ -135,7 +144,10 @@ def _refined(
     if least < _STILL or len(here) < _ENOUGH or min(window.shape) < 2:
         return best, least
     rows, columns = points[0] + box.top, points[1] + box.left
-    ones = np.concatenate([np.ones((1, len(here))), _away(box, rows, columns)])
+    away = _away(box, rows, columns)
+    if away.std(axis=1).min() < _SPREAD:
+        return best, least
+    ones = np.concatenate([np.ones((1, len(here))), away])
     slopes = np.concatenate([slope[points] * ones for slope in np.gradient(window)]).T
     turn = np.zeros((2, 3))
     for _ in range(_STEPS):
@@ -148,7 +160,7 @@ def _refined(
         off = here - _bicubic(there[:1], *motion.places(rows, columns))[0]
         off -= _level(off)
         left = _difference(off)
-        if left > (1.0 - _GAIN) * least:
+        if not left <= (1.0 - _GAIN) * least:  # so that what is not finite is no gain
             break
         best, least = motion, left
     return best, least

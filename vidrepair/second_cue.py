@@ -306,10 +306,12 @@ def _join(seen: list[tuple[Evidence, Mask]], area: Box) -> Mask:
 def _lasts(line: Box, sides: tuple[Neighbour, Neighbour]) -> bool:
     """Whether both neighbours have a line there, too: it trembles, and must not blink.
 
-    In one it may be twice as far away. A line that only one of them has is another one.
+    In one it may be twice as far away. A line that only one of them has is another one. Of a frame
+    that no generator has seen yet nothing is known.
     """
+    known = [side for side in sides if side.restored]
     close, far = (
-        [_has_line(side, line, reach) for side in sides] for reach in (TREMBLE, 2 * TREMBLE)
+        [_has_line(side, line, reach) for side in known] for reach in (TREMBLE, 2 * TREMBLE)
     )
     return any(close) and all(far)
 

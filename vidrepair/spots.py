@@ -1,8 +1,9 @@
 """The spots of one frame that are damage: what the generator marks, or overlooks, and all the other
 cues believe.
 
-A region is judged as a whole. One that is not believed may be several that touch: then it is judged
-without the lasting scratch that it lies on, and lines that cross are judged one by one.
+A region is judged as a whole. One that is not believed, or of which little is off, may be several
+that touch: then it is judged without the lasting scratch that it lies on, and lines that cross are
+judged one by one.
 """
 
 from __future__ import annotations
@@ -100,19 +101,46 @@ def find_spots(here: Seen, by: Judging, rules: Rules, odds: Odds) -> list[Believ
     """What the generator marks and the second cue believes, but for things in company; on a dirty
     span also what the generator overlooks. `odds` are told of the frame.
     """
+    judge, believed = _marked(here, by, rules)
+    if judge is None:
+        return []
+    dirt = _dirt(believed, here, by, odds)
+    if odds.is_dirty:
+        dirt += _without_things(list(_overlooked(judge, believed)), here, by, odds)
+    return dirt
+
+
+def learn_dirt(here: Seen, by: Judging, rules: Rules, odds: Odds) -> None:
+    """Tell `odds` how dirty a frame of the warm-up is.
+
+    Not of the company that its spots keep: a mirrored warm-up is of frames that come again.
+    """
+    judge, believed = _marked(here, by, rules)
+    if judge is not None:
+        seen = replace(odds)
+        _dirt(believed, here, by, seen)
+        odds.frames, odds.dirt = seen.frames, seen.dirt
+
+
+def _marked(here: Seen, by: Judging, rules: Rules) -> tuple[_Judge | None, list[Believed]]:
+    """The judge of a frame, and what it believes of what the generator marks; no judge of a frame
+    that is another picture.
+    """
     inner = here.inner()
     suspected = dilate(here.defect[inner] > CANDIDATE, 1)
     if suspected.mean() > FLOODED:
-        return []
+        return None, []
     holes = here.holes[inner]
-    candidates = suspected & ~holes
     judge = _Judge(here, suspected | holes, by, rules)
-    believed = [one for region in connected_regions(candidates) for one in judge.believed(region)]
+    regions = connected_regions(suspected & ~holes)
+    return judge, [one for region in regions for one in judge.believed(region)]
+
+
+def _dirt(believed: list[Believed], here: Seen, by: Judging, odds: Odds) -> list[Believed]:
+    """Those that are no things; `odds` are told of all, and of the frame."""
     dirt = _without_things(believed, here, by, odds)
     odds.frames += 1
     odds.dirt += sum(one.defect.kind == "dust" for one in dirt)
-    if odds.is_dirty:
-        dirt += _without_things(list(_overlooked(judge, believed)), here, by, odds)
     return dirt
 
 
@@ -127,7 +155,9 @@ class _Judge:
     rules: Rules
 
     def believed(self, region: Region) -> list[Believed]:
-        """A region as it is; else what of it is believed apart."""
+        """A region as it is; where it is not believed, or little of it is off, what of it is
+        believed apart, if anything is.
+        """
         whole = self.spot(region)
         if whole is not None and _is_seen(whole, region):
             return [whole]
@@ -196,7 +226,7 @@ class _Judge:
 
 
 def _is_seen(spot: Believed, region: Region) -> bool:
-    """Whether enough of a region is off to tell of it as a whole."""
+    """Whether enough of a region is off to tell of it as a whole: also of what of it is a thing."""
     return len(spot.spot.rows) >= SEEN * len(region.rows)
 
 
