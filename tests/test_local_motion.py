@@ -118,14 +118,6 @@ def test_a_line_of_one_sample_is_in_the_mask_of_half_a_sample(column: int, move:
     assert np.count_nonzero(found.any(axis=0)) == 3
 
 
-def test_the_middle_of_a_part_goes_where_the_part_goes() -> None:
-    motion, _ = find_motion(texture(), ring(), BOX, moved(0.06, 1.0)[None], field())
-    down, across = motion.at(Box(24, 24, 36, 36))
-    # A turn by 0.06 of a place 18 samples up and to the left.
-    assert down == pytest.approx(MOVE[0] - 0.06 * 18.0, abs=0.15)
-    assert across == pytest.approx(MOVE[1] + 0.06 * 18.0, abs=0.15)
-
-
 def test_a_mask_goes_where_the_picture_goes() -> None:
     """What is in doubt at a corner of the window lies elsewhere than its middle says."""
     there = moved(0.06, 1.0)

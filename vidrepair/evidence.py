@@ -2,8 +2,8 @@
 
 A cell of at most 24 x 24 samples is compared with both neighbours, each brought to it by a motion
 found on what lies around the suspected samples: the generator's own was sought where the damage
-is, and is the less to be trusted there. What they show is lit as the frame
-is around, for film flickers.
+is, and is the less to be trusted there. What they show is lit as the frame is around, for film
+flickers.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Evidence:
     misfit: float
     """Mean difference around the suspected samples: how well the motion is known."""
     displacements: tuple[Displacement, Displacement]
-    """Of its middle, to both."""
+    """As one, to both: where what moves on its own is sought from."""
     exposures: tuple[Exposure, Exposure]
 
 
@@ -123,7 +123,7 @@ def gather(
         apart=np.abs(warped[0] - warped[1]).max(axis=0),
         valid=np.asarray(clean.all(axis=0)),
         misfit=max(cost for _, cost in found),
-        displacements=(ways[0].at(box), ways[1].at(box)),
+        displacements=(ways[0].move, ways[1].move),
         exposures=(exposures[0], exposures[1]),
     )
 

@@ -78,12 +78,6 @@ class LocalMotion:
         height, width = mask.shape
         return dilate(mask[down.clip(0, height - 1), across.clip(0, width - 1)], 1)
 
-    def at(self, box: Box) -> Displacement:
-        """Of the middle of a window."""
-        middle = ((box.top + box.bottom - 1) / 2.0, (box.left + box.right - 1) / 2.0)
-        row, column = self.places(*(np.array(at) for at in middle))
-        return float(row) - middle[0], float(column) - middle[1]
-
     def places(self, rows: Points, columns: Points) -> tuple[FloatArray, FloatArray]:
         """Rows and columns there, of places of the whole picture; shapes as they broadcast."""
         shape = np.broadcast_shapes(rows.shape, columns.shape)
