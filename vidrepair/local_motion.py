@@ -10,13 +10,13 @@ and Bouthemy, "Robust multiresolution estimation of parametric motion models", 1
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vidrepair.exposure import EXPLAINED
 from vidrepair.frames import FloatArray
+from vidrepair.motion_between import bicubic, cubic_weights
 from vidrepair.regions import Box, Mask, Points, dilate
 
 _OUTLIER = 0.08
@@ -42,7 +42,6 @@ _FURTHEST = (1.5, 0.12)
 _PULL = 1e-5 * np.array([0.1, 1.0, 1.0])
 """What holds each number at zero, for each sample it is sought on: squared steps of the peak."""
 
-Part = TypeVar("Part", float, FloatArray)
 Displacement = tuple[float, float]
 """Rows and columns from a place in frame t to the same thing in another frame."""
 
@@ -61,14 +60,14 @@ class LocalMotion:
     """
 
     def picture(self, picture: FloatArray, box: Box) -> FloatArray:
-        """(C, H, W) -> (C, h, w): what the other frame shows at a window, borders repeated.
-
-        Bicubic (Keys, "Cubic convolution interpolation", 1981, a = -0.5).
+        """(C, H, W) -> (C, h, w): what the other frame shows at a window, borders repeated;
+        bicubic.
         """
         if self.turn is None:
-            return sample(picture, box, self.move)
+            return _sample(picture, box, self.move)
         rows, columns = np.ogrid[box.top : box.bottom, box.left : box.right]
-        return _bicubic(picture, *self.places(rows, columns))
+        down, across = self.places(rows, columns)
+        return bicubic(picture, across, down)
 
     def mask(self, mask: Mask, box: Box) -> Mask:
         """(H, W) -> (h, w): the same of a mask, by whole samples, a sample wider on all sides."""
@@ -107,7 +106,7 @@ def find_motion(
     quarter = field[:, box.top // 4 : -(-box.bottom // 4), box.left // 4 : -(-box.right // 4)]
     across, down = (round(float(np.median(part))) for part in quarter)
     # Film flickers: what all differ by is no sign of motion.
-    level = _level(here - sample(there[:1], box, (down, across))[0][rows, columns])
+    level = _level(here - _sample(there[:1], box, (down, across))[0][rows, columns])
     found = []
     for start in {(down, across), (0, 0)}:
         points = (rows, columns)
@@ -131,7 +130,7 @@ def _refined(
     `here` is the luma at `points`, rows and columns within the motion's window.
     """
     box = as_one.box
-    window = sample(there[:1], box, as_one.move)[0]
+    window = _sample(there[:1], box, as_one.move)[0]
     off, best = here - window[points], as_one
     off -= _level(off)
     least = _difference(off)
@@ -146,12 +145,14 @@ def _refined(
     turn = np.zeros((2, 3))
     for _ in range(_STEPS):
         weights = np.square(np.maximum(1.0 - np.square(off / _OUTLIER), 0.0))[:, None]
-        normal = (slopes * weights).T @ slopes + np.diag(np.tile(_PULL * len(here), 2))
-        turn = turn + np.linalg.solve(normal, (slopes * weights).T @ off).reshape(2, 3)
+        weighted = (slopes * weights).T
+        normal = weighted @ slopes + np.diag(np.tile(_PULL * len(here), 2))
+        turn = turn + np.linalg.solve(normal, weighted @ off).reshape(2, 3)
         if not (np.abs(turn) < (_FURTHEST[0], *[_FURTHEST[1] * _UNIT] * 2)).all():
             break
         motion = LocalMotion(box, as_one.move, turn)
-        off = here - _bicubic(there[:1], *motion.places(rows, columns))[0]
+        down, across = motion.places(rows, columns)
+        off = here - bicubic(there[0], across, down)
         off -= _level(off)
         left = _difference(off)
         if not left <= (1.0 - _GAIN) * least:  # so that what is not finite is no gain
@@ -177,12 +178,12 @@ def _level(off: FloatArray) -> float:
     return level if np.abs(off - level).mean() <= EXPLAINED * np.abs(off).mean() else 0.0
 
 
-def sample(picture: FloatArray, box: Box, move: Displacement) -> FloatArray:
+def _sample(picture: FloatArray, box: Box, move: Displacement) -> FloatArray:
     """(C, H, W) -> (C, h, w): a window of it, displaced, borders repeated; bicubic.
 
     One displacement for the whole window: two short filters do it.
     """
-    parts = (move[0] % 1.0, move[1] % 1.0)
+    parts = np.array(move, np.float32) % 1.0
     height, width = picture.shape[1:]
     rows = np.arange(box.top - 1, box.bottom + 2) + int(move[0] - parts[0])
     columns = np.arange(box.left - 1, box.right + 2) + int(move[1] - parts[1])
@@ -191,34 +192,10 @@ def sample(picture: FloatArray, box: Box, move: Displacement) -> FloatArray:
         size = taken.shape[axis] - 3
         lines = [taken.take(range(at, at + size), axis) for at in range(4)]
         taken = np.asarray(
-            sum(weight * line for weight, line in zip(_keys(part), lines, strict=True)), np.float32
+            sum(weight * line for weight, line in zip(cubic_weights(part), lines, strict=True)),
+            np.float32,
         )
     return taken
-
-
-def _bicubic(picture: FloatArray, rows: FloatArray, columns: FloatArray) -> FloatArray:
-    """(C, H, W) at places each of its own (...) -> (C, ...); borders repeated."""
-    height, width = picture.shape[1:]
-    top, left = np.floor(rows), np.floor(columns)
-    down, across = _keys(rows - top), _keys(columns - left)
-    lines = [(top.astype(np.intp) + at).clip(0, height - 1) for at in range(-1, 3)]
-    beside = [(left.astype(np.intp) + at).clip(0, width - 1) for at in range(-1, 3)]
-    taken = sum(
-        weight * sum(share * picture[:, line, at] for share, at in zip(across, beside, strict=True))
-        for weight, line in zip(down, lines, strict=True)
-    )
-    return np.asarray(taken, np.float32)
-
-
-def _keys(part: Part) -> tuple[Part, Part, Part, Part]:
-    """Weights of the samples at -1, 0, 1 and 2 for a place 0 <= part < 1."""
-    p, q, r = part, part * part, part * part * part
-    return (
-        -0.5 * p + q - 0.5 * r,
-        1.0 - 2.5 * q + 1.5 * r,
-        0.5 * p + 2.0 * q - 1.5 * r,
-        -0.5 * q + 0.5 * r,
-    )
 
 
 def spread(mask: Mask, most: int) -> tuple[Points, Points]:

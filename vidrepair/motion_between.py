@@ -298,3 +298,34 @@ def bilinear(picture: FloatArray, x: FloatArray, y: FloatArray) -> FloatArray:
     upper += right * (flat.take(at + beside) - upper)
     lower += right * (flat.take(at + (below + beside)) - lower)
     return np.asarray(upper + down * (lower - upper))
+
+
+def bicubic(picture: FloatArray, x: FloatArray, y: FloatArray) -> FloatArray:
+    """Samples of (..., H, W) at x and y (...) by cubic convolution (Keys, "Cubic convolution
+    interpolation", 1981, a = -0.5), edges repeated.
+    """
+    height, width = picture.shape[-2:]
+    left, top = np.floor(x), np.floor(y)
+    across, down = cubic_weights(x - left), cubic_weights(y - top)
+    column, row = left.astype(np.intp), top.astype(np.intp)
+    beside = [(column + tap).clip(0, width - 1) for tap in range(-1, 3)]
+    flat = picture.reshape(*picture.shape[:-2], height * width)
+    total: FloatArray = np.zeros((*flat.shape[:-1], *x.shape), np.float32)
+    for tap, weight in enumerate(down, -1):
+        line = (row + tap).clip(0, height - 1) * width
+        taps = (flat.take(line + at, axis=-1) for at in beside)
+        total += weight * sum(part * one for part, one in zip(across, taps, strict=True))
+    return total
+
+
+def cubic_weights(part: FloatArray) -> list[FloatArray]:
+    """Weights of the samples at -1, 0, 1 and 2 for places 0 <= part < 1."""
+    square = part * part
+    cube = square * part
+    weights = (
+        square - 0.5 * (part + cube),
+        1.0 - 2.5 * square + 1.5 * cube,
+        0.5 * part + 2.0 * square - 1.5 * cube,
+        0.5 * (cube - square),
+    )
+    return [np.asarray(weight, np.float32) for weight in weights]

@@ -12,7 +12,15 @@ from dataclasses import replace
 import numpy as np
 
 from vidrepair.frames import FloatArray, Frame, Picture, Plane
-from vidrepair.motion_between import CELL, beyond, bilinear, enlarge, estimate_motion, places_moved
+from vidrepair.motion_between import (
+    CELL,
+    beyond,
+    bicubic,
+    bilinear,
+    enlarge,
+    estimate_motion,
+    places_moved,
+)
 from vidrepair.planes import add_residual, matte_planes
 
 LONGEST = 12
@@ -177,34 +185,7 @@ def _blend(
         off += np.square(_OUTSIDE * beyond(x, before.shape[1]))
         off += np.square(_OUTSIDE * beyond(y, before.shape[0]))
         seen = np.float32(weight) / (1.0 + off * np.float32(_UNSEEN**-2))
-        total += seen * _bicubic(picture, x, y)
+        x, y = x.clip(0, before.shape[1] - 1), y.clip(0, before.shape[0] - 1)
+        total += seen * bicubic(picture, x, y)
         weights += seen
     return np.asarray(total / weights, np.float32)
-
-
-def _bicubic(picture: FloatArray, x: FloatArray, y: FloatArray) -> FloatArray:
-    """The same by cubic convolution (Keys, 1981, a = -0.5)."""
-    height, width = picture.shape
-    x, y = x.clip(0, width - 1), y.clip(0, height - 1)
-    column, row = x.astype(np.int32), y.astype(np.int32)
-    flat = np.pad(picture, ((1, 2), (1, 2)), mode="edge").ravel()
-    at = row * (width + 3) + column
-    across, down = _keys(x - column), _keys(y - row)
-    total: FloatArray = np.zeros_like(x)
-    for line, weight in enumerate(down):
-        taps = (flat.take(at + (line * (width + 3) + tap)) for tap in range(4))
-        total += weight * sum(part * tap for part, tap in zip(across, taps, strict=True))
-    return total
-
-
-def _keys(part: FloatArray) -> list[FloatArray]:
-    """Weights of the samples at -1, 0, 1 and 2 for places 0 <= part < 1."""
-    square = part * part
-    cube = square * part
-    weights = (
-        square - 0.5 * (part + cube),
-        1.0 - 2.5 * square + 1.5 * cube,
-        0.5 * part + 2.0 * square - 1.5 * cube,
-        0.5 * (cube - square),
-    )
-    return [np.asarray(weight, np.float32) for weight in weights]

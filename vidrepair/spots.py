@@ -164,8 +164,10 @@ class _Judge:
         found = []
         for part in self._without_lasting(region):
             one = None if part is region else self.spot(part)
-            seen = one is not None and _is_seen(one, part)
-            found += [one] if one is not None and seen else self._lines(part)
+            if one is not None and _is_seen(one, part):
+                found.append(one)
+            else:
+                found += self._lines(part)
         return found or ([] if whole is None else [whole])
 
     def _without_lasting(self, region: Region) -> list[Region]:
